@@ -6,7 +6,7 @@ import (
 	"github.com/aws-collector/collector/outputs/parquet/internal/format"
 )
 
-// A column is what a reader sees of it, and how a row is written to it.
+// A column describes one column to readers, and writes its value of a row.
 type column[Row any] struct {
 	format.Field
 	write func(*format.Column, *Row)
@@ -68,12 +68,12 @@ func deliveryColumns() []column[Delivery] {
 	}
 }
 
-// A trait of a column.
+// columnFlags are options of a column.
 type columnFlags uint8
 
 const (
-	nullable   columnFlags = 1 << iota // "", or the zero time, is NULL
-	dictionary                         // few values are many rows': they are in a dictionary
+	nullable   columnFlags = 1 << iota // write "" and the zero time as NULL
+	dictionary                         // few distinct values: store them in a dictionary
 )
 
 func newField(name string, typ format.Type, t columnFlags) format.Field {

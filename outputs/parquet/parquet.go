@@ -1,8 +1,9 @@
-// Package parquet writes records as Apache Parquet: what the envelope of a record says is columns, and its data is a column
-// of JSON, so that the files of all kinds have one schema. It knows no store and no receiver. Begin at [NewWriter].
+// Package parquet writes records as Apache Parquet files. The fields of a record's envelope are columns, and its data
+// is one column of JSON, so the files of all kinds have one schema. The package does not know the store or the
+// receivers. Begin at [NewWriter].
 //
-// The writer is our own, in internal/format. A library for any schema, for reading and for every codec, took a tenth of the
-// program's size, and what is needed of it is to write one schema. Tests read the files with that library, and with others.
+// The writer is our own, in internal/format. A general library took a tenth of the program's size, and one schema is
+// all that is written here. Tests read the files with that library and with other readers.
 package parquet
 
 import (
@@ -14,14 +15,16 @@ import (
 	"github.com/aws-collector/collector/outputs/parquet/internal/format"
 )
 
-// Envelope is the columns that every row has. What is "", or the zero time, is NULL, but for the maps: those are empty.
+// Envelope is the columns that every row has. An empty string and the zero time are written as NULL where the column
+// allows it; maps are never NULL.
 //
-// The tags are for who reads the files in Go, with parquet-go/parquet-go. What is written is in columns.go; a test holds the two together.
+// The struct tags let Go programs read the files with parquet-go/parquet-go. The columns that are written are in
+// columns.go; a test checks that both agree.
 type Envelope struct {
 	Kind        string            `parquet:"kind"`
 	ID          string            `parquet:"id"`
 	Name        string            `parquet:"name,optional"`
-	State       string            `parquet:"state,optional"` // as AWS says it, as in the store
+	State       string            `parquet:"state,optional"` // AWS's text, as in the store
 	Type        string            `parquet:"type,optional"`
 	Account     string            `parquet:"account"`
 	AccountID   string            `parquet:"account_id"`
@@ -31,40 +34,41 @@ type Envelope struct {
 	ExtraTags   map[string]string `parquet:"extra_tags"`
 	Run         string            `parquet:"run"`
 	CollectedAt time.Time         `parquet:"collected_at,optional,timestamp(microsecond)"`
-	Data        []byte            `parquet:"data,json"` // never NULL: of the end of a target it is the JSON null
+	Data        []byte            `parquet:"data,json"` // never NULL; JSON null for the end of a target
 }
 
-// A Version is a resource as the store remembers it: what it is now, or was for a time.
+// A Version is one version of a resource in the store, with the time during which it was valid.
 type Version struct {
 	Envelope
 	FirstSeen  time.Time `parquet:"first_seen,timestamp(microsecond)"`
 	StateSince time.Time `parquet:"state_since,timestamp(microsecond)"`
 	ValidFrom  time.Time `parquet:"valid_from,timestamp(microsecond)"`
-	ValidTo    time.Time `parquet:"valid_to,optional,timestamp(microsecond)"` // NULL: it is so now
+	ValidTo    time.Time `parquet:"valid_to,optional,timestamp(microsecond)"` // NULL: still valid
 	Ended      string    `parquet:"ended,optional"`
 	LastSeen   time.Time `parquet:"last_seen,optional,timestamp(microsecond)"`
 }
 
-// A Delivery is a line of an output. Of a record, all but the envelope is NULL.
+// A Delivery is one line of an output. The columns after the envelope are NULL for a record.
 type Delivery struct {
 	Envelope
-	Change    string    `parquet:"change,optional"` // of a change
+	Change    string    `parquet:"change,optional"` // set for a change
 	ChangedAt time.Time `parquet:"changed_at,optional,timestamp(microsecond)"`
 	Ended     string    `parquet:"ended,optional"`
 	Changes   string    `parquet:"changes,optional"` // JSON
-	Target    string    `parquet:"target,optional"`  // of the end of a target, whose kind is _target; its state is State
+	Target    string    `parquet:"target,optional"`  // set for the end of a target; kind is _target, State its state
 	Records   *int64    `parquet:"records,optional"`
 }
 
-// EnvelopeOf borrows the resource's data and tags.
+// EnvelopeOf makes an envelope that shares the resource's data and tags.
 func EnvelopeOf(r *inventory.Resource) Envelope {
 	return Envelope{
 		Kind: r.Kind, ID: r.ID, Name: r.Name, State: r.State, Type: r.Type, Account: r.Account, AccountID: r.AccountID,
-		Partition: r.Partition, Region: r.Region, Tags: r.Tags, ExtraTags: r.ExtraTags, Run: r.Run, CollectedAt: r.CollectedAt, Data: r.Data,
+		Partition: r.Partition, Region: r.Region, Tags: r.Tags, ExtraTags: r.ExtraTags, Run: r.Run,
+		CollectedAt: r.CollectedAt, Data: r.Data,
 	}
 }
 
-// VersionOf borrows the resource's data and tags.
+// VersionOf makes a version that shares the resource's data and tags.
 func VersionOf(r *inventory.Resource) Version {
 	return Version{
 		Envelope: EnvelopeOf(r), FirstSeen: r.FirstSeen, StateSince: r.StateSince, ValidFrom: r.ValidFrom, ValidTo: r.ValidTo,
@@ -72,26 +76,27 @@ func VersionOf(r *inventory.Resource) Version {
 	}
 }
 
-// What a row group may hold. It is kept in memory, compressed, until it is full: this is what bounds the memory of a file of
-// any size. Readers take a group at a time, so small ones cost them little.
+// The limits of a row group. A group stays in memory, compressed, until it is full, so these limits bound the memory
+// for a file of any size. Readers take one group at a time, so small groups cost them little.
 const (
 	maxGroupRows  = 128 << 10
-	maxGroupBytes = 64 << 20 // of data, before compression
+	maxGroupBytes = 64 << 20 // before compression
 )
 
-// maxRowBytes is the largest row. The format counts a page in 31 bits, and a page holds a row at least.
+// maxRowBytes is the size of the largest row: the format has 31 bits for a page's size, and a page holds at least one
+// row.
 const maxRowBytes = 1 << 30
 
-// A Writer writes one file after the other. It is for one goroutine.
+// A Writer writes one file after another. It is not safe for concurrent use.
 type Writer[Row Version | Delivery] struct {
 	file            *format.File
 	envelopeColumns []column[Envelope]
 	rowColumns      []column[Row]
-	row             Row // the one that is written: here it costs no allocation
+	row             Row // the current row; a field saves an allocation a row
 	group           struct{ rows, bytes int }
 }
 
-// NewWriter begins a file. Nothing of w is asked for but to be written to.
+// NewWriter starts a file. It needs w for writing only.
 func NewWriter[Row Version | Delivery](w io.Writer) (*Writer[Row], error) {
 	wr := &Writer[Row]{envelopeColumns: envelopeColumns()}
 	var name string
@@ -115,23 +120,23 @@ func NewWriter[Row Version | Delivery](w io.Writer) (*Writer[Row], error) {
 	return wr, nil
 }
 
-// creator has the form that readers know. The version is that of how files are written: should one turn out to be written
-// wrongly, its readers can tell such files.
+// creator has the form that readers parse. Its version is the version of this writer: if a version turns out to write
+// wrong files, readers can recognise them.
 const creator = "aws-collector/collector version 1.0.0 (build 1)"
 
-// Reset begins another file, whatever became of the last.
+// Reset starts another file, even after a failed one.
 func (w *Writer[Row]) Reset(to io.Writer) {
 	w.group.rows, w.group.bytes = 0, 0
 	w.file.Reset(to)
 }
 
-// Write takes a row. Nothing of it is kept. What cannot be written to is said by the Write that ends a row group, or by Close.
+// Write copies a row into the file. A write error is returned by the Write that ends a row group, or by Close.
 func (w *Writer[Row]) Write(r Row) error {
 	w.row = r
 	e := envelope(&w.row)
 	n := size(&w.row)
 	if n > maxRowBytes {
-		return fmt.Errorf("parquet: %s %s has %d bytes: a row may have %d", e.Kind, e.ID, n, maxRowBytes)
+		return fmt.Errorf("parquet: %s %s has %d bytes; the limit of a row is %d", e.Kind, e.ID, n, maxRowBytes)
 	}
 	if w.group.rows > 0 && (w.group.rows >= maxGroupRows || w.group.bytes+n > maxGroupBytes) {
 		if err := w.endGroup(); err != nil {
@@ -162,7 +167,7 @@ func (w *Writer[Row]) endGroup() error {
 	return nil
 }
 
-// Close ends the file; a file without its end cannot be read. It does not close what was written to.
+// Close writes the footer, without which a file cannot be read. It does not close the underlying writer.
 func (w *Writer[Row]) Close() error {
 	if err := w.file.Close(); err != nil {
 		return fmt.Errorf("parquet: %w", err)
@@ -170,7 +175,7 @@ func (w *Writer[Row]) Close() error {
 	return nil
 }
 
-// size is about what a row adds to a group.
+// size estimates what a row adds to a group.
 func size[Row Version | Delivery](r *Row) int {
 	e := envelope(r)
 	n := len(e.Data) + len(e.ID) + len(e.Name)
@@ -190,5 +195,5 @@ func envelope[Row Version | Delivery](r *Row) *Envelope {
 	case *Delivery:
 		return &r.Envelope
 	}
-	return nil // there is no third
+	return nil // unreachable: Row has two types
 }

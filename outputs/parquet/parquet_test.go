@@ -40,7 +40,8 @@ func resources() []*inventory.Resource {
 				CollectedAt: noon,
 				Data:        json.RawMessage(`{"InstanceId": "i-0abc", "Z":1, "A":"<&>\u0000","Ports":[1,2]}`),
 			},
-			State: "running", Type: "t3.micro", FirstSeen: noon.Add(-time.Hour), StateSince: noon, ValidFrom: noon, LastSeen: noon.Add(time.Hour),
+			State: "running", Type: "t3.micro", FirstSeen: noon.Add(-time.Hour), StateSince: noon, ValidFrom: noon,
+			LastSeen: noon.Add(time.Hour),
 		},
 		{
 			Record: record.Record{
@@ -77,21 +78,21 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func open(t testing.TB, b []byte) *parquet.File {
+func openFile(t testing.TB, b []byte) *parquet.File {
 	t.Helper()
 	f, err := parquet.OpenFile(bytes.NewReader(b), int64(len(b)))
 	must(t, err)
 	return f
 }
 
-func read[Row any](t testing.TB, b []byte) []Row {
+func readAll[Row any](t testing.TB, b []byte) []Row {
 	t.Helper()
 	rows, err := parquet.Read[Row](bytes.NewReader(b), int64(len(b)))
 	must(t, err)
 	return rows
 }
 
-func written(t testing.TB) []byte {
+func sampleFile(t testing.TB) []byte {
 	var b bytes.Buffer
 	w := newWriter[Version](t, &b)
 	for _, r := range resources() {
@@ -101,13 +102,13 @@ func written(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// What is written is what is read, to the byte of the data.
+// The rows that are read equal the rows that were written, including the bytes of the data.
 func TestVersionsRoundTrip(t *testing.T) {
 	var want []Version
 	for _, r := range resources() {
 		want = append(want, VersionOf(r))
 	}
-	if d := cmp.Diff(want, read[Version](t, written(t))); d != "" {
+	if d := cmp.Diff(want, readAll[Version](t, sampleFile(t))); d != "" {
 		t.Error(d)
 	}
 }
@@ -144,12 +145,12 @@ func TestDeliveriesRoundTrip(t *testing.T) {
 	}
 	must(t, w.Close())
 	want[3].Data = []byte("null")
-	if d := cmp.Diff(want, read[Delivery](t, b.Bytes())); d != "" {
+	if d := cmp.Diff(want, readAll[Delivery](t, b.Bytes())); d != "" {
 		t.Error(d)
 	}
 }
 
-// People have tables over these files: a column may come, and none may go or be of another type.
+// Users have tables over these files: columns may be added, but not removed, and their types may not change.
 func TestSchema(t *testing.T) {
 	envelope := `
 	required binary kind (STRING);
@@ -180,11 +181,12 @@ func TestSchema(t *testing.T) {
 	var delivered bytes.Buffer
 	must(t, newWriter[Delivery](t, &delivered).Close())
 	for name, c := range map[string]struct {
-		tags    *parquet.Schema // what a reader in Go is told
+		tags    *parquet.Schema // the struct tags, for readers in Go
 		written []byte
 		more    string
 	}{
-		"Version": {parquet.SchemaOf(Version{}), written(t), `	required int64 first_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+		"Version": {parquet.SchemaOf(Version{}), sampleFile(t),
+			`	required int64 first_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	required int64 state_since (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	required int64 valid_from (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	optional int64 valid_to (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
@@ -200,7 +202,7 @@ func TestSchema(t *testing.T) {
 `},
 	} {
 		want := "message " + name + " {" + envelope + c.more + "}"
-		if d := cmp.Diff(want, open(t, c.written).Schema().String()); d != "" {
+		if d := cmp.Diff(want, openFile(t, c.written).Schema().String()); d != "" {
 			t.Errorf("the file of a %s: %s", name, d)
 		}
 		if d := cmp.Diff(want, c.tags.String()); d != "" {
@@ -209,7 +211,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// noise does not compress to nothing: hexadecimal digits, half their size.
+// noise returns data that compresses to half its size: hexadecimal digits.
 func noise(r *rand.Rand, n int) []byte {
 	b := make([]byte, n/2)
 	for i := range b {
@@ -218,115 +220,96 @@ func noise(r *rand.Rand, n int) []byte {
 	return fmt.Appendf(nil, `{"Noise":%q}`, hex.EncodeToString(b))
 }
 
-// heldMemory is what lives on the heap. It is signed: what an earlier test left may go meanwhile, and a difference be below zero.
-func heldMemory() int64 {
+// heapBytes is the size of the heap. It is signed: memory of earlier tests may be freed meanwhile.
+func heapBytes() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// However large the file, what is held of it is a group's.
-func TestMemoryIsAGroups(t *testing.T) {
+// The memory of a writer is bounded by a row group, whatever the size of the file.
+func TestMemoryIsBounded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED, NOT PASSED: it writes 200 MB")
 	}
-	counted := new(counter)
+	counted := new(byteCounter)
 	w, err := NewWriter[Version](counted)
 	must(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
 	const rows = 100_000
 	var peak int64
-	before := heldMemory()
+	before := heapBytes()
 	for i := range rows {
 		if i%10_000 == 0 {
-			peak = max(peak, heldMemory()-before)
+			peak = max(peak, heapBytes()-before)
 		}
-		must(
-			t,
-			w.Write(
-				Version{
-					Envelope:   Envelope{Kind: "ec2_instance", ID: fmt.Sprint(i), Data: noise(r, 2000)},
-					FirstSeen:  noon,
-					StateSince: noon,
-					ValidFrom:  noon,
-				},
-			),
-		)
+		must(t, w.Write(Version{
+			Envelope:   Envelope{Kind: "ec2_instance", ID: fmt.Sprint(i), Data: noise(r, 2000)},
+			FirstSeen:  noon,
+			StateSince: noon,
+			ValidFrom:  noon,
+		}))
 	}
 	must(t, w.Close())
 	if limit := int64(56 << 20); peak > limit {
-		t.Errorf("%d MiB are held, more than %d MiB", peak>>20, limit>>20)
+		t.Errorf("%d MiB in memory, more than %d MiB", peak>>20, limit>>20)
 	}
 	if counted.n < rows*1000 {
-		t.Errorf("%d bytes were written: the data is no noise, and this test shows nothing", counted.n)
+		t.Errorf("%d bytes were written: the data compresses too well for this test", counted.n)
 	}
 }
 
-// A writer waits for its next file with little, however large the last one or a row of it was.
-func TestLittleIsKeptBetweenFiles(t *testing.T) {
-	before := heldMemory()
-	w, err := NewWriter[Version](new(counter))
+// Between files a writer keeps little memory, even after a large file or a large row.
+func TestMemoryBetweenFiles(t *testing.T) {
+	before := heapBytes()
+	w, err := NewWriter[Version](new(byteCounter))
 	must(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 40 << 20} {
-		must(
-			t,
-			w.Write(
-				Version{Envelope: Envelope{Kind: "k", Data: noise(r, n)}, FirstSeen: noon, StateSince: noon, ValidFrom: noon},
-			),
-		)
+		e := Envelope{Kind: "k", Data: noise(r, n)}
+		must(t, w.Write(Version{Envelope: e, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
 	}
 	must(t, w.Close())
-	if kept := heldMemory() - before; kept > 8<<20 {
-		t.Errorf("%d MiB are kept", kept>>20)
+	if kept := heapBytes() - before; kept > 8<<20 {
+		t.Errorf("%d MiB are still in memory", kept>>20)
 	}
 	runtime.KeepAlive(w)
 }
 
-type counter struct{ n int }
+type byteCounter struct{ n int }
 
-func (c *counter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+func (c *byteCounter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
 
 func TestGroupsAreBounded(t *testing.T) {
 	var b bytes.Buffer
 	w := newWriter[Version](t, &b)
 	big := fmt.Appendf(nil, `{"Pad":%q}`, strings.Repeat("x", 1<<20))
 	for i := range 200 { // 200 MiB of data
-		must(
-			t,
-			w.Write(
-				Version{
-					Envelope:   Envelope{Kind: "k", ID: fmt.Sprint(i), Data: big},
-					FirstSeen:  noon,
-					StateSince: noon,
-					ValidFrom:  noon,
-				},
-			),
-		)
+		must(t, w.Write(Version{
+			Envelope:   Envelope{Kind: "k", ID: fmt.Sprint(i), Data: big},
+			FirstSeen:  noon,
+			StateSince: noon,
+			ValidFrom:  noon,
+		}))
 	}
 	const small = maxGroupRows + 10
 	for i := range small {
-		must(
-			t,
-			w.Write(
-				Version{
-					Envelope:   Envelope{Kind: "k", ID: fmt.Sprint(200 + i), Data: []byte("{}")},
-					FirstSeen:  noon,
-					StateSince: noon,
-					ValidFrom:  noon,
-				},
-			),
-		)
+		must(t, w.Write(Version{
+			Envelope:   Envelope{Kind: "k", ID: fmt.Sprint(200 + i), Data: []byte("{}")},
+			FirstSeen:  noon,
+			StateSince: noon,
+			ValidFrom:  noon,
+		}))
 	}
 	must(t, w.Close())
-	for i, v := range read[Version](t, b.Bytes()) {
+	for i, v := range readAll[Version](t, b.Bytes()) {
 		if want := fmt.Sprint(i); v.ID != want || len(v.Data) != 2 && i >= 200 || !bytes.Equal(v.Data, big) && i < 200 {
 			t.Fatalf("row %d has id %s and %d bytes of data", i, v.ID, len(v.Data))
 		}
 	}
 	var rows int64
-	groups := open(t, b.Bytes()).RowGroups()
+	groups := openFile(t, b.Bytes()).RowGroups()
 	for i, g := range groups {
 		if g.NumRows() > maxGroupRows {
 			t.Errorf("group %d has %d rows", i, g.NumRows())
@@ -341,42 +324,50 @@ func TestGroupsAreBounded(t *testing.T) {
 	}
 }
 
-// drawn are rows of any text, any instant, and much that is NULL or empty.
-func drawn(t *rapid.T) (v Version, d Delivery) {
+// drawRows draws rows with any text and time, and many NULL and empty values.
+func drawRows(t *rapid.T) (v Version, d Delivery) {
 	text := rapid.OneOf(
 		rapid.SampledFrom([]string{"", "", "a", "\u00e9\x00", strings.Repeat("long", 500)}),
 		rapid.String(),
 	)
-	at := rapid.Custom(func(t *rapid.T) time.Time { // the library reads none of the year 1: it counts nanoseconds
+	at := rapid.Custom(func(t *rapid.T) time.Time { // not the year 1: the library counts nanoseconds
 		return time.UnixMicro(rapid.Int64Range(-1<<50, 1<<52).Draw(t, "microseconds")).UTC()
 	})
-	perhaps := rapid.OneOf(rapid.Just(time.Time{}), at)
+	maybeTime := rapid.OneOf(rapid.Just(time.Time{}), at)
 	tags := rapid.MapOfN(text, text, 0, 4)
 	e := Envelope{
-		Kind: text.Draw(
-			t,
-			"kind",
-		), ID: text.Draw(t, "id"), Name: text.Draw(t, "name"), State: text.Draw(t, "state"), Type: text.Draw(t, "type"),
-		Account: text.Draw(
-			t,
-			"account",
-		), AccountID: text.Draw(t, "account_id"), Partition: text.Draw(t, "partition"), Region: text.Draw(t, "region"),
-		Tags: tags.Draw(
-			t,
-			"tags",
-		), ExtraTags: tags.Draw(t, "extra_tags"), Run: text.Draw(t, "run"), CollectedAt: perhaps.Draw(t, "collected_at"),
-		Data: []byte(text.Draw(t, "data")),
+		Kind:        text.Draw(t, "kind"),
+		ID:          text.Draw(t, "id"),
+		Name:        text.Draw(t, "name"),
+		State:       text.Draw(t, "state"),
+		Type:        text.Draw(t, "type"),
+		Account:     text.Draw(t, "account"),
+		AccountID:   text.Draw(t, "account_id"),
+		Partition:   text.Draw(t, "partition"),
+		Region:      text.Draw(t, "region"),
+		Tags:        tags.Draw(t, "tags"),
+		ExtraTags:   tags.Draw(t, "extra_tags"),
+		Run:         text.Draw(t, "run"),
+		CollectedAt: maybeTime.Draw(t, "collected_at"),
+		Data:        []byte(text.Draw(t, "data")),
 	}
 	v = Version{
-		Envelope: e, FirstSeen: at.Draw(t, "first_seen"), StateSince: at.Draw(t, "state_since"), ValidFrom: at.Draw(t, "valid_from"),
-		ValidTo: perhaps.Draw(t, "valid_to"), Ended: text.Draw(t, "ended"), LastSeen: perhaps.Draw(t, "last_seen"),
+		Envelope:   e,
+		FirstSeen:  at.Draw(t, "first_seen"),
+		StateSince: at.Draw(t, "state_since"),
+		ValidFrom:  at.Draw(t, "valid_from"),
+		ValidTo:    maybeTime.Draw(t, "valid_to"),
+		Ended:      text.Draw(t, "ended"),
+		LastSeen:   maybeTime.Draw(t, "last_seen"),
 	}
 	d = Delivery{
-		Envelope: e, Change: text.Draw(t, "change"), ChangedAt: perhaps.Draw(t, "changed_at"), Ended: text.Draw(t, "ended"),
-		Changes: text.Draw(
-			t,
-			"changes",
-		), Target: text.Draw(t, "target"), Records: rapid.Ptr(rapid.Int64(), true).Draw(t, "records"),
+		Envelope:  e,
+		Change:    text.Draw(t, "change"),
+		ChangedAt: maybeTime.Draw(t, "changed_at"),
+		Ended:     text.Draw(t, "ended"),
+		Changes:   text.Draw(t, "changes"),
+		Target:    text.Draw(t, "target"),
+		Records:   rapid.Ptr(rapid.Int64(), true).Draw(t, "records"),
 	}
 	return v, d
 }
@@ -391,24 +382,24 @@ func TestAnyRowRoundTrips(t *testing.T) {
 		d.Reset(&deliveries)
 		wantV, wantD := []Version{}, []Delivery{}
 		for range rapid.IntRange(0, 8).Draw(r, "rows") {
-			a, b := drawn(r)
+			a, b := drawRows(r)
 			wantV, wantD = append(wantV, a), append(wantD, b)
 			must(t, v.Write(a))
 			must(t, d.Write(b))
 		}
 		must(t, v.Close())
 		must(t, d.Close())
-		if diff := cmp.Diff(wantV, read[Version](t, versions.Bytes()), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(wantV, readAll[Version](t, versions.Bytes()), cmpopts.EquateEmpty()); diff != "" {
 			r.Fatal(diff)
 		}
-		if diff := cmp.Diff(wantD, read[Delivery](t, deliveries.Bytes()), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(wantD, readAll[Delivery](t, deliveries.Bytes()), cmpopts.EquateEmpty()); diff != "" {
 			r.Fatal(diff)
 		}
 	})
 }
 
-// What a row refers to may change once it is written: nothing of it is kept.
-func TestNothingIsBorrowed(t *testing.T) {
+// The writer copies: a row's data may change after Write.
+func TestWriteCopies(t *testing.T) {
 	var b bytes.Buffer
 	w := newWriter[Version](t, &b)
 	r := VersionOf(resources()[0])
@@ -419,14 +410,14 @@ func TestNothingIsBorrowed(t *testing.T) {
 		r.Data[i] = 'x'
 	}
 	must(t, w.Close())
-	if got := read[Version](t, b.Bytes())[0]; string(got.Data) != want || len(got.Tags) != 2 {
+	if got := readAll[Version](t, b.Bytes())[0]; string(got.Data) != want || len(got.Tags) != 2 {
 		t.Errorf("read %s, %v", got.Data, got.Tags)
 	}
 }
 
-// A writer that failed in the middle of a file begins the next one clean.
+// A writer that failed in the middle of a file can write the next one.
 func TestReset(t *testing.T) {
-	w, err := NewWriter[Version](broken{})
+	w, err := NewWriter[Version](brokenWriter{})
 	must(t, err)
 	rs := resources()
 	for range 3 {
@@ -439,22 +430,22 @@ func TestReset(t *testing.T) {
 	w.Reset(&b)
 	must(t, w.Write(VersionOf(rs[1])))
 	must(t, w.Close())
-	if got := read[Version](t, b.Bytes()); len(got) != 1 || got[0].ID != "vpc-1" {
+	if got := readAll[Version](t, b.Bytes()); len(got) != 1 || got[0].ID != "vpc-1" {
 		t.Errorf("read %v", got)
 	}
 }
 
 var errBroken = errors.New("no space left")
 
-type broken struct{}
+type brokenWriter struct{}
 
-func (broken) Write([]byte) (int, error) { return 0, errBroken }
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 
 func TestNoRows(t *testing.T) {
 	var b bytes.Buffer
 	w := newWriter[Version](t, &b)
 	must(t, w.Close())
-	if n := open(t, b.Bytes()).NumRows(); n != 0 {
+	if n := openFile(t, b.Bytes()).NumRows(); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -474,8 +465,8 @@ func documents() [][]byte {
 	return data
 }
 
-// fleet are envelopes as a fleet's are: accounts and regions one after the other, few types, many names.
-func fleet(n int) []Envelope {
+// manyEnvelopes returns envelopes like those of a real inventory: sorted by account and region, few types, many names.
+func manyEnvelopes(n int) []Envelope {
 	data := documents()
 	all := make([]Envelope, n)
 	for i := range all {
@@ -507,10 +498,10 @@ func fleet(n int) []Envelope {
 }
 
 func BenchmarkWrite(b *testing.B) {
-	counted := new(counter)
+	counted := new(byteCounter)
 	w, err := NewWriter[Version](counted)
 	must(b, err)
-	rows := fleet(20_000)
+	rows := manyEnvelopes(20_000)
 	b.SetBytes(2000)
 	b.ReportAllocs()
 	n := 0
@@ -523,12 +514,12 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportMetric(float64(counted.n)/float64(n), "written-bytes/op")
 }
 
-// Objects of 500 rows, one after the other, as an output writes them.
+// Objects of 500 rows, as an output writes them.
 func BenchmarkObjects(b *testing.B) {
-	counted := new(counter)
+	counted := new(byteCounter)
 	w, err := NewWriter[Delivery](counted)
 	must(b, err)
-	rows := fleet(500)
+	rows := manyEnvelopes(500)
 	b.ReportAllocs()
 	n := 0
 	for ; b.Loop(); n++ {

@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 )
 
-// bounds are the least and the greatest of some values, as the format writes them: text as it is, numbers as PLAIN.
+// bounds are the minimum and maximum of some values in the format's encoding: text as is, numbers as PLAIN.
 type bounds struct {
-	hasValues      bool // there are values
-	tooLong        bool // and one that is too long to be a bound
+	hasValues      bool // at least one value was added
+	tooLong        bool // one value is too long for a bound
 	min, max       []byte
-	minInt, maxInt int64 // of numbers, whose min and max are made at the end
+	minInt, maxInt int64 // for numbers; encoded as min and max at the end
 }
 
 func (b *bounds) int64(v int64) {
@@ -35,27 +35,22 @@ func (b *bounds) text(s string, longest int) {
 	}
 }
 
-// encoded is a copy with min and max made.
+// encoded returns a copy with min and max set.
 func (b *bounds) encoded(physical int) bounds {
 	if !b.hasValues {
 		return bounds{}
 	}
-	own := *b
+	copied := *b
 	if physical == typeInt64 {
-		own.min, own.max = binary.LittleEndian.AppendUint64(
-			nil,
-			uint64(b.minInt),
-		), binary.LittleEndian.AppendUint64(
-			nil,
-			uint64(b.maxInt),
-		)
-		return own
+		copied.min = binary.LittleEndian.AppendUint64(nil, uint64(b.minInt))
+		copied.max = binary.LittleEndian.AppendUint64(nil, uint64(b.maxInt))
+		return copied
 	}
-	own.min, own.max = bytes.Clone(b.min), bytes.Clone(b.max)
-	return own
+	copied.min, copied.max = bytes.Clone(b.min), bytes.Clone(b.max)
+	return copied
 }
 
-// compareBounds orders what owned has made.
+// compareBounds orders two encoded bounds.
 func compareBounds(physical int, a, b []byte) int {
 	if physical == typeByteArray {
 		return bytes.Compare(a, b)
@@ -70,7 +65,7 @@ func compareBounds(physical int, a, b []byte) int {
 	return 0
 }
 
-// chunkBounds are those of all pages together.
+// chunkBounds combines the bounds of all pages.
 func chunkBounds(physical int, pages []page) bounds {
 	var all bounds
 	for i := range pages {
@@ -93,7 +88,7 @@ func chunkBounds(physical int, pages []page) bounds {
 	return all
 }
 
-// boundaryOrder says whether the pages' bounds rise or fall from one to the next: a reader may then search by halves.
+// boundaryOrder tells whether the pages' bounds ascend or descend, so that a reader may use binary search.
 func boundaryOrder(physical int, pages []page) int {
 	up, down := true, true
 	var last *bounds

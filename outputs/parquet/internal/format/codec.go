@@ -2,7 +2,7 @@ package format
 
 import "github.com/klauspost/compress/zstd"
 
-// newCodec compresses pages. Its window is no larger than a page: what it keeps besides is memory for nothing.
+// newCodec compresses pages. Its window is a page: a larger one would only use memory.
 func newCodec() (*zstd.Encoder, error) {
 	return zstd.NewWriter(
 		nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(pageBytes),

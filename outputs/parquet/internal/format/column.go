@@ -2,13 +2,13 @@ package format
 
 import "slices"
 
-// A Column takes the values of one column, one call a row.
+// A Column takes the values of one column, with one call a row.
 type Column struct {
-	leaves []*leaf // of a map, two
+	leaves []*leaf // two for a map: keys and values
 	keys   []string
 }
 
-func newColumn(f *Field, pack *pageCompressor) *Column {
+func newColumn(f *Field, compressor *pageCompressor) *Column {
 	if f.Type == Map {
 		key := &leaf{
 			path:       []string{f.Name, entryName, keyName},
@@ -16,7 +16,7 @@ func newColumn(f *Field, pack *pageCompressor) *Column {
 			nullable:   true,
 			nested:     true,
 			hasBounds:  true,
-			compressor: pack,
+			compressor: compressor,
 		}
 		value := *key
 		value.path = []string{f.Name, entryName, valueName}
@@ -28,7 +28,7 @@ func newColumn(f *Field, pack *pageCompressor) *Column {
 		physical:   typeByteArray,
 		nullable:   f.Optional,
 		hasBounds:  f.Type != JSON,
-		compressor: pack,
+		compressor: compressor,
 	}
 	if f.Type == Timestamp || f.Type == Int64 {
 		l.physical = typeInt64
@@ -37,20 +37,20 @@ func newColumn(f *Field, pack *pageCompressor) *Column {
 	return &Column{leaves: []*leaf{l}}
 }
 
-// Null is for a Field that is Optional.
+// Null adds NULL; the Field must be Optional.
 func (c *Column) Null() {
 	l := c.leaves[0]
 	l.beginRow()
 	l.addLevel(false, true)
 }
 
-// Text is for String.
+// Text adds a value of type String.
 func (c *Column) Text(s string) { c.value().text(s) }
 
-// JSON is for JSON.
+// JSON adds a value of type JSON.
 func (c *Column) JSON(b []byte) { c.value().json(b) }
 
-// Int64 is for Int64 and Timestamp.
+// Int64 adds a value of type Int64 or Timestamp.
 func (c *Column) Int64(v int64) { c.value().int64(v) }
 
 func (c *Column) value() *leaf {
@@ -60,7 +60,7 @@ func (c *Column) value() *leaf {
 	return l
 }
 
-// Map writes a map by its keys, in order, so that the same rows are the same bytes.
+// Map adds a map, sorted by key so that equal rows are equal bytes.
 func (c *Column) Map(m map[string]string) {
 	key, value := c.leaves[0], c.leaves[1]
 	key.beginRow()

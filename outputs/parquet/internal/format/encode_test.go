@@ -12,23 +12,25 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The bytes are worked out by hand from the protocol's description.
+// The expected bytes were computed by hand from the protocol's specification.
 func TestThriftBytes(t *testing.T) {
 	for name, c := range map[string]struct {
 		write func(*thriftWriter)
 		want  string
 	}{
-		"nothing":            {func(t *thriftWriter) {}, "00"},
-		"numbers are zigzag": {func(t *thriftWriter) { t.i32(1, -1); t.i64(2, 150) }, "15 01 16 ac02 00"},
-		"a byte":             {func(t *thriftWriter) { t.i8(1, 64) }, "13 40 00"},
-		"truth is a type":    {func(t *thriftWriter) { t.boolean(1, true); t.boolean(2, false) }, "11 12 00"},
-		"a long step":        {func(t *thriftWriter) { t.i32(1, 0); t.i32(17, 1) }, "15 00 05 22 02 00"},
-		"text":               {func(t *thriftWriter) { t.text(4, "id"); t.bytes(5, []byte{255}) }, "48 026964 18 01ff 00"},
-		"the step of an outer structure goes on": {func(t *thriftWriter) {
+		"nothing":             {func(t *thriftWriter) {}, "00"},
+		"numbers are zigzag":  {func(t *thriftWriter) { t.i32(1, -1); t.i64(2, 150) }, "15 01 16 ac02 00"},
+		"a byte":              {func(t *thriftWriter) { t.i8(1, 64) }, "13 40 00"},
+		"a boolean is a type": {func(t *thriftWriter) { t.boolean(1, true); t.boolean(2, false) }, "11 12 00"},
+		"a long step":         {func(t *thriftWriter) { t.i32(1, 0); t.i32(17, 1) }, "15 00 05 22 02 00"},
+		"text":                {func(t *thriftWriter) { t.text(4, "id"); t.bytes(5, []byte{255}) }, "48 026964 18 01ff 00"},
+		"the outer structure continues its steps": {func(t *thriftWriter) {
 			t.structField(2, func() { t.i32(1, 1) })
 			t.i32(3, 1)
 		}, "2c 15 02 00 15 02 00"},
-		"a short list": {func(t *thriftWriter) { t.structList(1, 2, func(i int) { t.i32(1, i) }) }, "19 2c 15 00 00 15 02 00 00"},
+		"a short list": {func(t *thriftWriter) {
+			t.structList(1, 2, func(i int) { t.i32(1, i) })
+		}, "19 2c 15 00 00 15 02 00 00"},
 		"a long list": {func(t *thriftWriter) {
 			t.list(1, thriftI32, 15)
 			for range 15 {
@@ -48,7 +50,7 @@ func TestThriftBytes(t *testing.T) {
 	}
 }
 
-func TestThriftIsRead(t *testing.T) {
+func TestThriftRoundTrip(t *testing.T) {
 	type inner struct {
 		N int64 `thrift:"1"`
 	}
@@ -86,7 +88,7 @@ func TestThriftIsRead(t *testing.T) {
 	})
 }
 
-// The example of the format's description: the numbers 0 to 7 in 3 bits each.
+// The example of the format's specification: the numbers 0 to 7 in 3 bits each.
 func TestHybridBytes(t *testing.T) {
 	for name, c := range map[string]struct {
 		numbers []uint32
@@ -106,7 +108,7 @@ func TestHybridBytes(t *testing.T) {
 	}
 }
 
-func TestHybridIsRead(t *testing.T) {
+func TestHybridRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.IntRange(1, 31).Draw(t, "width")
 		var want []int32

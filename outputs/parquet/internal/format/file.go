@@ -10,8 +10,8 @@ import (
 
 const magic = "PAR1"
 
-// A File writes one file after the other, all of one schema. A row is one call to each of Columns, in any order, then EndRow.
-// What is given is copied. A group's rows are in memory, compressed, until EndGroup; how large that is, is the caller's to say.
+// A File writes one file after another, all with the same schema. Write a row with one call on each of Columns, in any
+// order, and then EndRow. Values are copied. The rows of a group stay in memory, compressed, until EndGroup.
 type File struct {
 	Columns []*Column
 
@@ -21,32 +21,32 @@ type File struct {
 	compressor pageCompressor
 
 	out    *bufio.Writer
-	offset int64 // in the file
-	rows   int   // of the group
+	offset int64 // bytes written to the file
+	rows   int   // in the current group
 	total  int64
 	groups []group
 	footer thriftWriter
 }
 
-// A group is what the end of the file says of a row group.
+// A group is what the footer holds about a row group.
 type group struct {
 	rows   int
 	chunks []chunk
 }
 
 type chunk struct {
-	dictionaryOffset                 int64 // where it is; 0: there is none
-	dataOffset                       int64 // the first page of data
+	dictionaryOffset                 int64 // 0: none
+	dataOffset                       int64 // of the first data page
 	size, compressed                 int64
 	values                           int64
 	pages                            []page
 	bounds                           bounds
-	columnIndexSpan, offsetIndexSpan span // of the pages
+	columnIndexSpan, offsetIndexSpan span
 }
 
 type span struct{ offset, length int64 }
 
-// NewFile begins a file of rows of fields. The schema's name is for people, as is the creator's.
+// NewFile starts a file with the given columns. The schema's name and the creator are informational.
 func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error) {
 	enc, err := newCodec()
 	if err != nil {
@@ -67,7 +67,7 @@ func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error)
 	return f, nil
 }
 
-// Reset begins another file, whatever became of the last, of which no more is kept than a page's buffers.
+// Reset starts another file, even after a failed one. It keeps no more memory than the buffers of a page.
 func (f *File) Reset(w io.Writer) {
 	f.out.Reset(w)
 	f.offset, f.rows, f.total, f.groups = 0, 0, 0, nil
@@ -78,10 +78,10 @@ func (f *File) Reset(w io.Writer) {
 	}
 }
 
-// EndRow ends a row.
+// EndRow ends the current row.
 func (f *File) EndRow() { f.rows++ }
 
-// write leaves an error to Flush: the buffer keeps the first.
+// write ignores the error: the buffer keeps the first one, and Flush returns it.
 func (f *File) write(b []byte) {
 	f.offset += int64(len(b))
 	f.out.Write(b)
@@ -93,7 +93,7 @@ func (f *File) writeMagic() {
 	}
 }
 
-// EndGroup writes the rows that there are as a row group.
+// EndGroup writes the rows since the last group as a row group.
 func (f *File) EndGroup() error {
 	if f.rows == 0 {
 		return nil
@@ -111,7 +111,7 @@ func (f *File) EndGroup() error {
 	return f.out.Flush()
 }
 
-// writeChunk writes what a leaf has.
+// writeChunk writes the pages of a leaf.
 func (f *File) writeChunk(l *leaf) chunk {
 	c := chunk{size: l.size, pages: l.pages}
 	begin := f.offset
@@ -147,8 +147,8 @@ func (f *File) writeChunk(l *leaf) chunk {
 	return c
 }
 
-// Close ends the file; a file without its end cannot be read. It does not close what was written to. What comes after goes
-// nowhere, until Reset.
+// Close writes the footer, without which a file cannot be read. It does not close the underlying writer. Everything
+// written afterwards is discarded, until Reset.
 func (f *File) Close() error {
 	defer f.Reset(io.Discard)
 	if err := f.EndGroup(); err != nil {

@@ -21,15 +21,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A cell is a value of a leaf and its levels, as the format has it.
+// A cell is a value of a leaf with its levels.
 type cell struct {
 	Repetition, Definition int
 	Null                   bool
 	Value                  string // or the number
 }
 
-// draft is a file in the making, and what must be read of it: a list of cells a leaf of each group.
-type draft struct {
+// testFile writes a random file and knows what must be read from it: for each group, the cells of each leaf.
+type testFile struct {
 	fields []Field
 	file   *File
 	out    bytes.Buffer
@@ -50,7 +50,7 @@ func drawFields(t *rapid.T) []Field {
 	return fields
 }
 
-// drawText is often what it was before, and sometimes too long for a bound.
+// drawText repeats values often, and sometimes returns one that is too long for a bound.
 func drawText(t *rapid.T) string {
 	s := rapid.OneOf(rapid.SampledFrom([]string{"", "a", "b", "ab", "\x00", "é", "\U0010ffff"}), rapid.String()).
 		Draw(t, "text")
@@ -60,8 +60,8 @@ func drawText(t *rapid.T) string {
 	return s
 }
 
-// row writes a row, and says what is read of it.
-func (d *draft) row(t *rapid.T, want [][]cell) {
+// writeRow writes a random row, and adds its cells to want.
+func (d *testFile) writeRow(t *rapid.T, want [][]cell) {
 	leaf := 0
 	for i, f := range d.fields {
 		c := d.file.Columns[i]
@@ -104,12 +104,12 @@ func (d *draft) row(t *rapid.T, want [][]cell) {
 	d.file.EndRow()
 }
 
-func (d *draft) write(t *rapid.T) {
+func (d *testFile) write(t *rapid.T) {
 	for range rapid.IntRange(0, 3).Draw(t, "groups") {
 		rows := rapid.IntRange(1, 40).Draw(t, "rows")
 		want := make([][]cell, len(d.file.leaves))
 		for range rows {
-			d.row(t, want)
+			d.writeRow(t, want)
 		}
 		d.rows, d.want = append(d.rows, rows), append(d.want, want)
 		if err := d.file.EndGroup(); err != nil {
@@ -121,15 +121,15 @@ func (d *draft) write(t *rapid.T) {
 	}
 }
 
-// Whatever is written is what another library reads; what a file says of itself is so, to the byte.
-func TestFilesAreRead(t *testing.T) {
+// Another library reads every file that is written, and the sizes and offsets in the footer are exact.
+func TestFilesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		d := &draft{fields: drawFields(t)}
+		d := &testFile{fields: drawFields(t)}
 		var err error
 		if d.file, err = NewFile(&d.out, "row", "test version 1.0.0 (build 1)", d.fields); err != nil {
 			t.Fatal(err)
 		}
-		for range rapid.IntRange(1, 2).Draw(t, "files") { // one after the other
+		for range rapid.IntRange(1, 2).Draw(t, "files") { // one File writes both
 			d.out.Reset()
 			d.rows, d.want = nil, nil
 			d.file.Reset(&d.out)
@@ -143,7 +143,7 @@ func TestFilesAreRead(t *testing.T) {
 	})
 }
 
-func (d *draft) check(t *rapid.T) {
+func (d *testFile) check(t *rapid.T) {
 	b := d.out.Bytes()
 	f, err := parquet.OpenFile(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
@@ -160,7 +160,7 @@ func (d *draft) check(t *rapid.T) {
 		}
 		for i, chunk := range group.ColumnChunks() {
 			at := g*len(d.file.leaves) + i
-			pages := cells(t, chunk)
+			pages := readPages(t, chunk)
 			if diff := gocmp.Diff(d.want[g][i], slices.Concat(pages...)); diff != "" {
 				t.Errorf("group %d, %s: %s", g, d.file.leaves[i].path, diff)
 			}
@@ -171,11 +171,11 @@ func (d *draft) check(t *rapid.T) {
 	if f.NumRows() != int64(total) {
 		t.Errorf("%d rows, want %d", f.NumRows(), total)
 	}
-	walk(t, b, f)
+	checkOffsets(t, b, f)
 }
 
-// cells are those of each page.
-func cells(t *rapid.T, chunk parquet.ColumnChunk) [][]cell {
+// readPages returns the cells of each page.
+func readPages(t *rapid.T, chunk parquet.ColumnChunk) [][]cell {
 	pages := chunk.Pages()
 	defer pages.Close()
 	var all [][]cell
@@ -208,7 +208,7 @@ func cells(t *rapid.T, chunk parquet.ColumnChunk) [][]cell {
 	}
 }
 
-// A page begins with a row, and the index knows which.
+// checkRows checks that a page begins at a row boundary, and that the index has its first row.
 func checkRows(t *rapid.T, pages [][]cell, locations []reading.PageLocation) {
 	row := int64(0)
 	for i, p := range pages {
@@ -286,7 +286,7 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 	}
 	stats := c.MetaData.Statistics
 	if stats.NullCount != int64(nulls) {
-		t.Errorf("%s: %d are NULL, %d are said to be", l.path, nulls, stats.NullCount)
+		t.Errorf("%s: %d are NULL, the statistics say %d", l.path, nulls, stats.NullCount)
 	}
 	if !l.hasBounds || long {
 		if stats.MinValue != nil || stats.MaxValue != nil || c.ColumnIndexLength != 0 {
@@ -297,14 +297,14 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 	if c.ColumnIndexLength == 0 {
 		t.Errorf("%s has no index", l.path)
 	}
-	if len(all) > 0 &&
-		(!bytes.Equal(stats.MinValue, slices.MinFunc(all, order)) || !bytes.Equal(stats.MaxValue, slices.MaxFunc(all, order))) {
+	if len(all) > 0 && (!bytes.Equal(stats.MinValue, slices.MinFunc(all, order)) ||
+		!bytes.Equal(stats.MaxValue, slices.MaxFunc(all, order))) {
 		t.Errorf("%s: bounds of %q are %q and %q", l.path, all, stats.MinValue, stats.MaxValue)
 	}
 }
 
-// walk goes through a file by what is there, byte after byte, and compares it with what the end of the file says.
-func walk(t *rapid.T, b []byte, f *parquet.File) {
+// checkOffsets walks through the bytes of a file, and compares them with the sizes and offsets of the footer.
+func checkOffsets(t *rapid.T, b []byte, f *parquet.File) {
 	unzip, err := zstd.NewReader(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -312,7 +312,7 @@ func walk(t *rapid.T, b []byte, f *parquet.File) {
 	defer unzip.Close()
 	expect := func(what string, got, want int64) {
 		if got != want {
-			t.Fatalf("%s: %d, said to be %d", what, got, want)
+			t.Fatalf("%s: %d, the footer says %d", what, got, want)
 		}
 	}
 	at := int64(len(magic))
@@ -393,8 +393,8 @@ func walk(t *rapid.T, b []byte, f *parquet.File) {
 	expect("end", at+length+8, int64(len(b)))
 }
 
-// A dictionary that no page uses, because the first filled it, is not written.
-func TestADictionaryThatFillsIsLeft(t *testing.T) {
+// A dictionary that is full after the first page, and so is used by none, is not written.
+func TestFullDictionary(t *testing.T) {
 	var out bytes.Buffer
 	f, err := NewFile(&out, "row", "test", []Field{{Name: "f", Dictionary: true}})
 	if err != nil {
@@ -420,8 +420,8 @@ func TestADictionaryThatFillsIsLeft(t *testing.T) {
 	}
 }
 
-// Each group has a dictionary of its own, also after one that was full. The numbers of a single value have a bit: old readers
-// know none of no bits.
+// Each group has its own dictionary, even after a full one. The indexes of a single value have one bit: old readers do
+// not support a width of 0.
 func TestEachGroupHasADictionary(t *testing.T) {
 	var out bytes.Buffer
 	f, err := NewFile(&out, "row", "test", []Field{{Name: "f", Dictionary: true}})
@@ -468,17 +468,17 @@ func TestEachGroupHasADictionary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := gocmp.Diff([]byte{1, 2 << 1, 0}, body); d != "" { // one bit; a run of two; of the first
+		if d := gocmp.Diff([]byte{1, 2 << 1, 0}, body); d != "" { // width 1; a run of two; index 0
 			t.Errorf("group %d: %s", i, d)
 		}
 	}
 }
 
-// The first error is the one that is said, and nothing is a file after it until Reset.
-func TestAWriterThatFails(t *testing.T) {
+// The first write error is returned until Reset.
+func TestWriteErrors(t *testing.T) {
 	full := errors.New("no space left")
 	for _, after := range []int{0, 1, 100, 1000} {
-		f, err := NewFile(&disk{room: after, full: full}, "row", "test", []Field{{Name: "f"}})
+		f, err := NewFile(&fullDisk{free: after, full: full}, "row", "test", []Field{{Name: "f"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -497,17 +497,17 @@ func TestAWriterThatFails(t *testing.T) {
 	}
 }
 
-type disk struct {
-	room int
+type fullDisk struct {
+	free int
 	full error
 }
 
-func (d *disk) Write(p []byte) (int, error) {
-	if len(p) > d.room {
-		n := d.room
-		d.room = 0
+func (d *fullDisk) Write(p []byte) (int, error) {
+	if len(p) > d.free {
+		n := d.free
+		d.free = 0
 		return n, d.full
 	}
-	d.room -= len(p)
+	d.free -= len(p)
 	return len(p), nil
 }

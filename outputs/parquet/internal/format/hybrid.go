@@ -2,7 +2,7 @@ package format
 
 import "encoding/binary"
 
-// appendHybrid appends numbers of width bits, 1 to 32, as runs of one value and as groups of eight that are packed.
+// appendHybrid appends numbers of width bits, 1 to 32: runs of one value, or bit-packed groups of eight.
 //
 // https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3
 func appendHybrid[N uint8 | uint32](dst []byte, v []N, width int) []byte {
@@ -26,7 +26,7 @@ func appendHybrid[N uint8 | uint32](dst []byte, v []N, width int) []byte {
 	return dst
 }
 
-// runLength is how many of the first numbers are the same.
+// runLength counts how many of the first numbers are equal.
 func runLength[N uint8 | uint32](v []N) int {
 	n := 1
 	for n < len(v) && v[n] == v[0] {
@@ -35,7 +35,7 @@ func runLength[N uint8 | uint32](v []N) int {
 	return n
 }
 
-// appendPacked packs groups of eight, lowest bit first; the last group is filled with zeros.
+// appendPacked appends bit-packed groups of eight, lowest bit first; the last group is padded with zeros.
 func appendPacked[N uint8 | uint32](dst []byte, v []N, width int) []byte {
 	groups := (len(v) + 7) / 8
 	dst = binary.AppendUvarint(dst, uint64(groups)<<1|1)

@@ -10,16 +10,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// limits bound what is held of a column. A page ends at the first row after it is full; it is the least that a reader takes,
-// and what the index of pages lets it pass over.
+// limits bound the memory of a column. A page ends at the first row boundary after it is full. A page is also the
+// smallest unit that a reader decodes, and that the page index lets it skip.
 type limits struct {
 	pageBytes  int
 	pageValues int
 
-	// dictionaryBytes is when a dictionary is full: one that grows beyond saves nothing. The pages that follow are plain.
+	// dictionaryBytes is the largest dictionary: a larger one saves nothing. The pages after it are PLAIN.
 	dictionaryBytes int
 
-	// boundBytes is the longest value that is kept as a bound. A chunk with a longer one has no bounds.
+	// boundBytes is the longest value that may be a bound. A chunk with a longer value has no bounds.
 	boundBytes int
 }
 
@@ -29,34 +29,34 @@ func defaultLimits() limits {
 
 const pageBytes = 1 << 20
 
-// A leaf is a column in the format's sense: one sort of values, and how they are nested. A map has two.
+// A leaf is a leaf column of the schema: one sequence of values, with their nesting. A map has two.
 type leaf struct {
 	path       []string
 	physical   int
-	nullable   bool // there are definition levels: 1 where there is a value
-	nested     bool // there are repetition levels: 0 where a row begins
-	hasBounds  bool // bounds are kept
+	nullable   bool // has definition levels: 1 for a value, 0 for NULL
+	nested     bool // has repetition levels: 0 for the first value of a row
+	hasBounds  bool
 	compressor *pageCompressor
 
-	// the page
+	// the current page
 	definitionLevels, repetitionLevels []uint8
-	plain                              []byte   // values, PLAIN
-	indexes                            []uint32 // or their places in the dictionary
+	plain                              []byte   // PLAIN values
+	indexes                            []uint32 // or their indexes in the dictionary
 	rows                               int
-	levels                             int // values, and what stands where there is none
+	levels                             int // values and NULLs
 	bounds                             bounds
 
-	// the chunk
+	// the current chunk
 	dict       dictionary
 	pages      []page
-	pageBuffer pageStore // the pages, as they will be written
+	pageBuffer pageStore // the finished pages
 	size       int64     // before compression
 }
 
-// A page is what the index says of it.
+// A page is what the page index holds about a page.
 type page struct {
-	offset   int64 // in the chunk, behind the dictionary; in the file once the chunk is
-	length   int   // with its header
+	offset   int64 // after the chunk's dictionary; in the file once the chunk is written
+	length   int   // including the header
 	rows     int
 	values   int
 	nulls    int
@@ -64,7 +64,7 @@ type page struct {
 	bounds   bounds
 }
 
-// beginRow begins a row.
+// beginRow starts a row, and a new page if the current one is full.
 func (l *leaf) beginRow() {
 	if len(l.plain) >= l.compressor.pageBytes || l.levels >= l.compressor.pageValues {
 		l.endPage()
@@ -72,7 +72,7 @@ func (l *leaf) beginRow() {
 	l.rows++
 }
 
-// addLevel says that a value follows, or that none does, and whether it is a row's first.
+// addLevel adds the levels of a value or a NULL. first: it is the first of its row.
 func (l *leaf) addLevel(value, first bool) {
 	l.levels++
 	if l.nullable {
@@ -113,7 +113,7 @@ func (l *leaf) text(s string) {
 	l.bounds.text(s, l.compressor.boundBytes)
 }
 
-// decodeIndexes turns the page's numbers back into values: what is in a page is of one encoding.
+// decodeIndexes replaces the page's dictionary indexes by their values: a page has one encoding.
 func (l *leaf) decodeIndexes() {
 	for _, n := range l.indexes {
 		l.plain = appendPlain(l.plain, l.dict.values[n])
@@ -121,7 +121,7 @@ func (l *leaf) decodeIndexes() {
 	l.indexes = l.indexes[:0]
 }
 
-// json is text of which no bounds are kept, nor a dictionary.
+// json adds text without bounds or dictionary.
 func (l *leaf) json(b []byte) { l.plain = appendPlain(l.plain, b) }
 
 func appendPlain[T string | []byte](dst []byte, v T) []byte {
@@ -129,7 +129,7 @@ func appendPlain[T string | []byte](dst []byte, v T) []byte {
 	return append(dst, v...)
 }
 
-// endPage compresses the page and keeps it.
+// endPage compresses the page and stores it until the chunk is written.
 func (l *leaf) endPage() {
 	if l.levels == 0 {
 		return
@@ -144,7 +144,7 @@ func (l *leaf) endPage() {
 	p := page{offset: l.pageBuffer.size, rows: l.rows, values: l.levels, encoding: encodingPlain}
 	if len(l.indexes) > 0 {
 		p.encoding = encodingRLEDictionary
-		width := max(1, bits.Len(uint(len(l.dict.values)-1))) // old readers know no numbers of 0 bits
+		width := max(1, bits.Len(uint(len(l.dict.values)-1))) // old readers do not support a width of 0
 		body = append(body, byte(width))
 		body = appendHybrid(body, l.indexes, width)
 	} else {
@@ -180,7 +180,7 @@ func (l *leaf) clearPage() {
 	l.bounds = bounds{min: l.bounds.min[:0], max: l.bounds.max[:0]}
 }
 
-// clear begins a chunk.
+// clear starts a new chunk.
 func (l *leaf) clear() {
 	l.clearPage()
 	l.dict.clear()
@@ -189,7 +189,7 @@ func (l *leaf) clear() {
 	l.size = 0
 }
 
-// reusable gives a buffer back, but for one that a single large value has made large.
+// reusable returns the buffer empty, or nil if one large value has grown it.
 func reusable(b []byte) []byte {
 	if cap(b) > 2*pageBytes {
 		return nil
@@ -205,16 +205,16 @@ func appendLevels(dst []byte, levels []uint8) []byte {
 	return dst
 }
 
-// A packer makes a page of its body. All leaves of a file share it.
+// A pageCompressor builds pages. All leaves of a file share it.
 type pageCompressor struct {
 	limits
 	enc    *zstd.Encoder
-	body   []byte // of the page before it is compressed
+	body   []byte // of the page, before compression
 	header thriftWriter
 	packed []byte
 }
 
-// compress is the header of a page and its body, compressed. They are there until release.
+// compress returns a page's header and its compressed body. Both are valid until release.
 func (p *pageCompressor) compress(body []byte, kind int, more func(*thriftWriter)) (header, packed []byte) {
 	p.packed = p.enc.EncodeAll(body, p.packed[:0])
 	t := &p.header
@@ -229,24 +229,24 @@ func (p *pageCompressor) compress(body []byte, kind int, more func(*thriftWriter
 	return t.b, p.packed
 }
 
-// release takes the body back, for the next page.
+// release takes the body back for the next page.
 func (p *pageCompressor) release(body []byte) {
 	p.body, p.packed = reusable(body), reusable(p.packed)
 }
 
-// A dictionary numbers a chunk's values in the order in which they came.
+// A dictionary numbers the distinct values of a chunk in the order of their first use.
 type dictionary struct {
 	enabled bool
 	active  bool
 	indexes map[string]uint32
 	values  []string
-	size    int // as a page
+	size    int // of the dictionary page
 	last    uint32
 }
 
-// indexOf is a value's; false if it has none and the dictionary is full.
+// indexOf returns the index of a value, adding it if needed; false if the dictionary is full.
 func (d *dictionary) indexOf(s string, full int) (uint32, bool) {
-	if len(d.values) > 0 && d.values[d.last] == s { // records come in the order of their targets
+	if len(d.values) > 0 && d.values[d.last] == s { // fast path: records of a target come together
 		return d.last, true
 	}
 	n, ok := d.indexes[s]
@@ -273,10 +273,10 @@ func (d *dictionary) clear() {
 	d.size, d.last = 0, 0
 }
 
-// A store keeps a chunk's pages until its group is written. It grows by segments, so that what it has is not copied.
+// A pageStore holds a chunk's pages until its group is written. It grows by segments, so growing copies nothing.
 type pageStore struct {
 	segments [][]byte
-	used     int // segments
+	used     int // number of segments in use
 	size     int64
 }
 
@@ -305,7 +305,7 @@ func (s *pageStore) clear() {
 	s.used, s.size = 0, 0
 }
 
-// shrink gives memory back.
+// shrink releases memory.
 func (s *pageStore) shrink() {
 	if len(s.segments) > 1 {
 		s.segments = [][]byte{s.segments[0]}

@@ -1,6 +1,6 @@
 package format
 
-// writeIndexes writes what the index of pages says of every chunk: for one who looks for a value, which pages may have it.
+// writeIndexes writes the page index of every chunk, which tells readers which pages may hold a value.
 func (f *File) writeIndexes() {
 	for g := range f.groups {
 		for i := range f.groups[g].chunks {
@@ -18,7 +18,7 @@ func (f *File) writeIndexes() {
 	}
 }
 
-// writeStruct writes a structure, and says where it is.
+// writeStruct writes a Thrift structure and returns its position.
 func (f *File) writeStruct(fields func(*thriftWriter)) span {
 	t := &f.footer
 	t.b = t.b[:0]
@@ -29,7 +29,7 @@ func (f *File) writeStruct(fields func(*thriftWriter)) span {
 }
 
 func (c *chunk) writeColumnIndex(t *thriftWriter, physical int) {
-	t.boolList(1, len(c.pages), func(i int) bool { return !c.pages[i].bounds.hasValues }) // pages of nothing but NULL
+	t.boolList(1, len(c.pages), func(i int) bool { return !c.pages[i].bounds.hasValues }) // null_pages
 	t.list(2, thriftBinary, len(c.pages))
 	for i := range c.pages {
 		t.bytesElement(c.pages[i].bounds.min)
@@ -56,7 +56,7 @@ func (c *chunk) writeOffsetIndex(t *thriftWriter) {
 	})
 }
 
-// writeMetadata is FileMetaData, the end of a file.
+// writeMetadata builds FileMetaData, the footer.
 func (f *File) writeMetadata(t *thriftWriter) {
 	t.b = t.b[:0]
 	t.structBody(func() {
@@ -65,11 +65,8 @@ func (f *File) writeMetadata(t *thriftWriter) {
 		t.i64(3, f.total)
 		t.structList(4, len(f.groups), func(i int) { f.writeRowGroup(t, &f.groups[i]) })
 		t.text(6, f.creator)
-		t.structList(
-			7,
-			len(f.leaves),
-			func(int) { t.structField(1, noFields) },
-		) // bounds are in the order that each type defines
+		// column_orders: the bounds have the order that each type defines.
+		t.structList(7, len(f.leaves), func(int) { t.structField(1, noFields) })
 	})
 }
 
@@ -79,7 +76,7 @@ func (f *File) writeRowGroup(t *thriftWriter, g *group) {
 		c := &g.chunks[i]
 		size += c.size
 		compressed += c.compressed
-		t.i64(2, 0) // where meta_data is besides: nowhere
+		t.i64(2, 0) // file_offset: deprecated, 0
 		t.structField(3, func() { f.leaves[i].writeMetadata(t, c) })
 		t.i64(4, c.offsetIndexSpan.offset)
 		t.i32(5, int(c.offsetIndexSpan.length))
@@ -101,19 +98,19 @@ func (c *chunk) firstOffset() int64 {
 	return c.dataOffset
 }
 
-// writeMetadata is ColumnMetaData.
+// writeMetadata writes ColumnMetaData.
 func (l *leaf) writeMetadata(t *thriftWriter, c *chunk) {
-	plain, numbered, nulls := 0, 0, 0
+	plain, dictionaryEncoded, nulls := 0, 0, 0
 	for i := range c.pages {
 		nulls += c.pages[i].nulls
 		if c.pages[i].encoding == encodingPlain {
 			plain++
 		} else {
-			numbered++
+			dictionaryEncoded++
 		}
 	}
-	encodings := []int64{encodingPlain} // a dictionary is plain too
-	if numbered > 0 {
+	encodings := []int64{encodingPlain} // also of the dictionary page
+	if dictionaryEncoded > 0 {
 		encodings = append(encodings, encodingRLEDictionary)
 	}
 	if l.nullable || l.nested {
@@ -141,12 +138,16 @@ func (l *leaf) writeMetadata(t *thriftWriter, c *chunk) {
 		if c.bounds.hasValues && !c.bounds.tooLong {
 			t.bytes(5, c.bounds.max)
 			t.bytes(6, c.bounds.min)
-			t.boolean(7, true) // both are values that there are
+			t.boolean(7, true) // the bounds are exact
 			t.boolean(8, true)
 		}
 	})
 	counts := make([][3]int, 0, 3)
-	for _, n := range [][3]int{{pageDictionary, encodingPlain, min(numbered, 1)}, {pageData, encodingPlain, plain}, {pageData, encodingRLEDictionary, numbered}} {
+	for _, n := range [][3]int{
+		{pageDictionary, encodingPlain, min(dictionaryEncoded, 1)},
+		{pageData, encodingPlain, plain},
+		{pageData, encodingRLEDictionary, dictionaryEncoded},
+	} {
 		if n[2] > 0 {
 			counts = append(counts, n)
 		}

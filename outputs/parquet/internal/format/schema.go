@@ -1,35 +1,35 @@
-// Package format writes Parquet files of flat columns and maps of text. It knows as much of the format as a writer of one
-// schema needs: data pages of version 1, PLAIN and RLE_DICTIONARY, zstd, and the index of pages. It reads nothing, and knows
-// nothing of what is written. Begin at [NewFile].
+// Package format writes Parquet files of flat columns and text maps. It implements what one schema needs: data pages of
+// version 1, PLAIN and RLE_DICTIONARY, zstd, and the page index. It does not read files and does not know what the
+// columns mean. Begin at [NewFile].
 //
-// A file is row groups, a group is a chunk a column, a chunk is pages, and what stands where is said at the file's end:
-// https://parquet.apache.org/docs/file-format/ and
+// A file is a list of row groups, a row group is one chunk a column, a chunk is a list of pages, and the footer holds
+// their positions: https://parquet.apache.org/docs/file-format/ and
 // https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift, whose names are used here.
 package format
 
-// A Type is what the values of a column are.
+// A Type is the type of a column's values.
 type Type uint8
 
 const (
 	String    Type = iota // UTF-8
-	JSON                  // of these no bounds are kept: nobody looks for a document between two others
+	JSON                  // without bounds: nobody searches for a range of documents
 	Timestamp             // microseconds since 1970, in UTC
 	Int64
-	Map // of text to text, never NULL
+	Map // text to text, never NULL
 )
 
-// A Field is a column as a reader sees it.
+// A Field describes a column to readers.
 type Field struct {
 	Name     string
 	Type     Type
-	Optional bool // it may be NULL; not for a Map
+	Optional bool // may be NULL; not for a Map
 
-	// Dictionary is for text that repeats: each value is written once a row group, and a number stands for it. Of a Map it is
-	// about the values; the keys always have one.
+	// Dictionary is for text that repeats: a row group stores each distinct value once, and an index for each row. For a
+	// Map it applies to the values; the keys always have a dictionary.
 	Dictionary bool
 }
 
-// The enumerations of parquet.thrift, as far as they are written.
+// The values of parquet.thrift's enumerations that are used.
 const (
 	typeInt64     = 2
 	typeByteArray = 6
@@ -64,17 +64,17 @@ const (
 	orderDescending = 2
 )
 
-// An element is a node of the schema: a column, or what columns stand in.
+// An element is a node of the schema: a column, or a group of columns.
 type element struct {
 	name       string
-	physical   int // of a leaf
+	physical   int // for a leaf
 	repetition int
-	children   int // of a group: it has no physical type
+	children   int // for a group, which has no physical type
 	converted  int // -1: none
 	logical    func(*thriftWriter)
 }
 
-// elements are the schema's nodes, depth first.
+// elements returns the schema's nodes, depth first.
 func elements(name string, fields []Field) []element {
 	all := []element{{name: name, repetition: -1, children: len(fields), converted: -1}}
 	for _, f := range fields {
@@ -90,8 +90,10 @@ func elements(name string, fields []Field) []element {
 		case Timestamp:
 			e.physical, e.converted, e.logical = typeInt64, convertedTimestampMicros, func(t *thriftWriter) {
 				t.structField(logicalTimestamp, func() {
-					t.boolean(1, true)                                      // adjusted to UTC
-					t.structField(2, func() { t.structField(2, noFields) }) // the unit, of which the second is the microsecond
+					t.boolean(1, true) // isAdjustedToUTC
+					t.structField(2, func() {
+						t.structField(2, noFields) // unit: MICROS
+					})
 				})
 			}
 		case Int64:
@@ -116,7 +118,7 @@ func elements(name string, fields []Field) []element {
 	return all
 }
 
-// The names that the format gives the nodes of a map.
+// The node names that the format prescribes for a map.
 const (
 	entryName = "key_value"
 	keyName   = "key"

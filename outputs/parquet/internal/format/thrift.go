@@ -2,16 +2,16 @@ package format
 
 import "encoding/binary"
 
-// A thriftWriter appends what parquet.thrift describes in Thrift's compact protocol. The numbers of fields are parquet.thrift's.
+// A thriftWriter encodes the structures of parquet.thrift in Thrift's compact protocol, with their field numbers.
 //
 // https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 type thriftWriter struct {
 	b    []byte
-	last int16 // the number of the field before, of the structure that is being written
+	last int16 // the previous field number of the current structure
 }
 
 const (
-	thriftTrue   = 1 // as the type of a field, and as an element of a list
+	thriftTrue   = 1 // also a list element's value
 	thriftFalse  = 2
 	thriftI8     = 3
 	thriftI32    = 5
@@ -21,7 +21,7 @@ const (
 	thriftStruct = 12
 )
 
-// field begins a field. Fields must come in ascending order: a small step takes one byte.
+// field starts a field. Fields must come in ascending order: a small step takes one byte.
 func (t *thriftWriter) field(id int16, typ byte) {
 	if d := id - t.last; d > 0 && d <= 15 {
 		t.b = append(t.b, byte(d)<<4|typ)
@@ -32,7 +32,7 @@ func (t *thriftWriter) field(id int16, typ byte) {
 	t.last = id
 }
 
-// structBody is the fields of a structure: of one that is a field, of an element of a list, or of the whole.
+// structBody writes the fields of a structure: a field's, a list element's, or the outermost one.
 func (t *thriftWriter) structBody(fields func()) {
 	outer := t.last
 	t.last = 0
@@ -74,7 +74,7 @@ func (t *thriftWriter) bytes(id int16, b []byte) {
 	t.bytesElement(b)
 }
 
-// textElement is an element of a list.
+// textElement writes a list element.
 func (t *thriftWriter) textElement(s string) {
 	t.b = binary.AppendUvarint(t.b, uint64(len(s)))
 	t.b = append(t.b, s...)
@@ -92,7 +92,7 @@ func (t *thriftWriter) structField(id int16, fields func()) {
 	t.structBody(fields)
 }
 
-// list begins a list. As many elements must follow.
+// list starts a list; n elements must follow.
 func (t *thriftWriter) list(id int16, elements byte, n int) {
 	t.field(id, thriftList)
 	if n < 15 {
@@ -103,7 +103,7 @@ func (t *thriftWriter) list(id int16, elements byte, n int) {
 	t.b = binary.AppendUvarint(t.b, uint64(n))
 }
 
-// boolList is a list of n of them. Unlike a field, an element is a byte.
+// boolList writes a list of n booleans. Unlike a field, an element takes a byte.
 func (t *thriftWriter) boolList(id int16, n int, of func(i int) bool) {
 	t.list(id, thriftTrue, n)
 	for i := range n {
@@ -115,7 +115,7 @@ func (t *thriftWriter) boolList(id int16, n int, of func(i int) bool) {
 	}
 }
 
-// structList is a list of n structures.
+// structList writes a list of n structures.
 func (t *thriftWriter) structList(id int16, n int, fields func(i int)) {
 	t.list(id, thriftStruct, n)
 	for i := range n {

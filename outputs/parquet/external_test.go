@@ -15,16 +15,17 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// A reader is a program of somebody else's that reads Parquet and prints the facts below as JSON.
-type reader struct {
-	name    string
-	there   []string // a command that succeeds where it is installed
-	command func(path string) []string
-	sql     func(query string) []string // nil: it knows none
+// An externalReader is another Parquet implementation: a command that prints the facts below as JSON.
+type externalReader struct {
+	name      string
+	installed []string // a command that succeeds if the reader is installed
+	command   func(path string) []string
+	sql       func(query string) []string // nil: no SQL
 }
 
 const facts = `SELECT kind, id, account_id, state, tags['team'] AS team, cardinality(extra_tags) AS extra,
-	epoch_us(valid_from) AS valid_from, valid_to IS NULL AS live, ended, data ->> '$.Ports[1]' AS port, strlen(data) AS size FROM '`
+	epoch_us(valid_from) AS valid_from, valid_to IS NULL AS live, ended, data ->> '$.Ports[1]' AS port,
+	strlen(data) AS size FROM '`
 
 func duckdb(query string) []string { return []string{"duckdb", "-json", "-c", query} }
 
@@ -35,7 +36,7 @@ func duckdbForNode(query string) []string {
 	})()`, query}
 }
 
-var readers = []reader{
+var externalReaders = []externalReader{
 	{"duckdb", []string{"duckdb", "--version"}, func(path string) []string { return duckdb(facts + path + "'") }, duckdb},
 	{"DuckDB for Node (npm install @duckdb/node-api; NODE_PATH)", []string{"node", "-e", "require('@duckdb/node-api')"},
 		func(path string) []string { return duckdbForNode(facts + path + "'") }, duckdbForNode},
@@ -46,17 +47,19 @@ out = []
 for r in pyarrow.parquet.read_table(sys.argv[1]).to_pylist():
     ports = json.loads(r["data"]).get("Ports")
     tags = dict(r["tags"])
-    out.append({"kind": r["kind"], "id": r["id"], "account_id": r["account_id"], "state": r["state"], "team": tags.get("team"), "extra": len(r["extra_tags"]),
-        "valid_from": int(r["valid_from"].timestamp()) * 1000000 + r["valid_from"].microsecond, "live": r["valid_to"] is None, "ended": r["ended"],
-        "port": str(ports[1]) if ports else None, "size": len(r["data"].encode() if isinstance(r["data"], str) else r["data"])})
+    out.append({"kind": r["kind"], "id": r["id"], "account_id": r["account_id"], "state": r["state"],
+        "team": tags.get("team"), "extra": len(r["extra_tags"]),
+        "valid_from": int(r["valid_from"].timestamp()) * 1000000 + r["valid_from"].microsecond,
+        "live": r["valid_to"] is None, "ended": r["ended"], "port": str(ports[1]) if ports else None,
+        "size": len(r["data"].encode() if isinstance(r["data"], str) else r["data"])})
 print(json.dumps(out))`, path}
 	}, nil},
 }
 
-// Files are read by others than the library that wrote them.
-func TestOthersReadIt(t *testing.T) {
+// Other implementations than the library of the round-trip tests read the files.
+func TestExternalReaders(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.parquet")
-	must(t, os.WriteFile(path, written(t), 0o600))
+	must(t, os.WriteFile(path, sampleFile(t), 0o600))
 	rs := resources()
 	want := []map[string]any{
 		{"kind": "ec2_instance", "id": "i-0abc", "account_id": "012345678901", "state": "running", "team": "", "extra": 1.0,
@@ -65,17 +68,17 @@ func TestOthersReadIt(t *testing.T) {
 			"valid_from": float64(noon.UnixMicro()), "live": false, "ended": "absent", "port": nil, "size": 2.0},
 	}
 	read := 0
-	for _, r := range readers {
-		if exec.Command(r.there[0], r.there[1:]...).Run() != nil {
+	for _, r := range externalReaders {
+		if exec.Command(r.installed[0], r.installed[1:]...).Run() != nil {
 			continue
 		}
 		read++
 		t.Run(r.name, func(t *testing.T) {
-			got := answer(t, r.command(path))
+			got := runQuery(t, r.command(path))
 			for _, row := range got {
 				for k, v := range row {
 					if s, ok := v.(string); ok &&
-						(k == "valid_from" || k == "size" || k == "extra") { // a client may print 64 bits as text
+						(k == "valid_from" || k == "size" || k == "extra") { // some clients print 64-bit integers as text
 						must(t, json.Unmarshal([]byte(s), &v))
 						row[k] = v
 					}
@@ -87,12 +90,12 @@ func TestOthersReadIt(t *testing.T) {
 		})
 	}
 	if read == 0 {
-		t.Skip("SKIPPED, NOT PASSED: no other reader of Parquet is installed: duckdb, @duckdb/node-api or pyarrow")
+		t.Skip("SKIPPED, NOT PASSED: no external Parquet reader is installed: duckdb, @duckdb/node-api or pyarrow")
 	}
 }
 
-// answer runs a command that prints rows as JSON.
-func answer(t *testing.T, args []string) []map[string]any {
+// runQuery runs a command that prints rows as JSON.
+func runQuery(t *testing.T, args []string) []map[string]any {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	var stderr bytes.Buffer
@@ -108,13 +111,12 @@ func answer(t *testing.T, args []string) []map[string]any {
 	return got
 }
 
-// A file of two groups and many pages: each column has all of its values, and what the bounds let a reader pass over is what
-// it does not look for.
-func TestOthersReadManyPages(t *testing.T) {
+// A file of two row groups and many pages: every column is complete, and the bounds do not hide rows from a query.
+func TestExternalReadersManyPages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.parquet")
 	var b bytes.Buffer
 	w := newWriter[Version](t, &b)
-	rows := fleet(maxGroupRows + 20_000)
+	rows := manyEnvelopes(maxGroupRows + 20_000)
 	sums := map[string]int{}
 	count := func(column string, values ...string) {
 		for _, v := range values {
@@ -170,13 +172,19 @@ func TestOthersReadManyPages(t *testing.T) {
 	}
 	from := " FROM '" + path + "'"
 	query := fmt.Sprintf(
-		`SELECT count(*)::VARCHAR AS rows, sum(strlen(kind))::VARCHAR AS kind, sum(strlen(id))::VARCHAR AS id, sum(strlen(name))::VARCHAR AS name,
-		sum(strlen(state))::VARCHAR AS state, sum(strlen(type))::VARCHAR AS type, sum(strlen(account) + strlen(account_id) + strlen(partition))::VARCHAR AS account,
-		sum(strlen(region))::VARCHAR AS region, sum(strlen(data))::VARCHAR AS data, sum(strlen(run))::VARCHAR AS run, sum(strlen(ended))::VARCHAR AS ended,
+		`SELECT count(*)::VARCHAR AS rows, sum(strlen(kind))::VARCHAR AS kind, sum(strlen(id))::VARCHAR AS id,
+		sum(strlen(name))::VARCHAR AS name,
+		sum(strlen(state))::VARCHAR AS state, sum(strlen(type))::VARCHAR AS type,
+		sum(strlen(account) + strlen(account_id) + strlen(partition))::VARCHAR AS account,
+		sum(strlen(region))::VARCHAR AS region, sum(strlen(data))::VARCHAR AS data, sum(strlen(run))::VARCHAR AS run,
+		sum(strlen(ended))::VARCHAR AS ended,
 		count(valid_to)::VARCHAR AS ended_at, sum(strlen(array_to_string(map_keys(tags), '')))::VARCHAR AS keys,
-		sum(strlen(array_to_string(map_values(tags), '')))::VARCHAR AS values, sum(strlen(extra_tags['account_name']))::VARCHAR AS extra,
-		(SELECT count(*) %[1]s WHERE account_id = '%[2]s' AND region = '%[3]s')::VARCHAR AS found, (SELECT count(*) %[1]s WHERE id = '%[4]s')::VARCHAR AS one,
-		(SELECT count(*) %[1]s WHERE valid_from >= make_timestamptz(%[5]d))::VARCHAR AS late, (SELECT count(*) %[1]s WHERE kind > 'ec2_instance')::VARCHAR AS none %[1]s`,
+		sum(strlen(array_to_string(map_values(tags), '')))::VARCHAR AS values,
+		sum(strlen(extra_tags['account_name']))::VARCHAR AS extra,
+		(SELECT count(*) %[1]s WHERE account_id = '%[2]s' AND region = '%[3]s')::VARCHAR AS found,
+		(SELECT count(*) %[1]s WHERE id = '%[4]s')::VARCHAR AS one,
+		(SELECT count(*) %[1]s WHERE valid_from >= make_timestamptz(%[5]d))::VARCHAR AS late,
+		(SELECT count(*) %[1]s WHERE kind > 'ec2_instance')::VARCHAR AS none %[1]s`,
 		from,
 		looked.AccountID,
 		looked.Region,
@@ -184,18 +192,18 @@ func TestOthersReadManyPages(t *testing.T) {
 		noon.Add(time.Duration(len(rows)-101)*time.Second).UnixMicro(),
 	)
 	read := 0
-	for _, r := range readers {
-		if r.sql == nil || exec.Command(r.there[0], r.there[1:]...).Run() != nil {
+	for _, r := range externalReaders {
+		if r.sql == nil || exec.Command(r.installed[0], r.installed[1:]...).Run() != nil {
 			continue
 		}
 		read++
 		t.Run(r.name, func(t *testing.T) {
-			if d := cmp.Diff([]map[string]any{want}, answer(t, r.sql(query))); d != "" {
+			if d := cmp.Diff([]map[string]any{want}, runQuery(t, r.sql(query))); d != "" {
 				t.Error(d)
 			}
 		})
 	}
 	if read == 0 {
-		t.Skip("SKIPPED, NOT PASSED: no other reader of Parquet with SQL is installed: duckdb or @duckdb/node-api")
+		t.Skip("SKIPPED, NOT PASSED: no external Parquet reader with SQL is installed: duckdb or @duckdb/node-api")
 	}
 }
