@@ -2,7 +2,7 @@ package outputs
 
 import "fmt"
 
-// batchingErrors is everything that is wrong with the sizes.
+// batchingErrors validates the sizes.
 func (b *Batching) batchingErrors() []error {
 	var errs []error
 	if b.MaxRecords < 1 {

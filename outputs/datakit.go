@@ -15,13 +15,13 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// DataKit is the options of the output `datakit`: each resource as a custom object of Guance, in line protocol.
+// DataKit is the options of the output `datakit`: each resource is a custom object of Guance, in line protocol.
 // https://docs.guance.com/datakit/apis/#api-v1-write
 type DataKit struct {
 	Common     `yaml:",inline"`
 	HTTPClient `yaml:",inline"`
 	Batching   `yaml:",inline"`
-	Token      secret.String `yaml:"token" doc:"The workspace's token, where url is a DataWay's or a DataKit's that asks for one."`
+	Token      secret.String `yaml:"token" doc:"The workspace's token, for a DataWay or a DataKit that requires one."`
 }
 
 func dataKitDefaults() any {
@@ -31,18 +31,18 @@ func dataKitDefaults() any {
 	}
 }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *DataKit) Validate() error {
 	errs := append(o.clientErrors("http://127.0.0.1:9529"), o.batchingErrors()...)
 	if u, err := parseURL(o.URL); err == nil && u.Query().Has("token") {
-		errs = append(errs, errors.New("url: holds the token, which is a secret: write it under token"))
+		errs = append(errs, errors.New("url: contains the token, which is a secret: set it in token"))
 	}
 	return errors.Join(errs...)
 }
 
 const dataKitPath = "/v1/write/custom_object"
 
-// endpoint is where objects are written below url.
+// endpoint returns the URL of DataKit's API for custom objects.
 func (o *DataKit) endpoint() (string, error) {
 	u, err := parseURL(o.URL)
 	if err != nil {
@@ -59,14 +59,15 @@ func (o *DataKit) endpoint() (string, error) {
 	return u.String(), nil
 }
 
-// dataKitLimits is what DataKit takes of an object; the reserved names it drops, or means something else by. The limit of a
-// series is that of the parser it uses. https://docs.guance.com/datakit/apis/#lineproto-limitation
+// dataKitLimits are the limits of DataKit for an object. It drops the reserved names, or uses them for something else.
+// The limit of a series is a limit of its parser. https://docs.guance.com/datakit/apis/#lineproto-limitation
 var dataKitLimits = lineLimits{
-	maxTags: 256, maxFields: 1024, maxKeyBytes: 256, maxTagValueBytes: 1024, maxFieldValueBytes: 32 << 20, cutLongFields: true, maxSeriesBytes: 65535, noDots: true,
+	maxTags: 256, maxFields: 1024, maxKeyBytes: 256, maxTagValueBytes: 1024, maxFieldValueBytes: 32 << 20,
+	cutLongFields: true, maxSeriesBytes: 65535, noDots: true,
 	reserved: []string{"class", "date", "time"},
 }
 
-// dataKit writes batches. One is under way at a time.
+// dataKit encodes batches, one at a time.
 type dataKit struct{ w lineWriter }
 
 func openDataKit(_ context.Context, options any, d Deps) (Output, error) {
@@ -98,8 +99,8 @@ func (k *dataKit) encode(b Batch) (http.Header, []byte, error) {
 	return lineProtocolHeader(), k.w.enc.Bytes(), nil
 }
 
-// resourcePoint is a resource as a custom object. There is none for what is gone, which Guance finds out by hearing no more of
-// it, nor for the end of a target.
+// resourcePoint makes a custom object of a resource; nil for a resource that is gone, which Guance detects by itself
+// when no more objects arrive, and for the end of a target.
 func (k *dataKit) resourcePoint(l *Line) *point {
 	if l.Target != "" || l.Change == inventory.WasGone {
 		return nil
@@ -136,11 +137,11 @@ func (k *dataKit) resourcePoint(l *Line) *point {
 	return p
 }
 
-// stateMembers are the members that tell how a resource is; what it is.
+// stateMembers are the members of a resource that hold its state or its type.
 var stateMembers = []string{"State", "Status", "Type"}
 
-// What an instance has is fixed, name by name, as dashboards are built on it: it is the object that Guance's own collector
-// writes. https://func.guance.com/doc/script-market-guance-aws-ec2/
+// The tags and fields of an instance are fixed, because dashboards depend on them: they are those of Guance's own
+// collector. https://func.guance.com/doc/script-market-guance-aws-ec2/
 var (
 	instanceTags = []string{
 		"name", "InstanceId", "InstanceType", "PlatformDetails", "RegionId", "InstanceName", "State", "StateReason_Code",
@@ -190,7 +191,7 @@ func (k *dataKit) addExtraTags(p *point, l *Line, builtIn func(string) bool) {
 	}
 }
 
-// nameTag is VolumeName for ec2_volume, NatGatewayName for ec2_nat_gateway.
+// nameTag returns VolumeName for ec2_volume, NatGatewayName for ec2_nat_gateway.
 func nameTag(kind string) string {
 	var b strings.Builder
 	for _, word := range strings.Split(strings.TrimPrefix(kind, "ec2_"), "_") {

@@ -24,12 +24,13 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// Prometheus takes the scrape configurations that the page shows.
+// Prometheus accepts the scrape configurations in docs/outputs.md.
 func TestOutputsPageScrapes(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip(
-			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the page's scrape configurations were not checked",
+			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); " +
+				"the scrape configurations in docs/outputs.md were not checked",
 		)
 	}
 	page, err := os.ReadFile("../docs/outputs.md")
@@ -38,7 +39,7 @@ func TestOutputsPageScrapes(t *testing.T) {
 	}
 	blocks := regexp.MustCompile("(?s)```yaml\n(scrape_configs:.*?)```").FindAllSubmatch(page, -1)
 	if len(blocks) < 2 {
-		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+		t.Fatalf("%d blocks: docs/outputs.md was parsed wrongly", len(blocks))
 	}
 	for _, b := range blocks {
 		path := filepath.Join(t.TempDir(), "prometheus.yml")
@@ -51,30 +52,31 @@ func TestOutputsPageScrapes(t *testing.T) {
 	}
 }
 
-// A changing store is another one from one question to the next.
-type changing struct {
+// A changingStore replaces its content between two requests.
+type changingStore struct {
 	inventory.Reader
 	now atomic.Pointer[memoryStore]
 }
 
-func (c *changing) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+func (c *changingStore) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	return c.now.Load().Find(ctx, q)
 }
 
-func (c *changing) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
+func (c *changingStore) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return c.now.Load().Targets(ctx)
 }
 
-// A real Prometheus finds its target through http_sd, with labels made of EC2's, and scrapes it: here the output
-// prometheus. It keeps the target while the store fails, and drops it when AWS has it no more.
+// A real Prometheus discovers its target through http_sd, with EC2's labels, and scrapes it: here the output
+// prometheus. It keeps the target while the store fails, and drops it once AWS does not list it any more.
 func TestPrometheusDiscovers(t *testing.T) {
 	tool, err := exec.LookPath("prometheus")
 	if err != nil {
 		t.Skip(
-			"SKIPPED, NOT PASSED: prometheus is not installed (Debian: apt-get install prometheus); nothing was discovered by a real one",
+			"SKIPPED, NOT PASSED: prometheus is not installed (Debian: apt-get install prometheus); " +
+				"service discovery was not tested",
 		)
 	}
-	store := new(changing)
+	store := new(changingStore)
 	found := instancesOf(instance("i-1", func(r *inventory.Resource) {
 		r.Name, r.Tags = "web", map[string]string{"Name": "web", "metrics": metricsPath}
 		r.Data = []byte(`{"PrivateIpAddress":"127.0.0.1"}`)
@@ -113,8 +115,8 @@ scrape_configs:
 		"--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "tsdb"), "--web.listen-address", listen,
 		"--log.level", "warn",
 	)
-	said := new(buffer)
-	cmd.Stdout, cmd.Stderr = said, said
+	output := new(buffer)
+	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,14 +124,14 @@ scrape_configs:
 		cancel()
 		_ = cmd.Wait() // it was killed
 		if t.Failed() {
-			t.Logf("prometheus says:\n%s", said.Bytes())
+			t.Logf("output of prometheus:\n%s", output.Bytes())
 		}
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	get := func(path string) string {
 		resp, err := client.Get("http://" + listen + path)
 		if err != nil {
-			return err.Error() // it is starting
+			return err.Error() // it is still starting
 		}
 		defer resp.Body.Close()
 		b, err := io.ReadAll(resp.Body)
@@ -146,7 +148,7 @@ scrape_configs:
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("waited in vain for: %s; the last answer:\n%s", what, got)
+				t.Fatalf("timed out waiting for: %s; the last answer:\n%s", what, got)
 			}
 			<-time.After(100 * time.Millisecond)
 		}
@@ -187,7 +189,7 @@ scrape_configs:
 	)
 
 	store.now.Store(&memoryStore{err: errors.New("the disk is gone")})
-	until("Prometheus to ask often enough in vain", func() (bool, string) { // once a second; it gathers changes for 5 s
+	until("Prometheus to get enough errors", func() (bool, string) { // it asks once a second
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.errs["nodes"] > 8, fmt.Sprint(w.errs)

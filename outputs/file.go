@@ -22,22 +22,21 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// File is the options of the output `file`: the records as JSON lines in a file that is only appended to, and, if asked
-// for, turned over by size or age into finished files beside it: records.jsonl becomes records-20261121T221503Z.jsonl,
-// or .jsonl.zst.
+// File is the options of the output `file`: JSON lines that are appended to a file. It can be rotated by size or age:
+// records.jsonl becomes records-20261121T221503Z.jsonl, or .jsonl.zst, in the same directory.
 type File struct {
 	Common      `yaml:",inline"`
-	Path        string `yaml:"path" doc:"The file being written, as out/records.jsonl; its folder is made if it is missing."`
-	Compression string `yaml:"compression" enum:"none,zstd" doc:"Of finished files."`
-	Rotate      Rotate `yaml:"rotate" doc:"When a file is finished and another begun. Default: never."`
+	Path        string `yaml:"path" doc:"The file to write, such as out/records.jsonl. Its directory is created if needed."`
+	Compression string `yaml:"compression" enum:"none,zstd" doc:"How finished files are compressed."`
+	Rotate      Rotate `yaml:"rotate" doc:"When to finish the file and start another. Default: never."`
 }
 
-// Rotate says when a file is finished and how many are kept. A file is never split in mid-line, and an empty one is never
-// finished. logrotate may move the file as well: a new one is begun at the next flush.
+// Rotate tells when a file is finished and how many are kept. A line is never split, and an empty file is never
+// finished. logrotate may move the file too: the next flush notices, and the next batch starts a new file.
 type Rotate struct {
-	MaxBytes Bytes           `yaml:"max_bytes" doc:"Finish the file before it grows over this, as 256MiB; 0: any size."`
-	MaxAge   config.Duration `yaml:"max_age" doc:"Finish the file when its oldest record is older; 0: any age."`
-	Keep     int             `yaml:"keep" doc:"How many finished files are kept, the youngest; 0: all."`
+	MaxBytes Bytes           `yaml:"max_bytes" doc:"Finish the file before it is larger, such as 256MiB. 0: any size."`
+	MaxAge   config.Duration `yaml:"max_age" doc:"Finish the file when its oldest record is older. 0: any age."`
+	Keep     int             `yaml:"keep" doc:"How many finished files to keep; the oldest are removed. 0: all."`
 }
 
 const (
@@ -47,11 +46,11 @@ const (
 
 func fileDefaults() any { return &File{Compression: noCompression} }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (f *File) Validate() error {
 	var errs []error
 	if f.Path == "" {
-		errs = append(errs, errors.New("path: is needed: where to write, as out/records.jsonl"))
+		errs = append(errs, errors.New("path: is needed: where to write, such as out/records.jsonl"))
 	}
 	if f.Compression != noCompression && f.Compression != zstdCompression {
 		errs = append(errs, fmt.Errorf("compression: %q is neither %s nor %s", f.Compression, noCompression, zstdCompression))
@@ -74,13 +73,13 @@ func (f *File) Validate() error {
 	return errors.Join(errs...)
 }
 
-// fileKey is the file's real path, so that two ways to write it are one file.
+// fileKey is the file's real path, so that two spellings of a path are one file.
 func fileKey(options any) string { return "file:" + realPath(options.(*File).Path) }
 
 func realPath(path string) string {
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		abs = path // the working directory is gone; open will say so
+		abs = path // the working directory does not exist; open returns the error
 	}
 	if real, err := filepath.EvalSymlinks(abs); err == nil {
 		return real
@@ -91,18 +90,18 @@ func realPath(path string) string {
 	return abs
 }
 
-// file appends batches to the active file. A Send that fails leaves nothing behind, and the next one tries anew: what
-// was wrong (a full disk, a folder that was taken away) may be over.
+// file appends batches to the active file. A Send that fails leaves nothing in the file, and the next one tries again:
+// the cause, such as a full disk or a removed directory, may be gone.
 type file struct {
 	path     string
 	log      *slog.Logger
 	finished *finishedFiles
 
-	opts atomic.Pointer[File] // a reload swaps it
+	opts atomic.Pointer[File] // replaced by a reload
 
-	mu         contextMutex // guards what follows; held while writing, never during a flush's fsync
-	active     *activeFile  // nil: to be opened by the next Send
-	retryAfter time.Time    // it could not be finished: goes on growing, and is tried again then
+	mu         contextMutex // guards the following; locked during a write, but not during a flush's fsync
+	active     *activeFile  // nil: the next Send opens it
+	retryAfter time.Time    // rotation failed: when to try again; the file grows until then
 	closed     bool
 }
 
@@ -110,10 +109,10 @@ type file struct {
 type activeFile struct {
 	*os.File
 	size         int64
-	oldestRecord time.Time // of its oldest record
+	oldestRecord time.Time // its time
 
 	mu       sync.Mutex
-	syncErr  error // of the fsync before it was closed
+	syncErr  error // of the fsync before closing
 	isClosed bool
 }
 
@@ -131,7 +130,7 @@ func openFile(ctx context.Context, options any, d Deps) (Output, error) {
 	f.active = a
 	f.finished = newFinished(f.path, f.log)
 	f.finished.start(o.Compression == zstdCompression, o.Rotate.Keep)
-	f.finished.requestSweep() // what a crash left half done
+	f.finished.requestSweep() // completes what a crash interrupted
 	return f, nil
 }
 
@@ -171,24 +170,24 @@ func (f *file) Send(ctx context.Context, b Batch) error {
 	return nil
 }
 
-// undoWrite takes back the n bytes of a write that failed, so that the next one does not continue a torn line.
+// undoWrite removes the n bytes of a failed write, so that the next one does not continue an incomplete line.
 func (f *file) undoWrite(n int, err error) error {
 	if n == 0 {
 		return err
 	}
 	at, serr := f.active.Stat()
 	if serr == nil {
-		serr = f.active.Truncate(at.Size() - int64(n)) // we alone append: the last n bytes are ours
+		serr = f.active.Truncate(at.Size() - int64(n)) // nobody else appends: the last n bytes are this write's
 	}
-	if serr != nil { // open cuts it, next time
+	if serr != nil { // the next open removes the line
 		f.active.shutdown()
 		f.active = nil
-		return errors.Join(err, fmt.Errorf("take back half a line: %w", serr))
+		return errors.Join(err, fmt.Errorf("remove the incomplete line: %w", serr))
 	}
 	return err
 }
 
-// Flush waits until everything sent before is on the disk. It also sees whether somebody moved the file away.
+// Flush waits until everything that was sent is on the disk. It also notices when the file was moved.
 func (f *file) Flush(ctx context.Context) error {
 	if err := f.mu.lock(ctx); err != nil {
 		return err
@@ -201,8 +200,8 @@ func (f *file) Flush(ctx context.Context) error {
 	var moved bool
 	if a != nil {
 		moved = !a.isAt(f.path)
-		if moved { // its bytes are still ours to sync; a new file begins with the next batch
-			f.log.Info("output file was moved away; a new one is begun", "path", f.path)
+		if moved { // sync the moved file; the next batch starts a new one
+			f.log.Info("output file was moved; starting a new one", "path", f.path)
 			f.active = nil
 		} else if err := f.rotateIfDue(0); err != nil {
 			f.mu.unlock()
@@ -217,10 +216,10 @@ func (f *file) Flush(ctx context.Context) error {
 		return f.fault("flush", a.shutdown())
 	}
 	err := a.Sync()
-	if errors.Is(err, os.ErrClosed) { // turned over meanwhile, which syncs too
+	if errors.Is(err, os.ErrClosed) { // rotated meanwhile, which syncs too
 		err = a.shutdown()
 	}
-	if err != nil { // what the kernel dropped is lost; go on with a new handle
+	if err != nil { // the kernel may have dropped pages: continue with a new handle
 		if terr := f.mu.lock(ctx); terr == nil {
 			if f.active == a {
 				f.active = nil
@@ -232,8 +231,8 @@ func (f *file) Flush(ctx context.Context) error {
 	return f.fault("flush", err)
 }
 
-// Close syncs the file, and waits for the compression of finished ones as long as ctx lets it; what it leaves, the next
-// start does.
+// Close syncs the file and waits, until ctx ends, for the compression of finished files. The next start does what is
+// left.
 func (f *file) Close(ctx context.Context) error {
 	if err := f.mu.lock(ctx); err != nil {
 		f.finished.stop(ctx)
@@ -253,7 +252,7 @@ func (f *file) Close(ctx context.Context) error {
 	return f.fault("close", err)
 }
 
-// shutdown syncs and closes, once; every caller gets the sync's error.
+// shutdown syncs and closes once; every caller gets the error.
 func (a *activeFile) shutdown() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -270,11 +269,11 @@ func (a *activeFile) isAt(path string) bool {
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(path)
-	return err == nil && os.SameFile(have, there)
+	current, err := os.Stat(path)
+	return err == nil && os.SameFile(have, current)
 }
 
-// rotationDue reports whether the file is finished before more bytes go into it.
+// rotationDue reports whether the file must be finished before more bytes are written.
 func (f *file) rotationDue(more int64) bool {
 	r, a := f.opts.Load().Rotate, f.active
 	switch {
@@ -286,11 +285,11 @@ func (f *file) rotationDue(more int64) bool {
 	return r.MaxAge > 0 && time.Since(a.oldestRecord) >= time.Duration(r.MaxAge)
 }
 
-// rotateRetryDelay is how long a file that could not be finished is left to grow before the next try.
+// rotateRetryDelay is the pause after a failed rotation.
 const rotateRetryDelay = time.Minute
 
-// rotateIfDue finishes the file if it is due before more bytes. A file that cannot be renamed is written on, whatever its
-// size: too long a file is better than lost records.
+// rotateIfDue finishes the file if necessary. If it cannot be renamed, the file grows beyond its limits: a file that is
+// too large is better than lost records.
 func (f *file) rotateIfDue(more int64) error {
 	if f.active == nil || !f.rotationDue(more) || time.Now().Before(f.retryAfter) {
 		return nil
@@ -303,7 +302,7 @@ func (f *file) rotateIfDue(more int64) error {
 		if f.retryAfter.IsZero() {
 			err := f.fault("finish the file", err)
 			f.log.Warn(
-				"output file cannot be finished; it goes on growing",
+				"output file cannot be rotated; it keeps growing",
 				"path", f.path, "error", err, "hint", record.HintOf(err),
 			)
 		}
@@ -314,10 +313,10 @@ func (f *file) rotateIfDue(more int64) error {
 	return nil
 }
 
-// rotate finishes the active file: synced, then renamed, so that a finished file is whole whatever happens when.
+// rotate finishes the active file: first fsync, then rename, so a finished file is complete even after a crash.
 func (f *file) rotate() error {
 	a := f.active
-	if !a.isAt(f.path) { // somebody else did
+	if !a.isAt(f.path) { // somebody else renamed it
 		f.active = nil
 		return a.shutdown()
 	}
@@ -339,15 +338,15 @@ func (f *file) rotate() error {
 	return nil
 }
 
-var errNotJSONLines = errors.New("it holds something else than JSON lines")
+var errNotJSONLines = errors.New("the file does not contain JSON lines")
 
-// open opens or makes the file, locks it, and cuts off a line that a crash left torn.
+// open opens or creates the file, locks it, and removes an incomplete last line.
 func (f *file) open() (_ *activeFile, err error) {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o750); err != nil {
 		return nil, err
 	}
-	if st, err := os.Stat(f.path); err == nil &&
-		!st.Mode().IsRegular() { // before opening: a FIFO would wait for its reader
+	st, err := os.Stat(f.path)
+	if err == nil && !st.Mode().IsRegular() { // check before opening: opening a FIFO waits for its reader
 		if st.IsDir() {
 			return nil, syscall.EISDIR
 		}
@@ -366,10 +365,11 @@ func (f *file) open() (_ *activeFile, err error) {
 	if err := filelock.TryLock(h); errors.Is(err, filelock.ErrLocked) {
 		return nil, err
 	} else if err != nil {
-		f.log.Warn("output file cannot be locked here; see that no second process writes it", "path", f.path, "error", err)
+		f.log.Warn("output file cannot be locked", "path", f.path, "error", err,
+			"hint", "Make sure that no other process writes this file.")
 	}
 	if !a.isAt(f.path) {
-		return nil, filelock.ErrLocked // its owner turned it over between our open and our lock
+		return nil, filelock.ErrLocked // its owner rotated it between our open and our lock
 	}
 	if err := f.repair(a); err != nil {
 		return nil, err
@@ -377,7 +377,7 @@ func (f *file) open() (_ *activeFile, err error) {
 	return a, statefile.SyncDir(filepath.Dir(f.path))
 }
 
-// repair cuts a torn last line, and finds size and age.
+// repair removes an incomplete last line, and finds the file's size and age.
 func (f *file) repair(a *activeFile) error {
 	st, err := a.Stat()
 	if err != nil {
@@ -390,7 +390,7 @@ func (f *file) repair(a *activeFile) error {
 	if _, err := a.ReadAt(head, 0); err != nil {
 		return err
 	}
-	if head[0] != '{' && head[0] != 0 { // 0: a power cut can leave a file's length without its bytes
+	if head[0] != '{' && head[0] != 0 { // 0: after a power failure a file may have its length but not its bytes
 		return errNotJSONLines
 	}
 	end, err := lastLineEnd(a, a.size)
@@ -398,8 +398,8 @@ func (f *file) repair(a *activeFile) error {
 		return err
 	}
 	if end < a.size {
-		f.log.Warn("output file ended in half a line, which is cut off; an earlier process was killed while it wrote",
-			"path", f.path, "bytes", a.size-end)
+		// An earlier process was killed while it wrote.
+		f.log.Warn("removed incomplete last line of output file", "path", f.path, "bytes", a.size-end)
 		if err := a.Truncate(end); err != nil {
 			return err
 		}
@@ -415,7 +415,7 @@ func (f *file) repair(a *activeFile) error {
 	return nil
 }
 
-// lastLineEnd is where the last whole line of the first size bytes ends.
+// lastLineEnd returns the offset after the last complete line of the first size bytes.
 func lastLineEnd(r io.ReaderAt, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for end := size; end > 0; {
@@ -431,9 +431,9 @@ func lastLineEnd(r io.ReaderAt, size int64) (int64, error) {
 	return 0, nil
 }
 
-var errNotRegular = errors.New("it is not a regular file")
+var errNotRegular = errors.New("not a regular file")
 
-// fault names the path, and what a person can do.
+// fault adds the path and a hint to an error.
 func (f *file) fault(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -441,23 +441,23 @@ func (f *file) fault(doing string, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		hint = "make room, or set rotate.max_bytes and rotate.keep; it goes on by itself"
+		hint = "Free disk space, or set rotate.max_bytes and rotate.keep. Writing resumes by itself."
 	case errors.Is(err, syscall.EISDIR):
-		hint = "path names a folder: add a file name, as " + filepath.Join(f.path, "records.jsonl")
+		hint = "Add a file name to path, such as " + filepath.Join(f.path, "records.jsonl") + ": it is a directory."
 	case errors.Is(err, errNotRegular):
-		hint = "path names a device or a pipe: for the terminal use `type: stdout`"
+		hint = "Set path to a regular file. For the terminal use `type: stdout`."
 	case errors.Is(err, filelock.ErrLocked):
-		hint = "another collector, or another output of this one, writes it: give each its own path"
+		hint = "Set a path of its own: another collector, or another output of this one, writes this file."
 	case errors.Is(err, errNotJSONLines):
-		hint = "nothing was changed in it: give another path"
+		hint = "Set another path. The file was not changed."
 	case errors.Is(err, fs.ErrPermission):
-		hint = fmt.Sprintf("let uid %d write %s, or give another path", os.Getuid(), filepath.Dir(f.path))
+		hint = fmt.Sprintf("Allow uid %d to write to %s, or set another path.", os.Getuid(), filepath.Dir(f.path))
 	case errors.Is(err, syscall.EROFS):
-		hint = "the file system is read-only: in the container write below the data volume"
+		hint = "Set a path on a writable file system; in a container, below the data volume."
 	case errors.Is(err, syscall.ENOTDIR):
-		hint = "a part of the path is a file"
+		hint = "Correct path: one of its parents is a file."
 	case errors.Is(err, fs.ErrNotExist):
-		hint = "its folder cannot be made there: give another path"
+		hint = "Set another path: its directory cannot be created."
 	}
 	return &record.Fault{
 		Reason: record.Other,
@@ -466,9 +466,9 @@ func (f *file) fault(doing string, err error) error {
 	}
 }
 
-// withoutPath is err without the path, if that is said already.
+// withoutPath returns err without the path, if the message has it already.
 func withoutPath(err error, path string) error {
-	if e, ok := err.(*fs.PathError); ok && e.Path == path { // not one inside: what is wrapped around it would be lost
+	if e, ok := err.(*fs.PathError); ok && e.Path == path { // only the outermost error: an inner one has context around it
 		return e.Err
 	}
 	return err

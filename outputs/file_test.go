@@ -30,7 +30,7 @@ import (
 
 const line = `{"kind":"ec2_instance","id":"i-1","collected_at":"2026-11-21T22:15:03Z"}` + "\n"
 
-// begin opens a file output in a fresh folder.
+// begin opens a file output in a new directory.
 func begin(t *testing.T, o File) (*file, string, *bytes.Buffer) {
 	t.Helper()
 	if o.Path == "" {
@@ -82,7 +82,7 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// names is what the folder of path holds, times replaced by T.
+// names lists the directory of path, with each time replaced by T.
 func names(t *testing.T, path string) string {
 	t.Helper()
 	es, err := os.ReadDir(filepath.Dir(path))
@@ -113,7 +113,7 @@ func TestRotateBySize(t *testing.T) {
 	if got := read(t, path); got != line {
 		t.Errorf("the active file holds %q", got)
 	}
-	big := strings.Repeat(line, 9) // a batch over the size is not split
+	big := strings.Repeat(line, 9) // a batch is not split, even if it is larger than the limit
 	send(t, f, big)
 	if got := read(t, path); got != big {
 		t.Errorf("the active file holds %q, want the whole batch", got)
@@ -126,9 +126,9 @@ func TestRotateByAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, _, _ := begin(t, File{Path: path, Rotate: Rotate{MaxAge: config.Duration(time.Hour)}})
-	flush(t, f) // its oldest record says that it is due, whatever the file's own times say
+	flush(t, f) // the age is that of the oldest record, not that of the file
 	if got := names(t, path); got != "records-T.jsonl" {
-		t.Errorf("the folder holds %s", got)
+		t.Errorf("the directory holds %s", got)
 	}
 	send(t, f, line)
 	flush(t, f)
@@ -155,12 +155,12 @@ func TestZstdAndKeep(t *testing.T) {
 			t.Errorf("%s: plain %v, packed %v", o.path, o.plain, o.compressed)
 		}
 		if got := unpack(t, o.path+zstExt); !strings.Contains(got, fmt.Sprintf(`"i-%d"`, i+2)) {
-			t.Errorf("%s holds %q: the youngest are to be kept, in their order", o.path, got)
+			t.Errorf("%s holds %q: the newest must be kept, in order", o.path, got)
 		}
 	}
 }
 
-// A clock that goes back does not make the youngest file the first to be removed.
+// When the clock goes back, the newest file is not the first to be removed.
 func TestClockGoesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.jsonl")
 	future := filepath.Join(filepath.Dir(path), "records-21260101T000000Z.jsonl")
@@ -199,7 +199,7 @@ func unpack(t *testing.T, path string) string {
 	return string(b)
 }
 
-// What a kill left at any point of finishing a file is put right at the next start.
+// The next start completes a rotation that was interrupted at any point.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string) {
@@ -208,11 +208,11 @@ func TestLeftovers(t *testing.T) {
 		}
 	}
 	put("records-20260101T000000Z.jsonl", line)             // killed before it was compressed
-	put("records-20260102T000000Z.jsonl", line)             // killed while
+	put("records-20260102T000000Z.jsonl", line)             // killed during compression
 	put("records-20260102T000000Z.jsonl.zst.tmp", "half a") //
-	put("records-20260103T000000Z.jsonl", line)             // killed between the new name and the old one's removal
+	put("records-20260103T000000Z.jsonl", line)             // killed between the rename and the removal
 	put("records-20260103T000000Z.jsonl.zst", "whole")      //
-	put("records-mine.jsonl", line)                         // not ours to touch
+	put("records-mine.jsonl", line)                         // not a rotated file
 	put("records-20260104T000000Z.jsonl.bak", line)
 	put("other-20260104T000000Z.jsonl", line)
 	f, path, _ := begin(
@@ -229,25 +229,25 @@ func TestLeftovers(t *testing.T) {
 	}
 	if count["records-T.jsonl.zst"] != 3 || count["records-T.jsonl"] != 0 || count["records-mine.jsonl"] != 1 ||
 		count["records-T.jsonl.bak"] != 1 || count["other-T.jsonl"] != 1 || count["records.jsonl"] != 1 || len(got) != 7 {
-		t.Errorf("the folder holds %s", got)
+		t.Errorf("the directory holds %s", got)
 	}
 	if got := unpack(t, filepath.Join(dir, "records-20260102T000000Z.jsonl.zst")); got != line {
 		t.Errorf("compressed: %q", got)
 	}
 	if got := read(t, filepath.Join(dir, "records-20260103T000000Z.jsonl.zst")); got != "whole" {
-		t.Errorf("what was compressed already is %q now", got)
+		t.Errorf("the compressed file was changed to %q", got)
 	}
 }
 
-func TestTornLine(t *testing.T) {
+func TestIncompleteLine(t *testing.T) {
 	long := strings.Replace(line, "i-1", strings.Repeat("x", 200<<10), 1)
 	for name, c := range map[string]struct{ had, want string }{
-		"whole":         {line, line},
-		"torn":          {line + line[:20], line},
-		"only torn":     {line[:20], ""},
-		"zeros":         {line + "\x00\x00\x00", line},
-		"nothing but 0": {"\x00\x00", ""},
-		"long torn":     {long + long[:150<<10], long},
+		"whole":           {line, line},
+		"incomplete":      {line + line[:20], line},
+		"only incomplete": {line[:20], ""},
+		"zeros":           {line + "\x00\x00\x00", line},
+		"nothing but 0":   {"\x00\x00", ""},
+		"long incomplete": {long + long[:150<<10], long},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "r.jsonl")
@@ -259,7 +259,7 @@ func TestTornLine(t *testing.T) {
 			if got := read(t, path); got != c.want+line {
 				t.Errorf("holds %.300q", got)
 			}
-			if said := strings.Contains(log.String(), "half a line"); said != (c.had != c.want) {
+			if reported := strings.Contains(log.String(), "incomplete last line"); reported != (c.had != c.want) {
 				t.Errorf("log: %s", log)
 			}
 		})
@@ -276,19 +276,19 @@ func TestRefusedPaths(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sealed := filepath.Join(dir, "sealed")
-	if err := os.Mkdir(sealed, 0o500); err != nil {
+	readOnly := filepath.Join(dir, "read-only")
+	if err := os.Mkdir(readOnly, 0o500); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string][2]string{
-		dir:                              {"is a directory", "add a file name"},
-		foreign:                          {"something else than JSON lines", "another path"},
-		foreign + "/x.jsonl":             {"not a directory", "part of the path"},
-		fifo:                             {"not a regular file", "type: stdout"},
-		filepath.Join(sealed, "r.jsonl"): {"permission denied", "let uid"},
+		dir:                                {"is a directory", "Add a file name"},
+		foreign:                            {"does not contain JSON lines", "another path"},
+		foreign + "/x.jsonl":               {"not a directory", "one of its parents"},
+		fifo:                               {"not a regular file", "type: stdout"},
+		filepath.Join(readOnly, "r.jsonl"): {"permission denied", "let uid"},
 	} {
-		if strings.HasPrefix(path, sealed) && os.Getuid() == 0 {
-			t.Log("SKIPPED: the case of a folder without permission: root may write everywhere")
+		if strings.HasPrefix(path, readOnly) && os.Getuid() == 0 {
+			t.Log("SKIPPED: the case of a directory without permission: root may write everywhere")
 			continue
 		}
 		_, err := openFile(t.Context(), &File{Path: path}, Deps{})
@@ -298,7 +298,7 @@ func TestRefusedPaths(t *testing.T) {
 		}
 	}
 	if got := read(t, foreign); got != "dear diary" {
-		t.Errorf("somebody else's file now holds %q", got)
+		t.Errorf("a foreign file now holds %q", got)
 	}
 }
 
@@ -317,7 +317,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// logrotate moves the file; what was written stays there, what comes goes to a new one.
+// After logrotate has moved the file, new records go to a new file.
 func TestMovedAway(t *testing.T) {
 	f, path, _ := begin(t, File{})
 	send(t, f, line)
@@ -330,18 +330,19 @@ func TestMovedAway(t *testing.T) {
 	if a, b := read(t, path+".1"), read(t, path); a != line || b != line+line {
 		t.Errorf("moved: %q, new: %q", a, b)
 	}
-	if err := os.RemoveAll(filepath.Dir(path)); err != nil { // the folder too
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil { // and its directory
 		t.Fatal(err)
 	}
 	flush(t, f)
 	send(t, f, line)
 	if got := read(t, path); got != line {
-		t.Errorf("after the folder was removed: %q", got)
+		t.Errorf("after the directory was removed: %q", got)
 	}
 }
 
-// A write that fails half way leaves nothing, and the next one works. The limit on a file's size stands in for a full
-// disk: it too writes what fits and fails the rest. It is the process's, so the test runs in one of its own.
+// A write that fails in the middle leaves nothing in the file, and the next one works. The limit on a file's size
+// replaces a full disk: it too writes what fits and fails the rest. The limit applies to the process, so the test
+// starts its own.
 func TestFullDisk(t *testing.T) {
 	if os.Getenv("OUTPUTS_FULL_DISK") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v")
@@ -366,7 +367,7 @@ func TestFullDisk(t *testing.T) {
 	limit(t, 1<<30)
 	send(t, f, line)
 	if got := read(t, path); got != line+line {
-		t.Errorf("when there is room again the file holds %q", got)
+		t.Errorf("after space was freed the file holds %q", got)
 	}
 }
 
@@ -382,7 +383,7 @@ func limit(t *testing.T, n uint64) {
 	}
 }
 
-// /dev/full is a disk without room: the real error, and its remedy.
+// /dev/full gives the real error of a full disk.
 func TestNoSpaceHint(t *testing.T) {
 	h, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -392,26 +393,26 @@ func TestNoSpaceHint(t *testing.T) {
 	_, err = h.WriteString(line)
 	f := &file{path: "out/r.jsonl"}
 	err = f.fault("write", err)
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "make room") ||
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "Free disk space") ||
 		!strings.HasPrefix(err.Error(), "write out/r.jsonl: ") {
 		t.Errorf("%v; hint %q", err, record.HintOf(err))
 	}
 }
 
-// A file that cannot be renamed is written on, said once, and turned over when it can be.
-func TestCannotTurnOver(t *testing.T) {
+// A file that cannot be renamed keeps growing, is reported once, and is rotated later.
+func TestRotationFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, path, log := begin(t, File{Rotate: Rotate{MaxBytes: Bytes(len(line))}})
 		send(t, f, line)
-		synctest.Wait()                                        // the worker has looked
-		f.finished.dir = filepath.Join(f.finished.dir, "gone") // where finished files go cannot be read
+		synctest.Wait()                                        // the worker is idle
+		f.finished.dir = filepath.Join(f.finished.dir, "gone") // the directory cannot be read
 		for range 3 {
 			send(t, f, line)
 		}
 		time.Sleep(2 * rotateRetryDelay)
 		send(t, f, line)
-		if n := strings.Count(log.String(), "cannot be finished"); n != 1 {
-			t.Errorf("said %d times:\n%s", n, log)
+		if n := strings.Count(log.String(), "cannot be rotated"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, log)
 		}
 		synctest.Wait()
 		f.finished.dir = filepath.Dir(path)
@@ -424,7 +425,7 @@ func TestCannotTurnOver(t *testing.T) {
 	})
 }
 
-// A reload changes the rules of a file that stays open.
+// A reload changes the rules of an open file.
 func TestReconfigure(t *testing.T) {
 	f, path, _ := begin(t, File{})
 	send(t, f, line)
@@ -434,11 +435,11 @@ func TestReconfigure(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := names(t, path); got != "records-T.jsonl.zst records.jsonl" {
-		t.Errorf("the folder holds %s", got)
+		t.Errorf("the directory holds %s", got)
 	}
 }
 
-// kill -9 in mid-write, many times: a finished file is whole lines, and nothing that was flushed is missing.
+// kill -9 during writes, many times: finished files have complete lines only, and no flushed line is missing.
 func TestKilled(t *testing.T) {
 	pad := strings.Repeat("x", 3000)
 	if path := os.Getenv("OUTPUTS_KILLED"); path != "" {
@@ -461,10 +462,10 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		said := bufio.NewScanner(out)
-		for n := 0; said.Scan(); { // to the end of what it said, whenever the kill strikes
-			if strings.HasPrefix(said.Text(), "flushed") {
-				if n++; n == 20+7*run { // in the middle of the next line, or of finishing a file, or of compressing one
+		output := bufio.NewScanner(out)
+		for n := 0; output.Scan(); { // to the end of the output, even after the kill
+			if strings.HasPrefix(output.Text(), "flushed") {
+				if n++; n == 20+7*run { // during the next write, a rotation or a compression
 					_ = cmd.Process.Kill()
 				}
 				flushed[fmt.Sprint(run)] = n
@@ -490,7 +491,7 @@ func TestKilled(t *testing.T) {
 	for l := range strings.Lines(text) {
 		m := shape.FindStringSubmatch(strings.TrimSuffix(l, "\n"))
 		if m == nil || len(m[3]) != len(pad) || m[2] != fmt.Sprint(got[m[1]]) {
-			t.Fatalf("a line that is torn, missing or out of turn: %.120q\n%s", l, log)
+			t.Fatalf("a line is incomplete, missing or out of order: %.120q\n%s", l, log)
 		}
 		got[m[1]]++
 	}
@@ -502,7 +503,7 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	if total == 0 || len(all) == 0 {
-		t.Errorf("%d lines, %d finished files: the test proves nothing", total, len(all))
+		t.Errorf("%d lines, %d finished files: too few for this test", total, len(all))
 	}
 }
 
@@ -520,12 +521,14 @@ func TestFileValidate(t *testing.T) {
 		}
 	}
 	if err := (&File{Path: "x", Compression: zstdCompression}).Validate(); err == nil {
-		t.Error("zstd without rotation compresses nothing, in silence")
+		t.Error("zstd without rotation was accepted, although it compresses nothing")
 	}
 }
 
 func TestBytes(t *testing.T) {
-	for in, want := range map[string]int64{"0": 0, "1024": 1024, "256MiB": 256 << 20, "1 GiB": 1 << 30, "500MB": 500e6, "7B": 7, "3kB": 3000} {
+	for in, want := range map[string]int64{
+		"0": 0, "1024": 1024, "256MiB": 256 << 20, "1 GiB": 1 << 30, "500MB": 500e6, "7B": 7, "3kB": 3000,
+	} {
 		var b Bytes
 		if err := b.UnmarshalText([]byte(in)); err != nil || int64(b) != want {
 			t.Errorf("%q is %d, %v; want %d", in, b, err, want)
@@ -543,7 +546,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// A reader that has gone is said once as what it is; it is never tried again.
+// A closed pipe is a permanent error.
 func TestClosedPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -564,8 +567,8 @@ func TestClosedPipe(t *testing.T) {
 	}
 }
 
-// A sender whose context ends need not wait for another's write that hangs.
-func TestWaitingSenderLeaves(t *testing.T) {
+// A sender whose context ends does not wait for another sender's write.
+func TestSendWaitsWithContext(t *testing.T) {
 	r, w := io.Pipe()
 	out, err := openStdout(t.Context(), &Stdout{}, Deps{Stdout: w})
 	if err != nil {
@@ -573,7 +576,7 @@ func TestWaitingSenderLeaves(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- out.Send(context.Background(), Batch{Lines: []byte(line)}) }()
-	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // it is writing now
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // the write has started
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -587,9 +590,9 @@ func TestWaitingSenderLeaves(t *testing.T) {
 	}
 }
 
-// A write that failed half way does not run into the next line.
-func TestTornStdout(t *testing.T) {
-	w := &full{room: 10}
+// A write that failed in the middle does not join the next line.
+func TestIncompleteLineOnStdout(t *testing.T) {
+	w := &full{space: 10}
 	out, err := openStdout(t.Context(), &Stdout{}, Deps{Stdout: w})
 	if err != nil {
 		t.Fatal(err)
@@ -597,22 +600,22 @@ func TestTornStdout(t *testing.T) {
 	if err := out.Send(t.Context(), Batch{Lines: []byte(line)}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	w.room = 1 << 20
+	w.space = 1 << 20
 	send(t, out, line)
 	if got, want := w.String(), line[:10]+"\n"+line; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-// full is a file on a disk with room for so much.
+// full is a file on a disk with limited space.
 type full struct {
 	bytes.Buffer
-	room int
+	space int
 }
 
 func (f *full) Write(p []byte) (int, error) {
-	n := min(len(p), f.room)
-	f.room -= n
+	n := min(len(p), f.space)
+	f.space -= n
 	f.Buffer.Write(p[:n])
 	if n < len(p) {
 		return n, syscall.ENOSPC

@@ -20,10 +20,10 @@ import (
 	"github.com/aws-collector/collector/internal/statefile"
 )
 
-// finishedFiles looks after the files that were turned over: one worker compresses them and removes the oldest. It finds its
-// work in the folder, so what a crash left half done is done at the next start.
+// finishedFiles manages the files that were rotated: one goroutine compresses them and removes the oldest. It finds its
+// work in the directory, so the next start completes what a crash interrupted.
 type finishedFiles struct {
-	dir, stem, ext string // of out/records.jsonl: out, records, .jsonl
+	dir, stem, ext string // for out/records.jsonl: out, records, .jsonl
 	log            *slog.Logger
 
 	mu       sync.Mutex
@@ -32,7 +32,7 @@ type finishedFiles struct {
 
 	wake     chan struct{}
 	cancel   context.CancelFunc
-	stopping chan struct{} // closed: end after what there is to do
+	stopping chan struct{} // closed: finish the requested work, then return
 	once     sync.Once
 	wg       sync.WaitGroup
 }
@@ -50,8 +50,8 @@ func newFinished(path string, log *slog.Logger) *finishedFiles {
 		wake: make(chan struct{}, 1), stopping: make(chan struct{})}
 }
 
-// nextName is the one for a file that is finished now. It sorts after every other, also after the clock went back, or
-// within one second: what is removed first is then always the oldest.
+// nextName is the name for a file that is finished now. It sorts after all others, even if the clock went back or
+// within the same second, so the first file to be removed is always the oldest.
 func (f *finishedFiles) nextName(now time.Time) (string, error) {
 	all, _, err := f.list()
 	if err != nil {
@@ -94,15 +94,15 @@ func (f *finishedFiles) configure(compress bool, keep int) {
 	f.compress, f.keep = compress, keep
 }
 
-// requestSweep has the folder looked at, soon.
+// requestSweep wakes the goroutine.
 func (f *finishedFiles) requestSweep() {
 	select {
 	case f.wake <- struct{}{}:
-	default: // it will be anyway
+	default: // already requested
 	}
 }
 
-// stop waits for the worker until ctx ends, then cuts it short. Safe twice.
+// stop waits for the goroutine until ctx ends, and then interrupts it. It may be called twice.
 func (f *finishedFiles) stop(ctx context.Context) {
 	f.once.Do(func() { close(f.stopping) })
 	defer context.AfterFunc(ctx, f.cancel)()
@@ -110,7 +110,7 @@ func (f *finishedFiles) stop(ctx context.Context) {
 	f.cancel()
 }
 
-// An old file is one that was turned over.
+// A finishedFile is one that was rotated.
 type finishedFile struct {
 	path       string // without .zst
 	at         string
@@ -119,22 +119,22 @@ type finishedFile struct {
 	compressed bool
 }
 
-// sweep removes what is half written, compresses, and removes what is over the number to keep.
+// sweep removes incomplete files, compresses finished ones, and removes those above the number to keep.
 func (f *finishedFiles) sweep(ctx context.Context) {
 	f.mu.Lock()
 	compress, keep := f.compress, f.keep
 	f.mu.Unlock()
-	all, halves, err := f.list()
+	all, partial, err := f.list()
 	if err != nil {
 		f.log.Warn("output files cannot be listed", "path", f.dir, "error", err)
 		return
 	}
-	for _, h := range halves {
+	for _, h := range partial {
 		f.remove(true, h)
 	}
-	if keep > 0 && len(all) > keep { // first: what goes need not be compressed
+	if keep > 0 && len(all) > keep { // before compression, which they do not need
 		for _, o := range all[:len(all)-keep] {
-			f.log.Info("old output file is removed", "path", o.path, "keep", keep)
+			f.log.Info("removed old output file", "path", o.path, "keep", keep)
 			f.remove(o.plain, o.path)
 			f.remove(o.compressed, o.path+zstExt)
 		}
@@ -142,12 +142,12 @@ func (f *finishedFiles) sweep(ctx context.Context) {
 	}
 	for _, o := range all {
 		switch {
-		case o.plain && o.compressed: // killed between the two: the packed one was named when it was whole
+		case o.plain && o.compressed: // killed before the removal: the compressed file is complete
 			f.remove(true, o.path)
 		case o.plain && compress:
 			if err := compressFile(ctx, o.path); err != nil {
 				if ctx.Err() == nil {
-					f.log.Warn("output file cannot be compressed; it stays as it is", "path", o.path, "error", err)
+					f.log.Warn("output file cannot be compressed", "path", o.path, "error", err)
 				}
 				return
 			}
@@ -155,8 +155,8 @@ func (f *finishedFiles) sweep(ctx context.Context) {
 	}
 }
 
-func (f *finishedFiles) remove(there bool, path string) {
-	if !there {
+func (f *finishedFiles) remove(exists bool, path string) {
+	if !exists {
 		return
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -164,8 +164,8 @@ func (f *finishedFiles) remove(there bool, path string) {
 	}
 }
 
-// list is every finished file, oldest first, and the half-compressed ones.
-func (f *finishedFiles) list() (all []finishedFile, halves []string, err error) {
+// list returns the finished files, oldest first, and the incompletely compressed ones.
+func (f *finishedFiles) list() (all []finishedFile, partial []string, err error) {
 	re, err := regexp.Compile(
 		`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,9}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`,
 	)
@@ -185,16 +185,16 @@ func (f *finishedFiles) list() (all []finishedFile, halves []string, err error) 
 		path := filepath.Join(f.dir, e.Name())
 		if m[4] != "" {
 			if m[3] != "" {
-				halves = append(halves, path)
+				partial = append(partial, path)
 			}
 			continue
 		}
 		path = strings.TrimSuffix(path, m[3])
 		o := byPath[path]
 		if o == nil {
-			n := 1 // the first of its second has no number
+			n := 1 // the first file of a second has no number
 			if m[2] != "" {
-				n, _ = strconv.Atoi(m[2]) // nine digits
+				n, _ = strconv.Atoi(m[2]) // at most nine digits
 			}
 			o = &finishedFile{path: path, at: m[1], sequence: n}
 			byPath[path] = o
@@ -208,10 +208,10 @@ func (f *finishedFiles) list() (all []finishedFile, halves []string, err error) 
 	slices.SortFunc(all, func(a, b finishedFile) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.sequence, b.sequence))
 	})
-	return all, halves, nil
+	return all, partial, nil
 }
 
-// compressFile makes path.zst and removes path. The new file gets its name when it is whole and on the disk.
+// compressFile creates path.zst and removes path. The new file gets its name when it is complete and on the disk.
 func compressFile(ctx context.Context, path string) (err error) {
 	in, err := os.Open(path)
 	if err != nil {
@@ -260,7 +260,7 @@ func compressFile(ctx context.Context, path string) (err error) {
 	return os.Remove(path)
 }
 
-// A reader ends with its context.
+// A contextReader fails when its context ends.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

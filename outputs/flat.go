@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// extraTags ranges over an account's extra_tags, sorted, each under the name that it goes out by. One rule holds for every
-// output that puts them beside names of its own: the built-in name stays what it is, and the account's tag goes out as
-// extra_<key>; if that is taken too, as extra_extra_<key>. builtIn reports whether the output uses a name itself, or its
-// receiver does.
+// extraTags yields an account's extra_tags, sorted, each with the name under which it is sent. All outputs that send
+// them beside names of their own share one rule: a built-in name keeps its meaning, and the account's tag is sent as
+// extra_<key>, or as extra_extra_<key> if that name is used too. builtIn reports whether the output or its receiver
+// uses a name.
 func extraTags(tags map[string]string, builtIn func(name string) bool) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		used := map[string]bool{}
@@ -28,7 +28,7 @@ func extraTags(tags map[string]string, builtIn func(name string) bool) iter.Seq2
 	}
 }
 
-// members is the resource's top-level members. Of data that is no object, none.
+// members returns the top-level members of a resource; none if data is not an object.
 func members(data json.RawMessage) map[string]json.RawMessage {
 	var m map[string]json.RawMessage
 	if json.Unmarshal(data, &m) != nil {
@@ -37,7 +37,7 @@ func members(data json.RawMessage) map[string]json.RawMessage {
 	return m
 }
 
-// scalar is a text, number or truth value as text. It is not ok for null, objects and lists.
+// scalar returns a string, number or boolean as text. ok is false for null, objects and arrays.
 func scalar(raw json.RawMessage) (text string, ok bool) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
@@ -52,7 +52,7 @@ func scalar(raw json.RawMessage) (text string, ok bool) {
 	return string(raw), true
 }
 
-// scalarOrName is [scalar], and of an object its Name or Code: {"Code":16,"Name":"running"} is how AWS writes some states.
+// scalarOrName is [scalar], or the Name or Code of an object: AWS writes some states as {"Code":16,"Name":"running"}.
 func scalarOrName(raw json.RawMessage) (string, bool) {
 	if text, ok := scalar(raw); ok {
 		return text, true
@@ -66,7 +66,7 @@ func scalarOrName(raw json.RawMessage) (string, bool) {
 	return "", false
 }
 
-// compactJSON is JSON without white space: as text, the form of a nested member.
+// compactJSON returns JSON without white space: the text form of a nested member.
 func compactJSON(raw json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {

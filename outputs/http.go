@@ -17,23 +17,23 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// HTTP is the options of the output `http`: the records as they are, in requests to a receiver of the user's own.
+// HTTP is the options of the output `http`: the records as they are, in requests to the user's own receiver.
 type HTTP struct {
 	Common     `yaml:",inline"`
 	HTTPClient `yaml:",inline"`
 	Batching   `yaml:",inline"`
 	Method     string `yaml:"method" enum:"POST,PUT" doc:"POST or PUT."`
-	Format     string `yaml:"format" enum:"jsonl,json" doc:"jsonl: an object a line, application/x-ndjson. json: one array of them, application/json."`
-	HMAC       HMAC   `yaml:"hmac" doc:"Sign each request, so that the receiver knows who it is from."`
+	Format     string `yaml:"format" enum:"jsonl,json" doc:"jsonl: one object per line, application/x-ndjson. json: one array, application/json."`
+	HMAC       HMAC   `yaml:"hmac" doc:"Sign each request, so that the receiver can verify its sender."`
 }
 
-// HMAC is how a request is signed: the header is sha256= and, in hex, the HMAC-SHA256 by key of the value of the timestamp's
-// header, a dot, and the body as it is sent, compressed where gzip is on. The timestamp is seconds since 1970; a receiver
-// that refuses old ones cannot be fed a request twice.
+// HMAC is how requests are signed. The header is "sha256=" and the HMAC-SHA256 in hex of the timestamp header's value,
+// a dot, and the body as it is sent, which is compressed with gzip: true. The timestamp is in seconds since 1970; a
+// receiver that refuses old timestamps is safe from replayed requests.
 type HMAC struct {
-	Key       secret.String `yaml:"key" doc:"What both sides know."`
-	Header    string        `yaml:"header" doc:"Where the signature stands."`
-	Timestamp string        `yaml:"timestamp_header" doc:"Where the time of sending stands, which is signed too: the receiver refuses what is minutes old."`
+	Key       secret.String `yaml:"key" doc:"The secret that the collector and the receiver share."`
+	Header    string        `yaml:"header" doc:"The header with the signature."`
+	Timestamp string        `yaml:"timestamp_header" doc:"The header with the time of sending. It is signed too, so the receiver can refuse old requests."`
 }
 
 const (
@@ -51,7 +51,7 @@ func httpOutputDefaults() any {
 	}
 }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *HTTP) Validate() error {
 	errs := append(o.clientErrors("https://receiver.example.com/ec2"), o.batchingErrors()...)
 	if o.Method != http.MethodPost && o.Method != http.MethodPut {
@@ -61,17 +61,17 @@ func (o *HTTP) Validate() error {
 		errs = append(errs, fmt.Errorf("format: %q is neither %s nor %s", o.Format, jsonLines, jsonArray))
 	}
 	if !validHeaderName(o.HMAC.Header) {
-		errs = append(errs, fmt.Errorf("hmac.header: %q is no name of a header", o.HMAC.Header))
+		errs = append(errs, fmt.Errorf("hmac.header: %q is not a valid header name", o.HMAC.Header))
 	}
 	if !validHeaderName(o.HMAC.Timestamp) {
-		errs = append(errs, fmt.Errorf("hmac.timestamp_header: %q is no name of a header", o.HMAC.Timestamp))
+		errs = append(errs, fmt.Errorf("hmac.timestamp_header: %q is not a valid header name", o.HMAC.Timestamp))
 	}
 	if http.CanonicalHeaderKey(o.HMAC.Header) == http.CanonicalHeaderKey(o.HMAC.Timestamp) {
-		errs = append(errs, errors.New("hmac.header: signature and time need a header each"))
+		errs = append(errs, errors.New("hmac.header: must differ from hmac.timestamp_header"))
 	}
 	if def := httpOutputDefaults().(*HTTP).HMAC; o.HMAC.Key.IsZero() &&
 		(o.HMAC.Header != def.Header || o.HMAC.Timestamp != def.Timestamp) {
-		errs = append(errs, errors.New("hmac.key: is needed: without it nothing is signed"))
+		errs = append(errs, errors.New("hmac.key: is needed: without it, requests are not signed"))
 	}
 	return errors.Join(errs...)
 }
@@ -90,7 +90,7 @@ func openHTTP(_ context.Context, options any, _ Deps) (Output, error) {
 	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: o.encode}, nil
 }
 
-// encode leaves the lines as they are. The batch's name tells a receiver that it has it already.
+// encode sends the lines as they are. The batch's ID lets a receiver recognise a repeated request.
 func (o *HTTP) encode(b Batch) (http.Header, []byte, error) {
 	h := http.Header{}
 	if b.ID != "" {
@@ -115,7 +115,7 @@ func (o *HTTP) encode(b Batch) (http.Header, []byte, error) {
 	return h, append(body, ']'), nil
 }
 
-// sign signs body as it is sent, now.
+// sign signs the body as it is sent, with the current time.
 func (m *HMAC) sign(h http.Header, body []byte) {
 	at := strconv.FormatInt(time.Now().Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(strings.TrimSpace(m.Key.Reveal())))

@@ -21,7 +21,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A receiver is an HTTP server for the remote suite. ids reads a request strictly, and says what is wrong with it.
+// A receiver is an HTTP server for the remote suite. ids parses a request strictly and returns the ids of its records.
 type receiver struct {
 	mu     sync.Mutex
 	got    []string
@@ -29,7 +29,7 @@ type receiver struct {
 	busy   time.Duration
 }
 
-// remoteHTTP is a subject of the remote suite: an output over HTTP, and how its requests are read.
+// remoteHTTP describes an output over HTTP to the remote suite.
 func remoteHTTP(
 	t *testing.T,
 	name string,
@@ -71,7 +71,7 @@ func (r *receiver) serve(
 ) {
 	b, err := io.ReadAll(req.Body)
 	if err != nil {
-		return // the wire was cut
+		return // the connection was cut
 	}
 	req.Body = io.NopCloser(bytes.NewReader(b))
 	ids, err := read(req, body(t, req))
@@ -117,7 +117,7 @@ func TestHTTPRemote(t *testing.T) {
 	}
 }
 
-// What a request looks like, in each form.
+// The request in each format.
 func TestHTTPRequest(t *testing.T) {
 	p := outputstest.Page("i", 2, 10)
 	lines := bytes.Clone(p.Lines())
@@ -130,7 +130,8 @@ func TestHTTPRequest(t *testing.T) {
 	}{
 		{func(*outputs.HTTP) {}, "POST", "application/x-ndjson", string(lines), "gzip"},
 		{func(o *outputs.HTTP) { o.Gzip = false }, "POST", "application/x-ndjson", string(lines), ""},
-		{func(o *outputs.HTTP) { o.Format, o.Method = "json", "PUT" }, "PUT", "application/json", fmt.Sprintf("[%s,%s]", one, two), "gzip"},
+		{func(o *outputs.HTTP) { o.Format, o.Method = "json", "PUT" },
+			"PUT", "application/json", fmt.Sprintf("[%s,%s]", one, two), "gzip"},
 	} {
 		requests := 0
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -161,12 +162,12 @@ func TestHTTPRequest(t *testing.T) {
 			t.Errorf("%d requests: %v", requests, err)
 		}
 		if err := out.Send(t.Context(), outputs.Batch{ID: "empty"}); err != nil || requests != 1 {
-			t.Errorf("a request for no records: %v", err)
+			t.Errorf("a request without records: %v", err)
 		}
 	}
 }
 
-// A signature is what a receiver computes from what it read, without our code.
+// A receiver can verify the signature from the bytes that it reads.
 func TestHTTPSignature(t *testing.T) {
 	for _, compressed := range []bool{true, false} {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {

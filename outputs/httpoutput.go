@@ -5,16 +5,15 @@ import (
 	"net/http"
 )
 
-// An httpOutput sends each batch in one request: an output over HTTP is how it writes a batch. One request is under way at a
-// time, so batches arrive in their order, and encode may use its buffers again.
+// An httpOutput sends each batch in one request. Outputs over HTTP differ in how they encode a batch. Only one request
+// is sent at a time, so batches arrive in order and encode may reuse its buffers.
 type httpOutput struct {
 	client *httpClient
-	// encode is the body and the headers of a batch's request. An empty body is not sent: there is nothing that this output
-	// sends of the batch. What it keeps of the batch it copies.
+	// encode returns the headers and the body for a batch. An empty body is not sent: the batch has nothing for this
+	// output. encode must copy what it keeps of the batch.
 	encode func(b Batch) (http.Header, []byte, error)
-	// checkResponse has the last word on what became of a batch: it is given what the receiver said beside its 2xx, or the error. May
-	// be nil: nothing is to be added.
-	checkResponse func(b Batch, said []byte, err error) error
+	// checkResponse decides the result of a request. It gets the body of a 2xx response, or the error. It may be nil.
+	checkResponse func(b Batch, response []byte, err error) error
 	onClose       func() // may be nil
 
 	mu     contextMutex
@@ -33,14 +32,14 @@ func (o *httpOutput) Send(ctx context.Context, b Batch) error {
 	if err != nil || len(body) == 0 {
 		return err
 	}
-	said, err := o.client.post(ctx, header, body)
+	response, err := o.client.post(ctx, header, body)
 	if o.checkResponse != nil {
-		err = o.checkResponse(b, said, err)
+		err = o.checkResponse(b, response, err)
 	}
 	return err
 }
 
-// Flush has nothing to wait for: the receiver has answered when Send returns.
+// Flush has nothing to wait for: when Send returns, the receiver has answered.
 func (o *httpOutput) Flush(ctx context.Context) error {
 	if err := o.mu.lock(ctx); err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Stdout is the options of the output `stdout`: the records as JSON lines on the process's standard output.
+// Stdout is the options of the output `stdout`: JSON lines on the process's standard output.
 type Stdout struct {
 	Common `yaml:",inline"`
 }
@@ -20,17 +20,17 @@ func stdoutKey(any) string { return "stdout" }
 
 func openStdout(_ context.Context, _ any, d Deps) (Output, error) {
 	if d.Stdout == nil {
-		return nil, errors.New("there is no standard output")
+		return nil, errors.New("no standard output")
 	}
 	return &stdout{mu: make(contextMutex, 1), w: d.Stdout}, nil
 }
 
-// stdout makes one write a batch, so lines of two batches never mix, in a pipe and on a terminal alike.
+// stdout writes a batch with one call, so lines of two batches never mix, in a pipe or on a terminal.
 type stdout struct {
-	mu          contextMutex // held while writing
+	mu          contextMutex // locked during a write
 	w           io.Writer
-	partialLine bool  // a failed write left half a line (standard output is a file on a full disk): end it before the next
-	brokenPipe  error // the reader is: said again for each batch, tried no more
+	partialLine bool  // a failed write left an incomplete line: end it before the next one
+	brokenPipe  error // returned for every later batch
 	closed      bool
 }
 
@@ -54,8 +54,12 @@ func (s *stdout) Send(ctx context.Context, b Batch) error {
 	n, err := s.w.Write(b.Lines)
 	s.partialLine = err != nil && n > 0 && b.Lines[n-1] != '\n'
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
-		s.brokenPipe = &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: standard output: %w", ErrPermanent, err),
-			Hint: "whoever read standard output has ended; restart the collector with a reader, or take `type: stdout` out of outputs"}
+		s.brokenPipe = &record.Fault{
+			Reason: record.Other,
+			Hint: "Restart the collector with a program that reads its standard output, " +
+				"or remove `type: stdout` from outputs.",
+			Err: fmt.Errorf("%w: standard output: %w", ErrPermanent, err),
+		}
 		return s.brokenPipe
 	}
 	if err != nil {
@@ -64,7 +68,7 @@ func (s *stdout) Send(ctx context.Context, b Batch) error {
 	return nil
 }
 
-// Flush has nothing to wait for: a write to standard output is with the reader's kernel when it returns.
+// Flush has nothing to wait for: when Write returns, the data is in the kernel.
 func (s *stdout) Flush(ctx context.Context) error {
 	if err := s.mu.lock(ctx); err != nil {
 		return err
@@ -76,7 +80,7 @@ func (s *stdout) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close leaves the writer open: it is the process's, not ours.
+// Close does not close the writer: it belongs to the process.
 func (s *stdout) Close(ctx context.Context) error {
 	if err := s.mu.lock(ctx); err != nil {
 		return err
@@ -86,12 +90,12 @@ func (s *stdout) Close(ctx context.Context) error {
 	return nil
 }
 
-// A turn is a lock that one can stop waiting for.
+// A contextMutex is a mutex whose lock can be interrupted by a context.
 type contextMutex chan struct{}
 
 func (t contextMutex) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return err // select chooses at random
+		return err // select chooses randomly
 	}
 	select {
 	case t <- struct{}{}:
