@@ -20,10 +20,10 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// maxRetryAfter bounds what a receiver may ask for: one with a wrong clock would silence an output for days.
+// maxRetryAfter limits what a receiver may ask for: a wrong clock there would stop an output for days.
 const maxRetryAfter = 15 * time.Minute
 
-// statusError is an answer that is no 2xx.
+// A statusError is a response whose status is not 2xx.
 type statusError struct {
 	code int
 	text string
@@ -31,66 +31,68 @@ type statusError struct {
 
 func (a *statusError) Error() string { return a.text }
 
-// checkStatus turns an answer into what is to become of the batch.
+// checkStatus turns a response into the error of the batch.
 func (c *httpClient) checkStatus(resp *http.Response, answer []byte) error {
 	code := resp.StatusCode
 	if code/100 == 2 {
 		return nil
 	}
-	said := &statusError{code, fmt.Sprintf("%s answered %d %s", c.displayURL, code, http.StatusText(code))}
+	status := &statusError{code, fmt.Sprintf("%s answered %d %s", c.displayURL, code, http.StatusText(code))}
 	if text := excerpt(c.redact(answer)); text != "" {
-		said.text += ": " + text
+		status.text += ": " + text
 	}
-	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
+	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: status} }
 	switch {
 	case c.url.Scheme == "http" && code == http.StatusBadRequest && wantsTLS(answer):
-		return fault(record.BadAnswer, "the receiver speaks TLS at this port: begin url with https://")
+		return fault(record.BadAnswer, "Begin url with https://: the receiver uses TLS on this port.")
 	case code/100 == 3:
 		to := ""
 		if u, err := resp.Location(); err == nil {
-			to = ", here " + openServed(u)
+			to = ", " + displayURL(u)
 		}
 		return fault(
 			record.BadAnswer,
-			"redirects are not followed, as records and headers would go where url does not say: set url to where it leads"+to,
+			"Set url to the target of the redirect"+to+". Redirects are not followed.",
 		)
 	}
 	switch code {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return fmt.Errorf("%w: %w", ErrRefused, said)
+		return fmt.Errorf("%w: %w", ErrRefused, status)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fault(
 			record.AccessDenied,
-			"the receiver does not take our token, password or certificate: check bearer_token, basic_auth, headers or what this output has in their place",
+			"Check bearer_token, basic_auth, headers or the output's own credentials: "+
+				"the receiver rejects the token, password or certificate.",
 		)
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
-		return fault(record.BadAnswer, "the receiver is there, but takes nothing at this path: check url")
+		return fault(record.BadAnswer, "Check url: the receiver does not accept requests at this path.")
 	case http.StatusProxyAuthRequired:
 		return fault(
 			record.AccessDenied,
-			"the proxy wants a password: put it into HTTPS_PROXY, as http://user:password@proxy:3128",
+			"Set HTTPS_PROXY to http://user:password@proxy:3128: the proxy requires a password.",
 		)
 	case http.StatusUnsupportedMediaType:
-		return fault(record.BadAnswer, "the receiver does not take this format or its compression: try `gzip: false`")
+		return fault(record.BadAnswer, "Set `gzip: false`: the receiver does not support the format or its compression.")
 	case http.StatusInternalServerError:
 		return c.withRetryAfter(
 			resp,
 			&record.Fault{
 				Reason: record.Other,
-				Hint:   "the receiver is in trouble; it is tried again",
-				Err:    fmt.Errorf("%w: %w", ErrReceiverFailed, said),
+				Hint:   "Check the receiver's logs: it failed. The request is repeated.",
+				Err:    fmt.Errorf("%w: %w", ErrReceiverFailed, status),
 			},
 		)
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return c.withRetryAfter(resp, fault(record.Throttling, "the receiver takes no more for now; it is tried again"))
+		const hint = "Nothing to do: the receiver is busy. The request is repeated."
+		return c.withRetryAfter(resp, fault(record.Throttling, hint))
 	}
 	if code >= 500 {
-		return c.withRetryAfter(resp, fault(record.Other, "the receiver is in trouble; it is tried again"))
+		return c.withRetryAfter(resp, fault(record.Other, "Check the receiver's logs: it failed. The request is repeated."))
 	}
 	return fault(record.BadAnswer, "")
 }
 
-// withRetryAfter adds what Retry-After says, in seconds or as a date. Without it the spool's own backoff holds.
+// withRetryAfter adds the delay of Retry-After, which is seconds or a date. Without it the spool uses its own backoff.
 func (c *httpClient) withRetryAfter(resp *http.Response, err error) error {
 	v := strings.TrimSpace(resp.Header.Get("Retry-After"))
 	var after time.Duration
@@ -105,18 +107,22 @@ func (c *httpClient) withRetryAfter(resp *http.Response, err error) error {
 	return &RetryAfterError{After: min(after, maxRetryAfter), Err: err}
 }
 
-// wantsTLS knows how Go, nginx, Apache and Envoy tell a client that it should have begun with a handshake.
+// wantsTLS recognises the answers of Go, nginx, Apache and Envoy to a plain HTTP request on a TLS port.
 func wantsTLS(answer []byte) bool {
 	text := strings.ToLower(string(answer))
-	for _, words := range []string{"http request to an https server", "http request was sent to https port", "speaking plain http to an ssl-enabled"} {
-		if strings.Contains(text, words) {
+	for _, phrase := range []string{
+		"http request to an https server",
+		"http request was sent to https port",
+		"speaking plain http to an ssl-enabled",
+	} {
+		if strings.Contains(text, phrase) {
 			return true
 		}
 	}
 	return false
 }
 
-// redact takes out of an answer what the receiver repeats of our secrets.
+// redact removes our secrets, which a receiver may repeat, from a response.
 func (c *httpClient) redact(answer []byte) []byte {
 	for _, s := range c.secrets {
 		answer = bytes.ReplaceAll(answer, []byte(s), []byte(secret.Mask))
@@ -124,7 +130,7 @@ func (c *httpClient) redact(answer []byte) []byte {
 	return answer
 }
 
-// excerpt is the beginning of an answer in one printable line.
+// excerpt returns the beginning of a response as one printable line.
 func excerpt(answer []byte) string {
 	const most = 200
 	var b strings.Builder
@@ -144,7 +150,7 @@ func excerpt(answer []byte) string {
 	return strings.TrimSpace(b.String())
 }
 
-// explainTransportError is an error of the way there, with what a person can do.
+// explainTransportError adds a reason and a hint to an error of the connection.
 func (c *httpClient) explainTransportError(err error) error {
 	var (
 		unknown  x509.UnknownAuthorityError
@@ -162,46 +168,48 @@ func (c *httpClient) explainTransportError(err error) error {
 		timedOut = errors.Is(err, syscall.ETIMEDOUT)
 	)
 	var quoting *url.Error
-	if errors.As(err, &quoting) { // its text begins with the URL
+	if errors.As(err, &quoting) { // its text contains the URL
 		err = quoting.Err
 	}
 	var ne net.Error
 	timedOut = timedOut || errors.As(err, &ne) && ne.Timeout()
 	switch {
-	case strings.HasPrefix(err.Error(), "invalid proxy address"): // and then the address, with its password
-		hint = "write HTTPS_PROXY or HTTP_PROXY as http://user:password@proxy:3128, special characters as %40"
+	case strings.HasPrefix(err.Error(), "invalid proxy address"): // followed by the address with its password
+		hint = "Set HTTPS_PROXY or HTTP_PROXY to http://user:password@proxy:3128, with special characters as %40."
 		err = errors.New("the proxy's address is not a URL")
 	case plain:
-		hint = "the receiver speaks no TLS at this port: begin url with http://"
+		hint = "Begin url with http://: the receiver does not use TLS on this port."
 	case c.url.Scheme == "http" && strings.Contains(remote, "malformed HTTP response"):
-		hint = "the receiver may speak TLS at this port: begin url with https://"
-		err = errors.New("its answer is no HTTP")
+		hint = "Begin url with https:// if the receiver uses TLS on this port."
+		err = errors.New("the response is not HTTP")
 	case errors.As(err, &unknown) && c.customCA:
-		hint = "tls.ca_file does not hold the authority that signed the receiver's certificate: add it there, the root, or the intermediate that the receiver does not send"
+		hint = "Add the authority of the receiver's certificate to tls.ca_file: " +
+			"the root, or the intermediate that the receiver does not send."
 	case errors.As(err, &unknown):
-		hint = "who signed the receiver's certificate is not known here: name the authority's certificate in tls.ca_file"
+		hint = "Set tls.ca_file to the certificate of the authority that signed the receiver's certificate."
 	case errors.As(err, &host):
-		hint = "the receiver's certificate is for another name: correct url, or set tls.server_name"
+		hint = "Correct url, or set tls.server_name: the receiver's certificate is for another name."
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		hint = "the receiver's certificate is out of date: renew it there, and see that this machine's clock is right"
+		hint = "Renew the receiver's certificate, which has expired, or check this machine's clock."
 	case errors.As(err, &verify):
-		hint = "the receiver's certificate is not to be trusted: have it replaced there, or see tls"
+		hint = "Replace the receiver's certificate, or check the options of tls: it cannot be verified."
 	case isAlert:
-		hint = "the receiver broke off the handshake: it may want a client's certificate, tls.cert_file and tls.key_file, or another tls.server_name"
+		hint = "Set tls.cert_file and tls.key_file if the receiver requires a client certificate, " +
+			"or tls.server_name: it ended the TLS handshake."
 	case errors.As(err, &dns):
-		hint = "the host's name cannot be resolved: check url"
+		hint = "Check url: the host name cannot be resolved."
 	case errors.Is(err, syscall.ECONNREFUSED):
-		hint = "nobody listens there: check host and port of url, and whether the receiver runs"
+		hint = "Check host and port of url, and that the receiver is running: the connection is refused."
 	case errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE),
 		errors.Is(err, io.EOF),
 		errors.Is(err, io.ErrUnexpectedEOF):
-		hint = "the receiver broke off; it is tried again"
-		if c.url.Scheme == "http" { // it does so when it waits for a handshake
-			hint += ". If it speaks TLS at this port, begin url with https://"
+		hint = "Check the receiver's logs: it closed the connection. The request is repeated."
+		if c.url.Scheme == "http" { // a TLS server closes it when there is no handshake
+			hint += " Begin url with https:// if it uses TLS on this port."
 		}
 	case timedOut:
-		reason, hint = record.TimedOut, "the receiver cannot be reached: check url, firewalls and HTTPS_PROXY"
+		reason, hint = record.TimedOut, "Check url, firewalls and HTTPS_PROXY: the receiver cannot be reached."
 	}
 	f := &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("%s: %w", c.displayURL, err)}
 	if text := f.Error(); string(c.redact([]byte(text))) != text {

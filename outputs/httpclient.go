@@ -24,15 +24,15 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// HTTPClient is the options of every output that speaks HTTP; each embeds it. A proxy is taken from HTTPS_PROXY, HTTP_PROXY
-// and NO_PROXY, as other programs do.
+// HTTPClient is the options that all outputs over HTTP embed. The proxy is taken from HTTPS_PROXY, HTTP_PROXY and
+// NO_PROXY.
 type HTTPClient struct {
-	URL         string                   `yaml:"url" doc:"Where to send, as https://host:port/path. Logs show its scheme, host and port only."`
+	URL         string                   `yaml:"url" doc:"Where to send, such as https://host:port/path. Logs show only scheme, host and port."`
 	Headers     map[string]secret.String `yaml:"headers" doc:"Headers of each request. They are never shown."`
 	BasicAuth   BasicAuth                `yaml:"basic_auth" doc:"User and password."`
 	BearerToken secret.String            `yaml:"bearer_token" doc:"Sent as Authorization: Bearer."`
-	Timeout     config.Duration          `yaml:"timeout" doc:"How long a request may take, its answer included."`
-	TLS         ClientTLS                `yaml:"tls" doc:"How to trust the receiver, and who we are to it."`
+	Timeout     config.Duration          `yaml:"timeout" doc:"How long a request may take, including its response."`
+	TLS         ClientTLS                `yaml:"tls" doc:"How to verify the receiver, and the client certificate."`
 	Gzip        bool                     `yaml:"gzip" doc:"Compress the requests."`
 }
 
@@ -42,70 +42,77 @@ type BasicAuth struct {
 	Password secret.String `yaml:"password" doc:"The user's password."`
 }
 
-// ClientTLS is the client's side of TLS. Its files are read at the start; the client's certificate for each connection, so that
-// a renewed one needs no restart.
+// ClientTLS is the client's side of TLS. Its files are read at the start; the client certificate is read for each
+// connection, so a renewed one needs no restart.
 type ClientTLS struct {
 	CAFile             string `yaml:"ca_file" doc:"The authorities to trust instead of the system's, as PEM."`
 	CertFile           string `yaml:"cert_file" doc:"The client's certificate, as PEM; with key_file."`
 	KeyFile            string `yaml:"key_file" doc:"The key of cert_file, as PEM."`
-	ServerName         string `yaml:"server_name" doc:"The name that the receiver's certificate must have. Default: the host of url."`
-	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Take any certificate. Whoever is in between can then read and answer."`
+	ServerName         string `yaml:"server_name" doc:"The name in the receiver's certificate. Default: the host of url."`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Do not verify the certificate. Anyone on the network path can then read and answer."`
 }
 
-// httpDefaults is what an output that embeds the options begins with.
+// httpDefaults returns the defaults for an output that embeds the options.
 func httpDefaults() HTTPClient {
 	return HTTPClient{Timeout: config.Duration(30 * time.Second), Gzip: true}
 }
 
-// clientErrors is everything that is wrong. example is a URL that would be right.
+// clientErrors validates the options. example is a valid URL.
 func (o *HTTPClient) clientErrors(example string) []error {
 	var errs []error
-	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	addf := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.URL == "" {
-		wrong("url: is needed: where to send, as %s", example)
+		addf("url: is needed: where to send, such as %s", example)
 	} else if _, err := parseURL(o.URL); err != nil {
 		errs = append(errs, config.Problem{Path: "url", Text: err.Error(), Remedy: "write it as " + example})
 	}
 	for name, value := range o.Headers {
 		switch canonical := http.CanonicalHeaderKey(name); {
 		case !validHeaderName(name):
-			wrong("headers: %q is no name of a header", name)
+			addf("headers: %q is not a valid header name", name)
 		case reservedHeaders[canonical] != "":
-			wrong("headers.%s: is set by the output: %s", name, reservedHeaders[canonical])
-		case strings.ContainsFunc(strings.TrimSpace(value.Reveal()), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-			wrong("headers.%s: its value holds a line break or a control character", name)
+			addf("headers.%s: is set by the output: %s", name, reservedHeaders[canonical])
+		case strings.ContainsFunc(strings.TrimSpace(value.Reveal()), isControl):
+			addf("headers.%s: its value contains a line break or a control character", name)
 		}
 	}
 	ways := 0
-	for _, set := range []bool{!o.BearerToken.IsZero(), o.BasicAuth != (BasicAuth{}), o.hasHeader("Authorization"), strings.Contains(o.URL, "@") && hasUserInfo(o.URL)} {
+	for _, set := range []bool{
+		!o.BearerToken.IsZero(),
+		o.BasicAuth != (BasicAuth{}),
+		o.hasHeader("Authorization"),
+		strings.Contains(o.URL, "@") && hasUserInfo(o.URL),
+	} {
 		if set {
 			ways++
 		}
 	}
 	if ways > 1 {
-		wrong("bearer_token: basic_auth, bearer_token, headers.Authorization and a user in url exclude each other")
+		addf("bearer_token: basic_auth, bearer_token, headers.Authorization and a user in url are mutually exclusive")
 	}
 	if o.BasicAuth.Username == "" && !o.BasicAuth.Password.IsZero() {
-		wrong("basic_auth.username: is needed beside the password")
+		addf("basic_auth.username: is needed with basic_auth.password")
 	}
 	if t := time.Duration(o.Timeout); t < time.Second {
-		wrong("timeout: %s is less than 1s", t)
+		addf("timeout: %s is less than 1s", t)
 	}
 	if (o.TLS.CertFile == "") != (o.TLS.KeyFile == "") {
-		wrong("tls.cert_file: cert_file and key_file stand together")
+		addf("tls.cert_file: set both cert_file and key_file")
 	}
 	if o.TLS != (ClientTLS{}) && strings.HasPrefix(strings.ToLower(o.URL), "http:") {
-		wrong("tls: has no meaning for a url that begins with http://")
+		addf("tls: has no effect with a url that begins with http://")
 	}
 	return errs
 }
 
-// reservedHeaders are those that the user may not set, and what to set instead.
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+// reservedHeaders are the headers that the user may not set, and why.
 var reservedHeaders = map[string]string{
-	"Content-Length":    "it is the request's size",
-	"Content-Encoding":  "see gzip",
-	"Transfer-Encoding": "requests are sent with their length",
-	"Connection":        "connections are kept",
+	"Content-Length":    "it is the size of the request",
+	"Content-Encoding":  "use gzip",
+	"Transfer-Encoding": "requests have a Content-Length",
+	"Connection":        "connections are kept open",
 	"Host":              "it is the host of url",
 }
 
@@ -118,7 +125,7 @@ func (o *HTTPClient) hasHeader(name string) bool {
 	return false
 }
 
-// validHeaderName reports whether s may name a header, https://www.rfc-editor.org/rfc/rfc9110#name-tokens.
+// validHeaderName reports whether s is a token, https://www.rfc-editor.org/rfc/rfc9110#name-tokens.
 func validHeaderName(s string) bool {
 	return s != "" &&
 		strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
@@ -130,11 +137,11 @@ func hasUserInfo(s string) bool {
 }
 
 var (
-	errNoScheme = errors.New("has no http:// or https:// at its beginning")
-	errBadPort  = errors.New("has a port that is not 1 to 65535")
+	errNoScheme = errors.New("does not begin with http:// or https://")
+	errBadPort  = errors.New("has a port outside 1 to 65535")
 )
 
-// parseURL takes http and https URLs. Its error does not repeat s, which may hold a password.
+// parseURL parses an http or https URL. Its error does not repeat s, which may contain a password.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
@@ -143,13 +150,13 @@ func parseURL(s string) (*url.URL, error) {
 	case err != nil && strings.Contains(err.Error(), "invalid port"):
 		return nil, errBadPort
 	case err != nil:
-		return nil, errors.New("is no URL")
+		return nil, errors.New("is not a valid URL")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errNoScheme
 	case u.Hostname() == "":
-		return nil, errors.New("names no host")
+		return nil, errors.New("has no host")
 	case u.Fragment != "":
-		return nil, errors.New("has a #, of which a receiver would not learn; %23 is the character itself")
+		return nil, errors.New("has a fragment, which is never sent; write %23 for the character #")
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
@@ -159,9 +166,9 @@ func parseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// openServed is a URL as a message may show it: where it leads, and whether more follows. A path, a query and a fragment may be a
-// webhook's secret, however short they are.
-func openServed(u *url.URL) string {
+// displayURL returns a URL as a message may show it: scheme, host and whether more follows. Its path, query and
+// fragment may be a webhook's secret, even if they are short.
+func displayURL(u *url.URL) string {
 	text := u.Scheme + "://" + u.Host
 	if strings.Trim(u.EscapedPath(), "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
 		text += "/…"
@@ -169,22 +176,22 @@ func openServed(u *url.URL) string {
 	return text
 }
 
-// An httpClient sends requests to one URL, over connections that it keeps. It may be used by many goroutines.
+// An httpClient sends requests to one URL over persistent connections. It is safe for concurrent use.
 type httpClient struct {
 	url         *url.URL
-	displayURL  string // the URL, fit to be shown
-	method      string // POST
+	displayURL  string // the URL as messages show it
+	method      string // POST by default
 	header      http.Header
-	secrets     []string // what no message may show, should a receiver repeat it
-	customCA    bool     // tls.ca_file stands in the system's place
+	secrets     []string // removed from messages, as a receiver may repeat them
+	customCA    bool     // tls.ca_file replaces the system's authorities
 	timeout     time.Duration
-	gzipWriters *sync.Pool                       // of *gzip.Writer; nil: as it is
-	sign        func(h http.Header, body []byte) // of each request, over the body as it is sent; may be nil
-	transport   *http.Transport                  // and no http.Client: it would follow redirects, or read where they lead
+	gzipWriters *sync.Pool                       // of *gzip.Writer; nil: no compression
+	sign        func(h http.Header, body []byte) // signs the body as it is sent; may be nil
+	transport   *http.Transport                  // not an http.Client, which follows or parses redirects
 }
 
-// newHTTPClient reads the files that the options name, and calls nobody. to is where its requests go, mostly o.URL with the
-// path of an API; "": o.URL itself.
+// newHTTPClient reads the files of the options, and does not connect. to is the URL of the requests, usually o.URL with
+// the path of an API; "" means o.URL.
 func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	if to == "" {
 		to = o.URL
@@ -199,7 +206,7 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	}
 	c := &httpClient{
 		url:        u,
-		displayURL: openServed(u),
+		displayURL: displayURL(u),
 		method:     http.MethodPost,
 		customCA:   o.TLS.CAFile != "",
 		timeout:    time.Duration(o.Timeout),
@@ -236,7 +243,7 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	return c, nil
 }
 
-// reveal is a secret as it is sent: a file often ends in a line break.
+// reveal returns a secret as it is sent, without the line break at the end of a file.
 func (c *httpClient) reveal(s secret.String) string {
 	v := strings.TrimSpace(s.Reveal())
 	c.addSecrets(v)
@@ -249,7 +256,7 @@ func (c *httpClient) basicAuth(user, password string) {
 	c.addSecrets(password, strings.TrimPrefix(c.header.Get("Authorization"), "Basic "))
 }
 
-// addSecrets keeps texts out of messages, but for those so short that they stand everywhere.
+// addSecrets removes texts from messages, except very short ones, which may occur anywhere.
 func (c *httpClient) addSecrets(texts ...string) {
 	for _, s := range texts {
 		if len(s) >= 4 {
@@ -258,7 +265,8 @@ func (c *httpClient) addSecrets(texts ...string) {
 	}
 }
 
-// addURLSecrets keeps what follows the host out of messages, whole and in its parts, but for the words of APIs.
+// addURLSecrets removes what follows the host from messages, as a whole and in parts, except for well-known path
+// segments.
 func (c *httpClient) addURLSecrets(u *url.URL) {
 	if p := u.EscapedPath(); strings.Trim(p, "/") != "" {
 		c.addSecrets(u.RequestURI(), p)
@@ -272,29 +280,30 @@ func (c *httpClient) addURLSecrets(u *url.URL) {
 	for _, part := range strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
 		key, value, _ := strings.Cut(part, "=")
 		c.addSecrets(value)
-		if value == "" || len(key) >= minSecretKeyLength { // a key without a value is rather the secret itself
+		if value == "" || len(key) >= minSecretKeyLength { // a key without a value may be the secret itself
 			c.addSecrets(key)
 		}
 	}
-	for key, values := range u.Query() { // as they are unescaped
+	for key, values := range u.Query() { // unescaped
 		c.addSecrets(values...)
 		if len(strings.Join(values, "")) == 0 || len(key) >= minSecretKeyLength {
 			c.addSecrets(key)
 		}
 	}
-	slices.SortStableFunc(c.secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	// Longest first: one may contain another.
+	slices.SortStableFunc(c.secrets, func(a, b string) int { return len(b) - len(a) })
 }
 
-// minSecretKeyLength is how long a query's key is that is rather a secret: ?K7MDENGbPxRfiCYEXAMPLEKEY=
+// minSecretKeyLength is the length from which a query's key is taken for a secret: ?K7MDENGbPxRfiCYEXAMPLEKEY=
 const minSecretKeyLength = 16
 
-// knownPathSegments is the parts of paths that are in the documentation of receivers, and no secret.
+// knownPathSegments are path segments from the documentation of receivers, which are not secret.
 var knownPathSegments = []string{
 	"write", "logs", "query", "api", "v1", "v2", "v3", "custom_object", "otlp", "influx", "services", "collector",
 	"event", "raw", "webhook", "webhooks", "hooks", "ingest",
 }
 
-// KeyFile is the file of the client's key that an output's options name; "": none.
+// KeyFile returns the file of an output's client key, or "".
 func KeyFile(options any) string {
 	switch o := options.(type) {
 	case interface{ client() *HTTPClient }:
@@ -318,7 +327,7 @@ func (o *ClientTLS) config() (*tls.Config, error) {
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca_file: %s holds no certificate in PEM form", o.CAFile)
+			return nil, fmt.Errorf("tls.ca_file: %s contains no PEM certificate", o.CAFile)
 		}
 	}
 	if o.CertFile != "" {
@@ -345,20 +354,20 @@ func (o *ClientTLS) config() (*tls.Config, error) {
 	return c, nil
 }
 
-// maxPEMBytes is above the authorities of every system.
+// maxPEMBytes is more than the size of any system's authorities.
 const maxPEMBytes = 8 << 20
 
 func readPEM(path string) ([]byte, error) {
 	return userfile.Read(context.Background(), path, maxPEMBytes)
 }
 
-// maxResponseBytes is how much of an answer is read: more than any receiver's reasons.
+// maxResponseBytes is how much of a response is read, which is more than any receiver's error message.
 const maxResponseBytes = 64 << 10
 
-// post sends body in one request and returns what was answered, at most 64 KiB of it. header is of this request, beside the
-// client's own. It returns nil if the answer was 2xx; else an error that says what to do with the batch:
-// [ErrRefused] if its content is at fault, *[Later] if the receiver named a time, otherwise it may be tried again. No error
-// holds a secret. body may be used again when it returns.
+// post sends the body in one request and returns at most 64 KiB of the response. header is added to the client's own
+// headers. The error is nil for a 2xx response, [ErrRefused] if the content is at fault, *[RetryAfterError] if the
+// receiver asked for a delay; after any other error the request may be repeated. No error contains a secret. The body
+// may be reused after the return.
 func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) (answer []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -367,16 +376,16 @@ func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) 
 	if err != nil {
 		return nil, err
 	}
-	late := &record.Fault{
+	timeoutErr := &record.Fault{
 		Reason: record.TimedOut,
 		Err:    fmt.Errorf("%s: no answer within %s", c.displayURL, config.Duration(c.timeout)),
-		Hint:   "the receiver is slow or out of reach: raise timeout, or make batches smaller",
+		Hint:   "Raise timeout, or set a smaller max_bytes: the receiver is slow or cannot be reached.",
 	}
-	within, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
+	reqCtx, cancel := context.WithTimeoutCause(ctx, c.timeout, timeoutErr)
 	defer cancel()
-	req, err := http.NewRequestWithContext(within, c.method, c.url.String(), bytes.NewReader(encoded))
+	req, err := http.NewRequestWithContext(reqCtx, c.method, c.url.String(), bytes.NewReader(encoded))
 	if err != nil {
-		return nil, fmt.Errorf("%s: the request cannot be made", c.displayURL) // the error would show the URL
+		return nil, fmt.Errorf("%s: cannot create the request", c.displayURL) // the error would show the URL
 	}
 	for _, h := range []http.Header{c.header, header} {
 		for name, values := range h {
@@ -398,14 +407,14 @@ func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) 
 		return answer, c.checkStatus(resp, answer)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s: %w", c.displayURL, ctx.Err())
-	case context.Cause(within) == error(late):
-		return nil, late
+	case context.Cause(reqCtx) == error(timeoutErr):
+		return nil, timeoutErr
 	}
 	return nil, c.explainTransportError(err)
 }
 
-// encode is body, compressed if that is asked for. It is never the caller's own bytes: a transport may still be reading them
-// when a cancelled request has returned.
+// encode returns the body, compressed if gzip is set. It always copies: a transport may still read the body after a
+// cancelled request has returned.
 func (c *httpClient) encode(body []byte) ([]byte, error) {
 	if c.gzipWriters == nil {
 		return bytes.Clone(body), nil
@@ -423,19 +432,19 @@ func (c *httpClient) encode(body []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// readResponse reads what is needed, and a little more, so that the connection can be used again.
+// readResponse reads the response, and some more of a long one so that the connection can be reused.
 func readResponse(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	if err == nil {
 		_, err = io.CopyN(io.Discard, resp.Body, maxResponseBytes)
 	}
-	if errors.Is(err, io.EOF) ||
-		resp.StatusCode/100 == 2 && err != nil { // it was taken, whatever became of the rest of its answer
+	// After a 2xx status the receiver has the batch, even if the rest of its response is lost.
+	if errors.Is(err, io.EOF) || resp.StatusCode/100 == 2 && err != nil {
 		err = nil
 	}
 	return answer, err
 }
 
-// close closes the connections that rest.
+// close closes the idle connections.
 func (c *httpClient) close() { c.transport.CloseIdleConnections() }

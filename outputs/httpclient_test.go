@@ -33,7 +33,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// findType is the row of a type.
+// findType returns an output type by name.
 func findType(t testing.TB, name string) outputs.Type {
 	t.Helper()
 	for _, typ := range outputs.Types {
@@ -45,7 +45,7 @@ func findType(t testing.TB, name string) outputs.Type {
 	return outputs.Type{}
 }
 
-// openRemote opens an output of a type with its defaults, changed by set. What it logs is in the buffer.
+// openRemote opens an output with its default options, changed by set. The buffer gets its log.
 func openRemote(t testing.TB, name string, set func(any)) (outputs.Output, *buffer) {
 	t.Helper()
 	typ, log := findType(t, name), new(buffer)
@@ -75,7 +75,7 @@ func openHTTP(t testing.TB, set func(*outputs.HTTP)) outputs.Output {
 	return out
 }
 
-// serve answers with h until the test ends.
+// serve runs a server with handler h until the test ends.
 func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -83,7 +83,7 @@ func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// body is a request's body, decompressed.
+// body returns a request's body, decompressed.
 func body(t testing.TB, r *http.Request) []byte {
 	t.Helper()
 	in := io.Reader(r.Body)
@@ -106,8 +106,8 @@ func batch(name string, n int) outputs.Batch {
 	return outputstest.BatchOf(name, outputstest.Page(name, n, 10))
 }
 
-// What an answer means for the batch: whether it is set aside, tried again and when, and what a person is told.
-func TestAnswers(t *testing.T) {
+// What a response means for the batch: refused, or repeated after a delay, and with which hint.
+func TestResponses(t *testing.T) {
 	const refused, again = "refused", "again"
 	for _, c := range []struct {
 		status int
@@ -123,18 +123,18 @@ func TestAnswers(t *testing.T) {
 		{status: 422, want: refused},
 		{status: 401, want: again, hint: "bearer_token"},
 		{status: 403, want: again, hint: "bearer_token"},
-		{status: 404, want: again, hint: "check url"},
-		{status: 405, want: again, hint: "check url"},
+		{status: 404, want: again, hint: "Check url"},
+		{status: 405, want: again, hint: "Check url"},
 		{status: 407, want: again, hint: "HTTPS_PROXY"},
 		{status: 415, want: again, hint: "gzip: false"},
 		{status: 409, want: again},
-		{status: 301, want: again, hint: "redirects are not followed"},
-		{status: 308, want: again, hint: "redirects are not followed"},
-		{status: 408, want: again, hint: "tried again"},
-		{status: 429, want: again, hint: "tried again"},
+		{status: 301, want: again, hint: "Redirects are not followed"},
+		{status: 308, want: again, hint: "Redirects are not followed"},
+		{status: 408, want: again, hint: "The request is repeated"},
+		{status: 429, want: again, hint: "The request is repeated"},
 		{status: 429, header: "7", want: again, after: 7 * time.Second},
 		{status: 429, header: "999999", want: again, after: 15 * time.Minute},
-		{status: 500, want: again, hint: "in trouble"},
+		{status: 500, want: again, hint: "it failed"},
 		{status: 500, header: "7", want: again, after: 7 * time.Second},
 		{status: 502, header: "", want: again},
 		{status: 503, header: " 30 ", want: again, after: 30 * time.Second},
@@ -176,7 +176,7 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("the receiver failed: %v: %v", got, err)
 			}
 			if errors.Is(err, outputs.ErrPermanent) {
-				t.Errorf("given up on: %v", err)
+				t.Errorf("a permanent error: %v", err)
 			}
 			var later *outputs.RetryAfterError
 			if got := errors.As(err, &later); got != (c.after > 0) || got && later.After != c.after {
@@ -186,13 +186,13 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("hint %q, want %q in it", got, c.hint)
 			}
 			if !strings.Contains(err.Error(), s.URL+"/…") || !strings.Contains(err.Error(), fmt.Sprint(c.status)) {
-				t.Errorf("%v: names not what and where", err)
+				t.Errorf("%v: does not name the status and the URL", err)
 			}
 		})
 	}
 }
 
-// A date in Retry-After is counted from now.
+// Retry-After may be a date.
 func TestRetryAfterDate(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", time.Now().Add(90*time.Second).UTC().Format(http.TimeFormat))
@@ -205,7 +205,7 @@ func TestRetryAfterDate(t *testing.T) {
 	}
 }
 
-// A redirect's target gets nothing: not the records, and not the token.
+// A redirect is not followed: its target gets neither the records nor the token.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	elsewhere := serve(t, func(w http.ResponseWriter, r *http.Request) { t.Error("the redirect was followed") })
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -216,12 +216,12 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 		func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) },
 	).Send(t.Context(), batch("a", 1))
 	if err == nil || !strings.Contains(record.HintOf(err), elsewhere.URL+"/…") {
-		t.Errorf("%v (%s): does not say where it leads", err, record.HintOf(err))
+		t.Errorf("%v (%s): does not name the target", err, record.HintOf(err))
 	}
 }
 
-// An answer is cut and made printable, and what it repeats of our secrets is not shown.
-func TestAnswerInErrors(t *testing.T) {
+// A response is shortened and made printable, and our secrets in it are redacted.
+func TestResponseInErrors(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(400)
 		fmt.Fprintf(w, "no\n\x1b[31m good: %s %s", r.Header, strings.Repeat("日本", 50_000))
@@ -239,8 +239,8 @@ func TestAnswerInErrors(t *testing.T) {
 	}
 }
 
-// A connection is used again, also after an answer with a long body.
-func TestConnectionIsKept(t *testing.T) {
+// A connection is reused, even after a response with a long body.
+func TestConnectionIsReused(t *testing.T) {
 	conns := 0
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body(t, r)
@@ -267,7 +267,7 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 }
 
-// Each way in which TLS and the network fail has a hint that names the option at fault.
+// Each error of TLS and the network has a hint that names the option at fault.
 func TestConnectionHints(t *testing.T) {
 	ours := newAuthority(t)
 	other := newAuthority(t)
@@ -283,23 +283,32 @@ func TestConnectionHints(t *testing.T) {
 		large bool
 	}{
 		{name: "own CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(ours)}},
-		{name: "unknown CA", tls: ours.server(t, "127.0.0.1", year), hint: "name the authority's certificate in tls.ca_file"},
-		{name: "wrong CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(other)}, hint: "tls.ca_file does not hold"},
-		{name: "expired", tls: ours.server(t, "127.0.0.1", -time.Hour), set: []set{trust(ours)}, hint: "out of date"},
-		{name: "other name", tls: ours.server(t, "receiver.example.com", year), set: []set{trust(ours)}, hint: "tls.server_name"},
+		{name: "unknown CA", tls: ours.server(t, "127.0.0.1", year), hint: "Set tls.ca_file"},
+		{name: "wrong CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(other)},
+			hint: "Add the authority of the receiver's certificate"},
+		{name: "expired", tls: ours.server(t, "127.0.0.1", -time.Hour), set: []set{trust(ours)}, hint: "expired"},
+		{name: "other name", tls: ours.server(t, "receiver.example.com", year), set: []set{trust(ours)},
+			hint: "tls.server_name"},
 		{name: "server name", tls: ours.server(t, "receiver.example.com", year),
 			set: []set{trust(ours), func(o *outputs.HTTP) { o.TLS.ServerName = "receiver.example.com" }}},
-		{name: "any certificate", tls: ours.server(t, "receiver.example.com", -time.Hour), set: []set{func(o *outputs.HTTP) { o.TLS.InsecureSkipVerify = true }}},
-		{name: "client certificate wanted", tls: ours.mutual(ours.server(t, "127.0.0.1", year)), set: []set{trust(ours)}, hint: "tls.cert_file"},
+		{name: "any certificate", tls: ours.server(t, "receiver.example.com", -time.Hour),
+			set: []set{func(o *outputs.HTTP) { o.TLS.InsecureSkipVerify = true }}},
+		{name: "client certificate wanted", tls: ours.mutual(ours.server(t, "127.0.0.1", year)), set: []set{trust(ours)},
+			hint: "tls.cert_file"},
 		{name: "client certificate", tls: ours.mutual(ours.server(t, "127.0.0.1", year)),
 			set: []set{trust(ours), func(o *outputs.HTTP) { o.TLS.CertFile, o.TLS.KeyFile = clientCert, clientKey }}},
 		{name: "http to https", tls: ours.server(t, "127.0.0.1", year),
-			set: []set{func(o *outputs.HTTP) { o.URL = strings.Replace(o.URL, "https:", "http:", 1) }}, hint: "begin url with https://"},
+			set:  []set{func(o *outputs.HTTP) { o.URL = strings.Replace(o.URL, "https:", "http:", 1) }},
+			hint: "Begin url with https://"},
 		{name: "http to https, much", tls: ours.server(t, "127.0.0.1", year), large: true,
-			set: []set{func(o *outputs.HTTP) { o.URL, o.Gzip = strings.Replace(o.URL, "https:", "http:", 1), false }}, hint: "begin url with https://"},
-		{name: "https to http", set: []set{func(o *outputs.HTTP) { o.URL = strings.Replace(o.URL, "http:", "https:", 1) }}, hint: "begin url with http://"},
-		{name: "nobody there", set: []set{func(o *outputs.HTTP) { o.URL = "http://127.0.0.1:1/" }}, hint: "nobody listens"},
-		{name: "no such host", set: []set{func(o *outputs.HTTP) { o.URL = "http://no-such-host.invalid/" }}, hint: "cannot be resolved"},
+			set:  []set{func(o *outputs.HTTP) { o.URL, o.Gzip = strings.Replace(o.URL, "https:", "http:", 1), false }},
+			hint: "Begin url with https://"},
+		{name: "https to http", set: []set{func(o *outputs.HTTP) { o.URL = strings.Replace(o.URL, "http:", "https:", 1) }},
+			hint: "Begin url with http://"},
+		{name: "connection refused", set: []set{func(o *outputs.HTTP) { o.URL = "http://127.0.0.1:1/" }},
+			hint: "the connection is refused"},
+		{name: "no such host", set: []set{func(o *outputs.HTTP) { o.URL = "http://no-such-host.invalid/" }},
+			hint: "cannot be resolved"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { body(t, r) }))
@@ -317,7 +326,7 @@ func TestConnectionHints(t *testing.T) {
 				}
 			})
 			b := batch("a", 1)
-			if c.large { // more than a socket takes unread
+			if c.large { // more than the socket buffers
 				b = outputstest.BatchOf("a", outputstest.Page("a", 1000, 8<<10))
 			}
 			err := out.Send(t.Context(), b)
@@ -328,7 +337,7 @@ func TestConnectionHints(t *testing.T) {
 			case err == nil:
 				t.Error("no error")
 			case errors.Is(err, outputs.ErrRefused), errors.Is(err, outputs.ErrPermanent):
-				t.Errorf("it can be mended, and the records would be lost: %v", err)
+				t.Errorf("a later retry can succeed, and the records would be lost: %v", err)
 			case !strings.Contains(record.HintOf(err), c.hint):
 				t.Errorf("%v: hint %q, want %q in it", err, record.HintOf(err), c.hint)
 			}
@@ -336,7 +345,7 @@ func TestConnectionHints(t *testing.T) {
 	}
 }
 
-// A renewed client certificate is taken for the next connection; files that are not there are an error at the start.
+// A renewed client certificate is used for the next connection; missing files are an error at the start.
 func TestCertificateFiles(t *testing.T) {
 	ours := newAuthority(t)
 	stale := newAuthority(t)
@@ -363,7 +372,8 @@ func TestCertificateFiles(t *testing.T) {
 	if err := out.Send(t.Context(), batch("a", 1)); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range []outputs.ClientTLS{{CAFile: "/no/such/file"}, {CAFile: key}, {CertFile: cert, KeyFile: "/no/such/file"}, {CertFile: key, KeyFile: cert}} {
+	for _, bad := range []outputs.ClientTLS{{CAFile: "/no/such/file"}, {CAFile: key},
+		{CertFile: cert, KeyFile: "/no/such/file"}, {CertFile: key, KeyFile: cert}} {
 		o := findType(t, "http").Options().(*outputs.HTTP)
 		o.URL, o.TLS = s.URL, bad
 		if _, err := findType(t, "http").Open(t.Context(), o, outputs.Deps{}); err == nil ||
@@ -373,31 +383,33 @@ func TestCertificateFiles(t *testing.T) {
 	}
 }
 
-// What is wrong with the options, each named by its key.
+// Each error of the options begins with its key.
 func TestHTTPClientOptions(t *testing.T) {
 	for _, c := range []struct {
 		set  func(*outputs.HTTP)
 		want string
 	}{
 		{func(o *outputs.HTTP) { o.URL = "" }, "url: is needed"},
-		{func(o *outputs.HTTP) { o.URL = "receiver.example.com/in" }, "url: has no http:// or https://"},
-		{func(o *outputs.HTTP) { o.URL = "localhost:9529" }, "url: has no http:// or https://"},
-		{func(o *outputs.HTTP) { o.URL = "127.0.0.1:9529" }, "url: has no http:// or https://"},
-		{func(o *outputs.HTTP) { o.URL = "ftp://u:" + escaped + "@h/" }, "url: has no http:// or https://"},
-		{func(o *outputs.HTTP) { o.URL = "http://" }, "url: names no host"},
+		{func(o *outputs.HTTP) { o.URL = "receiver.example.com/in" }, "url: does not begin with http:// or https://"},
+		{func(o *outputs.HTTP) { o.URL = "localhost:9529" }, "url: does not begin with http:// or https://"},
+		{func(o *outputs.HTTP) { o.URL = "127.0.0.1:9529" }, "url: does not begin with http:// or https://"},
+		{func(o *outputs.HTTP) { o.URL = "ftp://u:" + escaped + "@h/" }, "url: does not begin with http:// or https://"},
+		{func(o *outputs.HTTP) { o.URL = "http://" }, "url: has no host"},
 		{func(o *outputs.HTTP) { o.URL = "http://u:" + escaped + "@h:99999/" }, "url: has a port"},
 		{func(o *outputs.HTTP) { o.URL = "http://u:" + escaped + "@h:port/" }, "url: has a port"},
-		{func(o *outputs.HTTP) { o.URL = "http://u:%zz@h/" }, "url: is no URL"},
-		{func(o *outputs.HTTP) { o.URL = "http://h/#part" }, "url: has a #"},
+		{func(o *outputs.HTTP) { o.URL = "http://u:%zz@h/" }, "url: is not a valid URL"},
+		{func(o *outputs.HTTP) { o.URL = "http://h/#part" }, "url: has a fragment"},
 		{func(o *outputs.HTTP) { o.Headers = map[string]secret.String{"X Y": secret.New("a")} }, `headers: "X Y"`},
-		{func(o *outputs.HTTP) { o.Headers = map[string]secret.String{"content-length": secret.New("1")} }, "headers.content-length: is set by the output"},
-		{func(o *outputs.HTTP) { o.Headers = map[string]secret.String{"X": secret.New(canary + "\r\nY: z")} }, "headers.X: its value holds"},
+		{func(o *outputs.HTTP) { o.Headers = map[string]secret.String{"content-length": secret.New("1")} },
+			"headers.content-length: is set by the output"},
+		{func(o *outputs.HTTP) { o.Headers = map[string]secret.String{"X": secret.New(canary + "\r\nY: z")} },
+			"headers.X: its value contains"},
 		{func(o *outputs.HTTP) { o.BearerToken, o.BasicAuth.Username = secret.New(canary), "u" }, "bearer_token: "},
 		{func(o *outputs.HTTP) { o.URL, o.BasicAuth.Username = "http://u:"+escaped+"@h/", "u" }, "bearer_token: "},
 		{func(o *outputs.HTTP) { o.BasicAuth.Password = secret.New(canary) }, "basic_auth.username: is needed"},
 		{func(o *outputs.HTTP) { o.Timeout = 0 }, "timeout: "},
 		{func(o *outputs.HTTP) { o.TLS.CertFile = "x" }, "tls.cert_file: "},
-		{func(o *outputs.HTTP) { o.URL, o.TLS.CAFile = "http://h/", "x" }, "tls: has no meaning"},
+		{func(o *outputs.HTTP) { o.URL, o.TLS.CAFile = "http://h/", "x" }, "tls: has no effect"},
 		{func(o *outputs.HTTP) { o.MaxRecords = -1 }, "max_records: "},
 		{func(o *outputs.HTTP) { o.MaxBytes = 10 }, "max_bytes: "},
 		{func(o *outputs.HTTP) { o.Method = "PATCH" }, "method: "},
@@ -427,7 +439,7 @@ const (
 	escaped = "canary%2FK7MDENG%2FEXAMPLEKEY"
 )
 
-// Whatever goes wrong, no error and no log shows a secret.
+// No error and no log shows a secret.
 func TestNoSecretShows(t *testing.T) {
 	var status int
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -485,14 +497,15 @@ func TestNoSecretShows(t *testing.T) {
 	}
 }
 
-// Of a URL no message shows more than where it leads: a short path, a bare query, a fragment may be secrets too.
+// Messages show only the scheme and host of a URL: a short path, a query without a value or a fragment may be a secret.
 func TestShortSecretsOfAURL(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprintln(w, "Cannot", r.Method, r.URL, r.URL.Query())
 	})
 	for _, base := range []string{s.URL, "http://127.0.0.1:1"} {
-		for _, rest := range []string{"/T0KEN", "/T0KEN/", "/hooks/T0KEN", "?T0KEN", "/?T0KEN", "/write?T0KEN", "/write?a=1&T0KEN", "/write?T0KEN=", "/write?x=T0KEN", "/T0KEN;x?y", "/%54T0KEN"} {
+		for _, rest := range []string{"/T0KEN", "/T0KEN/", "/hooks/T0KEN", "?T0KEN", "/?T0KEN", "/write?T0KEN",
+			"/write?a=1&T0KEN", "/write?T0KEN=", "/write?x=T0KEN", "/T0KEN;x?y", "/%54T0KEN"} {
 			out := openHTTP(t, func(o *outputs.HTTP) { o.URL = base + rest })
 			err := out.Send(t.Context(), batch("a", 1))
 			if err == nil {
@@ -503,7 +516,8 @@ func TestShortSecretsOfAURL(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"http://h/#T0KEN", "http://h:port/T0KEN", "T0KEN", "http:T0KEN", "ht tp://T0KEN", "http://u:T0KEN@/", "http://h/%zzT0KEN", "ftp://T0KEN"} {
+	for _, bad := range []string{"http://h/#T0KEN", "http://h:port/T0KEN", "T0KEN", "http:T0KEN", "ht tp://T0KEN",
+		"http://u:T0KEN@/", "http://h/%zzT0KEN", "ftp://T0KEN"} {
 		o := findType(t, "http").Options().(*outputs.HTTP)
 		o.URL = bad
 		if err := o.Validate(); err == nil || strings.Contains(err.Error(), "T0KEN") {
@@ -512,9 +526,9 @@ func TestShortSecretsOfAURL(t *testing.T) {
 	}
 }
 
-// What no type of output takes care of, the set does: the error, its hint and the log of an output say nothing of what its
-// specification hides, and are otherwise what they were.
-func TestHidden(t *testing.T) {
+// The set redacts the secrets of a specification in the errors, hints and logs of every output, and changes nothing
+// else.
+func TestSecretsAreRedacted(t *testing.T) {
 	const hidden = `T0KEN "of a path"`
 	var log buffer
 	receiver := errors.New("open /x/T0KEN \"of a path\"/records: no")
@@ -548,22 +562,23 @@ func TestHidden(t *testing.T) {
 	}
 	states := fmt.Sprintf("%+v", set.States())
 	_ = fan.Close(t.Context())
-	for where, text := range map[string]string{"error": err.Error(), "hint": record.HintOf(err), "states": states, "log": string(log.Bytes())} {
+	for where, text := range map[string]string{"error": err.Error(), "hint": record.HintOf(err), "states": states,
+		"log": string(log.Bytes())} {
 		if strings.Contains(text, "T0KEN") || !strings.Contains(text, secret.Mask) {
 			t.Errorf("%s: %s", where, text)
 		}
 	}
 }
 
-// failing is an output of which each call fails in one way.
+// failing is an output whose Send always returns the same error.
 type failing struct{ err error }
 
 func (f failing) Send(context.Context, outputs.Batch) error { return f.err }
 func (f failing) Flush(context.Context) error               { return nil }
 func (f failing) Close(context.Context) error               { return nil }
 
-// What is no HTTP at all may repeat our secrets too.
-func TestNoSecretShowsOfGarbage(t *testing.T) {
+// A response that is not HTTP may repeat our secrets too.
+func TestNoSecretShowsOfInvalidHTTP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -649,7 +664,7 @@ func (a *authority) server(t *testing.T, name string, left time.Duration) *tls.C
 	return &tls.Config{Certificates: []tls.Certificate{a.issue(t, name, time.Now().Add(left))}}
 }
 
-// mutual has the server want a certificate of the authority.
+// mutual makes the server require a client certificate of the authority.
 func (a *authority) mutual(c *tls.Config) *tls.Config {
 	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 	c.ClientCAs.AddCert(a.cert)
@@ -664,7 +679,8 @@ func (a *authority) files(t *testing.T, c tls.Certificate) (cert, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: c.Certificate[0]}, key: {Type: "PRIVATE KEY", Bytes: der}} {
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: c.Certificate[0]},
+		key: {Type: "PRIVATE KEY", Bytes: der}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

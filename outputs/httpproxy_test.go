@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestProxyOfNoURL: net/http repeats a proxy's address that it cannot read, with its password.
-func TestProxyOfNoURL(t *testing.T) {
+// The error of net/http contains the address of a proxy that is not a URL, with its password.
+func TestInvalidProxyURL(t *testing.T) {
 	o := httpDefaults()
 	o.URL = "http://192.0.2.1/"
 	c, err := newHTTPClient(&o, "")

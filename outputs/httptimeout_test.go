@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// No answer within timeout says so, and names the option; the caller's own deadline is the caller's.
+// An exceeded timeout names the option; an exceeded deadline of the caller does not.
 func TestHTTPTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := httpDefaults()
@@ -25,9 +25,9 @@ func TestHTTPTimeout(t *testing.T) {
 		}
 		defer c.close()
 		c.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			there, here := net.Pipe()
-			go func() { _, _ = io.Copy(io.Discard, there) }() // takes everything, says nothing
-			return here, nil
+			server, client := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, server) }() // reads everything, never answers
+			return client, nil
 		}
 		begin := time.Now()
 		_, err = c.post(t.Context(), nil, []byte("{}\n"))

@@ -24,33 +24,33 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// Kafka is the options of the output `kafka`: a message a line. Its key is the resource, so that what is said of a resource
-// stays in one partition and in its order, and a compacted topic keeps the last word on each.
+// Kafka is the options of the output `kafka`: one message per line. The key is the resource, so the messages of a
+// resource stay in one partition, in order, and a compacted topic keeps its latest message.
 type Kafka struct {
 	Common          `yaml:",inline"`
 	Batching        `yaml:",inline"`
-	Brokers         []string        `yaml:"brokers" doc:"Where to begin, as host:port; the other brokers of the cluster are found from there. Without a port: 9092."`
-	Topic           string          `yaml:"topic" doc:"The topic, or a template of its name, as aws.{{.Kind}}. It may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}; a character that no topic's name can have becomes _."`
-	CreateTopics    bool            `yaml:"create_topics" doc:"Have the brokers create a topic that does not exist, if their auto.create.topics.enable lets them."`
-	Compression     string          `yaml:"compression" enum:"zstd,lz4,snappy,gzip,none" doc:"Of batches. Brokers older than Kafka 2.1 get theirs plain where it is zstd."`
-	MaxMessageBytes Bytes           `yaml:"max_message_bytes" doc:"The largest message, before compression, that is sent: no more than the brokers' message.max.bytes and the topic's max.message.bytes allow. A larger one is set aside."`
-	Tombstones      bool            `yaml:"tombstones" doc:"Of a resource that is gone, send a message without a value: a compacted topic then forgets it. Default: the change as any other."`
-	ClientID        string          `yaml:"client_id" doc:"What we are called in the brokers' logs and quotas."`
-	Timeout         config.Duration `yaml:"timeout" doc:"How long a batch may take until every replica in sync has it; after that it is tried anew."`
-	SASL            SASL            `yaml:"sasl" doc:"How to sign in. Default: not at all."`
-	TLS             KafkaTLS        `yaml:"tls" doc:"Encrypt the connections. Default: they are plain, unless a key of this block is set."`
+	Brokers         []string        `yaml:"brokers" doc:"Brokers to connect to first, as host:port; they name the others. Default port: 9092."`
+	Topic           string          `yaml:"topic" doc:"The topic, or a template of its name, such as aws.{{.Kind}}, with {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}. Characters that are not allowed in a topic's name become _."`
+	CreateTopics    bool            `yaml:"create_topics" doc:"Let the brokers create missing topics, if their auto.create.topics.enable allows it."`
+	Compression     string          `yaml:"compression" enum:"zstd,lz4,snappy,gzip,none" doc:"Compression of batches. Brokers before Kafka 2.1 get uncompressed batches instead of zstd."`
+	MaxMessageBytes Bytes           `yaml:"max_message_bytes" doc:"The largest message to send, before compression: at most the brokers' message.max.bytes and the topic's max.message.bytes. A larger one becomes a dead letter."`
+	Tombstones      bool            `yaml:"tombstones" doc:"For a resource that is gone, send a message without a value, so that a compacted topic removes it. Default: send the change."`
+	ClientID        string          `yaml:"client_id" doc:"The client's name in the brokers' logs and quotas."`
+	Timeout         config.Duration `yaml:"timeout" doc:"How long to wait until every in-sync replica has a batch; then it is sent again."`
+	SASL            SASL            `yaml:"sasl" doc:"How to sign in. Default: without signing in."`
+	TLS             KafkaTLS        `yaml:"tls" doc:"Encrypt the connections. Default: unencrypted, unless a key of this block is set."`
 }
 
 // SASL is how to sign in to Kafka.
 type SASL struct {
-	Mechanism string        `yaml:"mechanism" enum:"PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" doc:"How the password is proved. PLAIN shows it to the broker, so use it with tls only."`
+	Mechanism string        `yaml:"mechanism" enum:"PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" doc:"PLAIN sends the password itself, so use it only with tls."`
 	Username  string        `yaml:"username" doc:"The user."`
 	Password  secret.String `yaml:"password" doc:"The user's password."`
 }
 
-// KafkaTLS is TLS, which no scheme of an address asks for here.
+// KafkaTLS is TLS for Kafka, whose addresses have no scheme to enable it.
 type KafkaTLS struct {
-	Enabled   bool `yaml:"enabled" doc:"Speak TLS. The other keys of this block imply it."`
+	Enabled   bool `yaml:"enabled" doc:"Use TLS. The other keys of this block imply it."`
 	ClientTLS `yaml:",inline"`
 }
 
@@ -58,7 +58,7 @@ const (
 	saslPlain    = "PLAIN"
 	scramSHA256  = "SCRAM-SHA-256"
 	scramSHA512  = "SCRAM-SHA-512"
-	kafkaRetries = 4 // of a request within a Send, with the client's backoff from 250ms to 2.5s; then the spool's turn comes
+	kafkaRetries = 4 // per Send, with the client's backoff from 250ms to 2.5s; then the spool retries
 )
 
 func kafkaDefaults() any {
@@ -66,90 +66,90 @@ func kafkaDefaults() any {
 		Batching:        Batching{MaxRecords: 5000, MaxBytes: 4 << 20, MaxWait: config.Duration(time.Second)},
 		Topic:           "aws-inventory",
 		Compression:     "zstd",
-		MaxMessageBytes: 1_000_000, // of the brokers' default of 1 MiB, some is the batch's own
+		MaxMessageBytes: 1_000_000, // the brokers' default is 1 MiB, including the batch's overhead
 		ClientID:        "aws-collector",
 		Timeout:         config.Duration(30 * time.Second),
 	}
 }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *Kafka) Validate() error {
 	errs := o.Batching.batchingErrors()
-	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	addf := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(o.Brokers) == 0 {
-		wrong("brokers: is needed: where to begin, as [\"kafka-1:9092\"]")
+		addf("brokers: is needed: the first brokers, such as [\"kafka-1:9092\"]")
 	}
 	for _, b := range o.Brokers {
 		if err := checkBrokerAddress(b); err != nil {
-			wrong("brokers: %w", err)
+			addf("brokers: %w", err)
 		}
 	}
 	if _, err := newTopicTemplate(o.Topic); err != nil {
-		wrong("topic: %w", err)
+		addf("topic: %w", err)
 	}
 	if _, ok := compressionCodec(o.Compression); !ok {
-		wrong("compression: %q is none of zstd, lz4, snappy, gzip and none", o.Compression)
+		addf("compression: %q is not zstd, lz4, snappy, gzip or none", o.Compression)
 	}
 	if b := o.MaxMessageBytes; b < 1<<10 || b > 1<<30 {
-		wrong("max_message_bytes: %s is not between 1KiB and 1GiB", b)
+		addf("max_message_bytes: %s is not between 1KiB and 1GiB", b)
 	}
 	if t := time.Duration(o.Timeout); t < time.Second {
-		wrong("timeout: %s is less than 1s", t)
+		addf("timeout: %s is less than 1s", t)
 	}
 	switch s := o.SASL; {
 	case s == (SASL{}):
 	case !slices.Contains([]string{saslPlain, scramSHA256, scramSHA512}, s.Mechanism):
-		wrong("sasl.mechanism: %q is none of %s, %s and %s", s.Mechanism, saslPlain, scramSHA256, scramSHA512)
+		addf("sasl.mechanism: %q is not %s, %s or %s", s.Mechanism, saslPlain, scramSHA256, scramSHA512)
 	case s.Username == "":
-		wrong("sasl.username: is needed beside the mechanism")
+		addf("sasl.username: is needed with sasl.mechanism")
 	case s.Password.IsZero():
-		wrong("sasl.password: is needed beside the username")
+		addf("sasl.password: is needed with sasl.username")
 	}
 	if (o.TLS.CertFile == "") != (o.TLS.KeyFile == "") {
-		wrong("tls.cert_file: cert_file and key_file stand together")
+		addf("tls.cert_file: set both cert_file and key_file")
 	}
 	return errors.Join(errs...)
 }
 
-// checkBrokerAddress says what is wrong with a broker's address. It does not repeat one that may hold a password.
+// checkBrokerAddress validates a broker's address. Its error does not repeat one that may contain a password.
 func checkBrokerAddress(s string) error {
 	if strings.Contains(s, "://") || strings.Contains(s, "@") {
-		return errors.New("an address is host:port, without a scheme or a user; see sasl and tls")
+		return errors.New("an address is host:port, without a scheme or a user; use sasl and tls")
 	}
 	if strings.ContainsAny(s, ", ") {
-		return fmt.Errorf("%q is several: write a list, an address an item", s)
+		return fmt.Errorf("%q contains several addresses: write a list, one address per item", s)
 	}
 	host, port := s, ""
 	if h, p, err := net.SplitHostPort(s); err == nil {
 		host, port = h, p
 		if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
-			return fmt.Errorf("%q: %s is no port", s, port)
+			return fmt.Errorf("%q: %s is not a port", s, port)
 		}
 	} else if strings.Contains(s, ":") && net.ParseIP(s) == nil {
-		return fmt.Errorf("%q is not host:port; an IPv6 address stands in brackets", s)
+		return fmt.Errorf("%q is not host:port; write an IPv6 address in brackets", s)
 	}
 	if host == "" {
-		return fmt.Errorf("%q names no host", s)
+		return fmt.Errorf("%q has no host", s)
 	}
 	return nil
 }
 
-// A topic is the template of a topic's name. Its zero value is of no use.
+// A topicTemplate is the template of a topic's name. Its zero value is not usable.
 type topicTemplate struct {
 	fixed    string
 	template *template.Template // nil: fixed
 }
 
-// topicFields is what a topic's template may use.
+// topicFields is what a template may use.
 type topicFields struct{ Kind, Account, AccountID, Partition, Region string }
 
-// invalidTopicChar is what no topic's name can hold: org.apache.kafka.common.internals.Topic.
+// invalidTopicChar matches what a topic's name may not contain: org.apache.kafka.common.internals.Topic.
 var invalidTopicChar = regexp.MustCompile(`[^a-zA-Z0-9._-]`)
 
 func newTopicTemplate(s string) (topicTemplate, error) {
 	if !strings.Contains(s, "{{") {
 		if name := invalidTopicChar.ReplaceAllString(s, "_"); name != s {
-			return topicTemplate{}, fmt.Errorf("%q: a topic's name has letters, digits and . _ - only", s)
+			return topicTemplate{}, fmt.Errorf("%q: a topic's name may contain only letters, digits and . _ -", s)
 		}
 		return topicTemplate{fixed: s}, checkTopicName(s)
 	}
@@ -160,11 +160,8 @@ func newTopicTemplate(s string) (topicTemplate, error) {
 	t := topicTemplate{template: of}
 	name, err := t.name(topicFields{"ec2_instance", "prod", "222222222222", "aws", "us-east-1"})
 	if err != nil {
-		return topicTemplate{}, fmt.Errorf(
-			"%q: it may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}: %w",
-			s,
-			err,
-		)
+		const format = "%q: it may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}: %w"
+		return topicTemplate{}, fmt.Errorf(format, s, err)
 	}
 	return t, checkTopicName(name)
 }
@@ -172,9 +169,9 @@ func newTopicTemplate(s string) (topicTemplate, error) {
 func checkTopicName(s string) error {
 	switch {
 	case s == "":
-		return errors.New("is needed: where to send, as aws-inventory or aws.{{.Kind}}")
+		return errors.New("is needed: the topic, such as aws-inventory or aws.{{.Kind}}")
 	case s == "." || s == "..", len(s) > 249:
-		return fmt.Errorf("%q: a topic is called neither . nor .., and in 249 characters at most", s)
+		return fmt.Errorf("%q: a topic's name may not be . or .., and may have at most 249 characters", s)
 	}
 	return nil
 }
@@ -206,21 +203,21 @@ func compressionCodec(name string) (kgo.CompressionCodec, bool) {
 	return kgo.CompressionCodec{}, false
 }
 
-// kafka sends a batch at a time and waits for it.
+// kafka sends one batch at a time, and waits for its acknowledgement.
 type kafka struct {
 	opts          Kafka
 	topic         topicTemplate
 	clientOptions []kgo.Opt
 
 	mu           contextMutex // guards client
-	client       *kgo.Client  // nil: to be made by the next Send
+	client       *kgo.Client  // nil: the next Send creates it
 	closed       atomic.Bool
-	closing      context.Context // ends with Close
+	closing      context.Context // canceled by Close
 	startClosing context.CancelFunc
 	current      atomic.Pointer[sendAttempt]
 }
 
-// openKafka reads files and calls nobody.
+// openKafka reads files, but does not connect.
 func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 	o := options.(*Kafka)
 	k := &kafka{opts: *o, mu: make(contextMutex, 1)}
@@ -233,14 +230,14 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 		kgo.SeedBrokers(o.Brokers...), kgo.ClientID(o.ClientID), kgo.DisableClientMetrics(), kgo.WithHooks(k),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(compress, kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(o.MaxMessageBytes)), kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(1 << 30), // a batch is all that there is at a time
-		kgo.RecordRetries(
-			kafkaRetries,
-		), kgo.RequestRetries(kafkaRetries), kgo.UnknownTopicRetries(2), kgo.MetadataMinAge(500 * time.Millisecond),
-		// Send's context bounds the whole; the client's own limit counts from a message's timestamp, which is the record's here.
+		kgo.MaxBufferedRecords(1 << 30), // there is only one batch at a time
+		kgo.RecordRetries(kafkaRetries), kgo.RequestRetries(kafkaRetries), kgo.UnknownTopicRetries(2),
+		kgo.MetadataMinAge(500 * time.Millisecond),
+		// Send's context limits the whole time; the client's own limit counts from a message's timestamp, which is the
+		// record's time here.
 		kgo.DialTimeout(min(10*time.Second, time.Duration(o.Timeout)/2)),
-		// A message of which nobody knows whether it has arrived is given up on as any other: the spool sends it again, and its
-		// record_id tells.
+		// Let a Send end although a message may have arrived: the spool sends it again, and receivers can recognise it by
+		// its record_id.
 		kgo.AllowIdempotentProduceCancellation(),
 	}
 	if o.CreateTopics {
@@ -256,11 +253,8 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 	if m := o.SASL.mechanism(); m != nil {
 		k.clientOptions = append(k.clientOptions, kgo.SASL(m))
 		if o.SASL.Mechanism == saslPlain && o.TLS == (KafkaTLS{}) && d.Log != nil {
-			d.Log.Warn(
-				"the password for Kafka crosses the network in the clear; set tls, or a SCRAM mechanism",
-				"brokers",
-				o.Brokers,
-			)
+			d.Log.Warn("Kafka password is sent unencrypted", "brokers", o.Brokers,
+				"hint", "Set tls, or a SCRAM mechanism.")
 		}
 	}
 	if err := kgo.ValidateOpts(k.clientOptions...); err != nil {
@@ -283,7 +277,7 @@ func (s SASL) mechanism() sasl.Mechanism {
 	return nil
 }
 
-// Send returns when every replica in sync has every message of the batch.
+// Send returns when every in-sync replica has every message of the batch.
 func (k *kafka) Send(ctx context.Context, b Batch) error {
 	if err := k.mu.lock(ctx); err != nil {
 		return err
@@ -304,33 +298,32 @@ func (k *kafka) Send(ctx context.Context, b Batch) error {
 	return k.produce(ctx, messages)
 }
 
-// errAckTimeout is the cause of a Send that ends by the timeout in the options.
-var errAckTimeout = errors.New("the brokers have not acknowledged it in time")
+// errAckTimeout is the cause of a Send that exceeds the timeout option.
+var errAckTimeout = errors.New("the brokers did not acknowledge in time")
 
-// An attempt is a Send under way, for the client's hook to talk to.
+// A sendAttempt is a Send in progress, for the client's hooks.
 type sendAttempt struct {
 	cancel    context.CancelCauseFunc
-	lastError atomic.Value // of seenError
+	lastError atomic.Value // a connectionError
 }
 
 type connectionError struct{ error }
 
 func (k *kafka) produce(ctx context.Context, messages []*kgo.Record) error {
-	within, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	within, cancel := context.WithTimeoutCause(within, time.Duration(k.opts.Timeout), errAckTimeout)
+	sendCtx, cancelSend := context.WithCancelCause(ctx)
+	defer cancelSend(nil)
+	sendCtx, cancel := context.WithTimeoutCause(sendCtx, time.Duration(k.opts.Timeout), errAckTimeout)
 	defer cancel()
-	defer context.AfterFunc(k.closing, func() { giveUp(ErrClosed) })()
-	a := &sendAttempt{cancel: giveUp}
+	defer context.AfterFunc(k.closing, func() { cancelSend(ErrClosed) })()
+	a := &sendAttempt{cancel: cancelSend}
 	k.current.Store(a)
 	done := make(chan kgo.ProduceResults)
-	go func() { done <- k.client.ProduceSync(within, messages...) }()
+	go func() { done <- k.client.ProduceSync(sendCtx, messages...) }()
 	var results kgo.ProduceResults
 	select {
 	case results = <-done:
-	case <-within.Done():
-		// What is in flight would otherwise arrive after what is sent next. Closing fails what the client still holds, so
-		// done is not long in coming.
+	case <-sendCtx.Done():
+		// Messages in flight could arrive after the next batch. Closing the client fails them, so done follows soon.
 		k.closeClient()
 		results = <-done
 	}
@@ -338,15 +331,15 @@ func (k *kafka) produce(ctx context.Context, messages []*kgo.Record) error {
 	if err == nil {
 		return nil
 	}
-	if within.Err() != nil {
+	if sendCtx.Err() != nil {
 		k.closeClient()
-		err = context.Cause(within)
+		err = context.Cause(sendCtx)
 	}
 	if errors.Is(err, ErrClosed) {
 		return ErrClosed
 	}
-	seen, _ := a.lastError.Load().(connectionError)
-	return k.fault(err, seen.error)
+	connErr, _ := a.lastError.Load().(connectionError)
+	return k.fault(err, connErr.error)
 }
 
 // closeClient closes the client: its connections, its goroutines and what it has not sent.
@@ -357,8 +350,8 @@ func (k *kafka) closeClient() {
 	}
 }
 
-// batchError is what is to be said of a batch: a refusal, or that the broker failed at it, only if nothing else stood in the
-// way, as the rest is sent again anyway.
+// batchError returns the error of a batch: a refusal, or a failure of the broker, only if there is no other error,
+// because after another error the batch is sent again anyway.
 func batchError(results kgo.ProduceResults) error {
 	var refused, failed error
 	for _, r := range results {
@@ -366,7 +359,7 @@ func batchError(results kgo.ProduceResults) error {
 		case r.Err == nil:
 		case isRefusal(r.Err):
 			refused = fmt.Errorf("%w: topic %s: %w", ErrRefused, r.Record.Topic, r.Err)
-		case errors.Is(r.Err, kerr.UnknownServerError): // the protocol's 500
+		case errors.Is(r.Err, kerr.UnknownServerError): // the protocol's internal server error
 			failed = fmt.Errorf("%w: topic %s: %w", ErrReceiverFailed, r.Record.Topic, r.Err)
 		default:
 			return fmt.Errorf("topic %s: %w", r.Record.Topic, r.Err)
@@ -378,7 +371,7 @@ func batchError(results kgo.ProduceResults) error {
 	return refused
 }
 
-// isRefusal reports whether the message is at fault, and not the way there.
+// isRefusal reports whether the message is at fault.
 func isRefusal(err error) bool {
 	for _, e := range []error{kerr.MessageTooLarge, kerr.InvalidRecord, kerr.RecordListTooLarge, kerr.InvalidTimestamp} {
 		if errors.Is(err, e) {
@@ -388,12 +381,12 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// messages makes a message of each line. One that is too large refuses the batch before anything is sent, so that halving it
-// sends nothing twice.
+// messages makes a message of each line. A message that is too large refuses the batch before anything is sent, so
+// halving the batch sends nothing twice.
 func (k *kafka) messages(lines []byte) ([]*kgo.Record, error) {
-	own := bytes.Clone(lines) // the client may still read a message after a Send that was given up on
+	copied := bytes.Clone(lines) // the client may still read messages after an interrupted Send
 	var all []*kgo.Record
-	for l, err := range Lines(own) {
+	for l, err := range Lines(copied) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
@@ -416,7 +409,7 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 		recordHeader("record_id", l.StableID()),
 	)
 	switch {
-	case l.Target != "": // beside the records of its target, in their topic
+	case l.Target != "": // in the topic of its target's records
 		f.Kind = l.Target
 		key = []string{l.Kind, l.Account, l.Region, l.Target}
 		m.Headers = append(m.Headers, recordHeader("target", l.Target))
@@ -438,17 +431,13 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: topic of %s: %w", ErrRefused, m.Key, err)
 	}
-	size := len(m.Key) + len(m.Value) + 100 // the batch's own head is 61 bytes, the message's at most 30
+	size := len(m.Key) + len(m.Value) + 100 // overhead: 61 bytes for the batch, at most 30 for the message
 	for _, h := range m.Headers {
 		size += len(h.Key) + len(h.Value) + 10
 	}
 	if size > int(k.opts.MaxMessageBytes) {
-		return nil, k.fault(
-			fmt.Errorf(
-				"%w: %s is larger than max_message_bytes, with %d bytes: %w", ErrRefused, m.Key, size, kerr.MessageTooLarge,
-			),
-			nil,
-		)
+		const format = "%w: the message of %s has %d bytes, more than max_message_bytes: %w"
+		return nil, k.fault(fmt.Errorf(format, ErrRefused, m.Key, size, kerr.MessageTooLarge), nil)
 	}
 	return m, nil
 }
@@ -457,7 +446,7 @@ func recordHeader(key, value string) kgo.RecordHeader {
 	return kgo.RecordHeader{Key: key, Value: []byte(value)}
 }
 
-// Flush has nothing to wait for.
+// Flush has nothing to wait for: Send waits for the acknowledgement.
 func (k *kafka) Flush(ctx context.Context) error {
 	if k.closed.Load() {
 		return ErrClosed
@@ -465,12 +454,12 @@ func (k *kafka) Flush(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close waits for the Send under way as long as ctx lets it, then ends it: whoever called it has the batch still.
+// Close waits for the current Send until ctx ends, and then interrupts it: its caller still has the batch.
 func (k *kafka) Close(ctx context.Context) error {
 	k.closed.Store(true)
 	if err := k.mu.lock(ctx); err != nil {
 		k.startClosing()
-		k.mu <- struct{}{} // not long: closing the client fails what it waits for
+		k.mu <- struct{}{} // soon: startClosing interrupts the Send
 	}
 	defer k.mu.unlock()
 	k.startClosing()
@@ -483,27 +472,27 @@ var (
 	_ kgo.HookBrokerRead    = (*kafka)(nil)
 )
 
-// OnBrokerConnect remembers why no connection comes about: the client goes on trying, and would in the end only say that it
-// took too long. What trying cannot mend ends the Send at once.
+// OnBrokerConnect stores why a connection failed: the client keeps trying, and would report only a timeout. An error
+// that needs the operator ends the Send at once.
 func (k *kafka) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	a := k.current.Load()
 	if a == nil || errors.Is(err, context.Canceled) {
 		return
 	}
-	a.lastError.Store(connectionError{err}) // nil too: it is mended
+	a.lastError.Store(connectionError{err}) // nil after a success
 	if err != nil && needsOperator(err) {
 		a.cancel(err)
 	}
 }
 
-// OnBrokerRead remembers that a broker hung up in place of an answer.
+// OnBrokerRead stores that a broker closed the connection instead of answering.
 func (k *kafka) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
 	if a := k.current.Load(); a != nil && err != nil && !isLocalClose(err) {
 		a.lastError.Store(connectionError{err})
 	}
 }
 
-// isLocalClose reports whether an error of a connection is our own doing: a Send that has ended takes its connections with it.
+// isLocalClose reports whether the connection failed because this side closed it, at the end of a Send.
 func isLocalClose(err error) bool {
 	for _, e := range []error{context.Canceled, context.DeadlineExceeded, net.ErrClosed, kgo.ErrClientClosed} {
 		if errors.Is(err, e) {

@@ -28,7 +28,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// The receiver of these tests is a broker that speaks Kafka's protocol and checks what it is sent, by franz-go's authors.
+// These tests use kfake, a broker by franz-go's authors, which speaks Kafka's protocol and checks requests.
 
 const inventoryTopic = "aws-inventory"
 
@@ -55,7 +55,7 @@ func TestKafkaConformance(t *testing.T) {
 					Received: func() (ids []string) {
 						var opts []kgo.Opt
 						if w.CA != "" {
-							opts = append(opts, kgo.DialTLSConfig(trusting(t, w.CA)))
+							opts = append(opts, kgo.DialTLSConfig(trustCA(t, w.CA)))
 						}
 						for _, m := range consume(t, c, inventoryTopic, opts...) {
 							var r record.Record
@@ -82,7 +82,7 @@ func TestKafkaConformance(t *testing.T) {
 	)
 }
 
-// brokers is a cluster of one broker, unless opts say otherwise.
+// brokers starts a cluster, of one broker by default.
 func brokers(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
@@ -107,7 +107,7 @@ func openKafka(t *testing.T, o *outputs.Kafka) outputs.Output {
 	return out
 }
 
-func trusting(t *testing.T, ca string) *tls.Config {
+func trustCA(t *testing.T, ca string) *tls.Config {
 	t.Helper()
 	pem, err := os.ReadFile(ca)
 	if err != nil {
@@ -118,18 +118,18 @@ func trusting(t *testing.T, ca string) *tls.Config {
 	return &tls.Config{RootCAs: pool}
 }
 
-// sharedOutput is how many messages the cluster has in a topic.
-func sharedOutput(c *kfake.Cluster, topic string) (n int64) {
+// messageCount returns the number of messages in a topic.
+func messageCount(c *kfake.Cluster, topic string) (n int64) {
 	for _, p := range c.PartitionInfos(topic) {
 		n += p.HighWatermark
 	}
 	return n
 }
 
-// consume reads a topic from its beginning to its end.
+// consume reads a whole topic.
 func consume(t *testing.T, c *kfake.Cluster, topic string, opts ...kgo.Opt) []*kgo.Record {
 	t.Helper()
-	want := sharedOutput(c, topic)
+	want := messageCount(c, topic)
 	if want == 0 {
 		return nil
 	}
@@ -152,7 +152,7 @@ func consume(t *testing.T, c *kfake.Cluster, topic string, opts ...kgo.Opt) []*k
 	return all
 }
 
-// produced is the messages of a request to produce, sent without compression.
+// produced returns the messages of an uncompressed produce request.
 func produced(t *testing.T, r kmsg.Request) (all []kmsg.Record) {
 	for _, topic := range r.(*kmsg.ProduceRequest).Topics {
 		for _, p := range topic.Partitions {
@@ -182,12 +182,19 @@ func lineBatch(lines ...string) outputs.Batch {
 	return outputs.Batch{ID: "b", N: len(lines), Lines: []byte(strings.Join(lines, "\n") + "\n")}
 }
 
-// The three things that a line is.
+// The three types of lines.
 const (
-	anInstance = `{"kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","name":"web-1","tags":{"Name":"web-1"},"extra_tags":{"team":"platform"},"run":"01JDRUN","collected_at":"2026-11-21T22:15:03Z","data":{"InstanceId":"i-1"}}`
-	itsChange  = `{"at":"2026-11-21T22:15:04Z","change":"changed","kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","changes":[{"path":"State.Name","from":"running","to":"stopped"}],"record":` + anInstance + `}`
-	itsEnd     = `{"at":"2026-11-21T22:30:04Z","change":"gone","ended":"absent","kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","changes":null,"record":` + anInstance + `}`
-	anEnd      = `{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_instance","state":"ok","records":1,"run":"01JDRUN"}`
+	anInstance = `{"kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws",` +
+		`"region":"us-east-1","name":"web-1","tags":{"Name":"web-1"},"extra_tags":{"team":"platform"},"run":"01JDRUN",` +
+		`"collected_at":"2026-11-21T22:15:03Z","data":{"InstanceId":"i-1"}}`
+	itsChange = `{"at":"2026-11-21T22:15:04Z","change":"changed","kind":"ec2_instance","id":"i-1","account":"prod",` +
+		`"account_id":"222222222222","partition":"aws","region":"us-east-1","changes":[{"path":"State.Name",` +
+		`"from":"running","to":"stopped"}],"record":` + anInstance + `}`
+	itsEnd = `{"at":"2026-11-21T22:30:04Z","change":"gone","ended":"absent","kind":"ec2_instance","id":"i-1",` +
+		`"account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","changes":null,"record":` +
+		anInstance + `}`
+	anEnd = `{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_instance","state":"ok",` +
+		`"records":1,"run":"01JDRUN"}`
 )
 
 func instant(t *testing.T, s string) time.Time {
@@ -209,7 +216,8 @@ func TestKafkaMessages(t *testing.T) {
 		headers    map[string]string
 	}{
 		"a record": {line: anInstance, key: key, value: anInstance, at: "2026-11-21T22:15:03Z",
-			headers: map[string]string{"kind": "ec2_instance", "account": "prod", "account_id": "222222222222", "region": "us-east-1", "run": "01JDRUN"}},
+			headers: map[string]string{"kind": "ec2_instance", "account": "prod", "account_id": "222222222222",
+				"region": "us-east-1", "run": "01JDRUN"}},
 		"a change": {line: itsChange, key: key, value: itsChange, at: "2026-11-21T22:15:04Z",
 			headers: map[string]string{"kind": "ec2_instance", "change": "changed"}},
 		"gone": {line: itsEnd, key: key, value: itsEnd, at: "2026-11-21T22:30:04Z",
@@ -256,8 +264,8 @@ func TestKafkaMessages(t *testing.T) {
 	}
 }
 
-// What is said of a resource is in one partition, in its order, run after run.
-func TestKafkaKeepsAResourceInOnePartition(t *testing.T) {
+// The messages of a resource stay in one partition, in order, over many runs.
+func TestKafkaPartitions(t *testing.T) {
 	c := brokers(t, kfake.NumBrokers(3), kfake.SeedTopics(12, inventoryTopic))
 	out := openKafka(t, kafkaOptions(t, c))
 	for range 4 {
@@ -277,12 +285,12 @@ func TestKafkaKeepsAResourceInOnePartition(t *testing.T) {
 	}
 }
 
-// Every message waits for all replicas in sync, and carries the numbers by which a broker drops what comes twice.
+// Every message waits for all in-sync replicas, and has the producer id and sequence numbers for deduplication.
 func TestKafkaAsksForAllAcks(t *testing.T) {
 	for _, compression := range []string{"zstd", "lz4", "snappy", "gzip", "none"} {
 		c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
 		var mu sync.Mutex
-		codecs := map[int16]bool{} // of every batch: a busy machine cuts the messages into many
+		codecs := map[int16]bool{} // of every batch: on a busy machine there are many
 		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
 			req := r.(*kmsg.ProduceRequest)
 			var b kmsg.RecordBatch
@@ -302,15 +310,14 @@ func TestKafkaAsksForAllAcks(t *testing.T) {
 		if err := sendPage(t, openKafka(t, o), "i", 50); err != nil {
 			t.Fatal(err)
 		}
-		want := int16(
-			slices.Index([]string{"none", "gzip", "snappy", "lz4", "zstd"}, compression),
-		) // as the protocol counts them
+		protocolCodecs := []string{"none", "gzip", "snappy", "lz4", "zstd"}
+		want := int16(slices.Index(protocolCodecs, compression))
 		mu.Lock()
 		if want != 0 {
-			delete(codecs, 0) // a message or two that would not become smaller go as they are
+			delete(codecs, 0) // the client does not compress a batch that would not shrink
 		}
 		if !maps.Equal(codecs, map[int16]bool{want: true}) {
-			t.Errorf("%s: the batches say codecs %v, want %d alone", compression, slices.Collect(maps.Keys(codecs)), want)
+			t.Errorf("%s: the batches have codecs %v, want %d alone", compression, slices.Collect(maps.Keys(codecs)), want)
 		}
 		mu.Unlock()
 		if n := len(consume(t, c, inventoryTopic)); n != 50 {
@@ -330,7 +337,7 @@ func TestKafkaTooLarge(t *testing.T) {
 			!strings.Contains(err.Error(), "large-0") {
 			t.Errorf("%v (hint %q)", err, record.HintOf(err))
 		}
-		if n := sharedOutput(c, inventoryTopic); n != 0 {
+		if n := messageCount(c, inventoryTopic); n != 0 {
 			t.Errorf("%d messages were sent before the refusal, and would come twice", n)
 		}
 	})
@@ -355,7 +362,7 @@ func TestKafkaTopicIsMissing(t *testing.T) {
 		c := brokers(t)
 		out := openKafka(t, kafkaOptions(t, c))
 		err := sendPage(t, out, "i", 2)
-		if err == nil || !strings.Contains(record.HintOf(err), "create the topic") ||
+		if err == nil || !strings.Contains(record.HintOf(err), "Create the topic") ||
 			!strings.Contains(err.Error(), inventoryTopic) ||
 			errors.Is(err, outputs.ErrRefused) {
 			t.Fatalf("%v (hint %q)", err, record.HintOf(err))
@@ -366,7 +373,7 @@ func TestKafkaTopicIsMissing(t *testing.T) {
 		if err := sendPage(t, out, "i", 2); err != nil {
 			t.Fatal(err)
 		}
-		if n := sharedOutput(c, inventoryTopic); n != 2 {
+		if n := messageCount(c, inventoryTopic); n != 2 {
 			t.Errorf("%d messages", n)
 		}
 	})
@@ -377,7 +384,7 @@ func TestKafkaTopicIsMissing(t *testing.T) {
 		if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
 			t.Fatal(err)
 		}
-		if n := sharedOutput(c, inventoryTopic); n != 2 {
+		if n := messageCount(c, inventoryTopic); n != 2 {
 			t.Errorf("%d messages", n)
 		}
 	})
@@ -402,13 +409,13 @@ func TestKafkaSASL(t *testing.T) {
 			if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
 				t.Fatal(err)
 			}
-			if n := sharedOutput(c, inventoryTopic); n != 2 {
+			if n := messageCount(c, inventoryTopic); n != 2 {
 				t.Errorf("%d messages", n)
 			}
 			o = kafkaOptions(t, c)
 			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password + "!")}
 			o.Timeout = config.Duration(15 * time.Second) // SCRAM is slow by design
-			err := sendPage(t, openKafka(t, o), "i", 2)   // this broker hangs up, as old ones did
+			err := sendPage(t, openKafka(t, o), "i", 2)   // this broker closes the connection, as old ones did
 			if err == nil || !strings.Contains(record.HintOf(err), "sasl.password") || strings.Contains(err.Error(), password) ||
 				errors.Is(err, outputs.ErrRefused) {
 				t.Errorf("a wrong password: %v (hint %q)", err, record.HintOf(err))
@@ -418,7 +425,8 @@ func TestKafkaSASL(t *testing.T) {
 	for name, answer := range map[string]func(kmsg.Request) kmsg.Response{
 		"a wrong password": func(r kmsg.Request) kmsg.Response {
 			resp := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
-			resp.ErrorCode, resp.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("Authentication failed: Invalid username or password")
+			resp.ErrorCode, resp.ErrorMessage = kerr.SaslAuthenticationFailed.Code,
+				kmsg.StringPtr("Authentication failed: Invalid username or password")
 			return resp
 		},
 		"another mechanism": func(r kmsg.Request) kmsg.Response {
@@ -427,7 +435,7 @@ func TestKafkaSASL(t *testing.T) {
 			return resp
 		},
 	} {
-		t.Run(name+", as brokers say it", func(t *testing.T) {
+		t.Run(name+", as real brokers report it", func(t *testing.T) {
 			c := brokers(
 				t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password),
 			)
@@ -443,8 +451,8 @@ func TestKafkaSASL(t *testing.T) {
 			o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "collector", Password: secret.New(password)}
 			begin := time.Now()
 			err := sendPage(t, openKafka(t, o), "i", 2)
-			if took := time.Since(begin); took > 10*time.Second { // its timeout is three times that
-				t.Errorf("it took %s to say what only a person can mend", took)
+			if took := time.Since(begin); took > 10*time.Second { // a third of its timeout
+				t.Errorf("it took %s to report an error that needs the operator", took)
 			}
 			if record.ReasonOf(err) != record.AccessDenied || !strings.Contains(record.HintOf(err), "sasl.") ||
 				strings.Contains(err.Error(), password) {
@@ -465,7 +473,7 @@ func TestKafkaSASL(t *testing.T) {
 	})
 }
 
-func TestKafkaMayNotWrite(t *testing.T) {
+func TestKafkaWriteDenied(t *testing.T) {
 	c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableACLs(), kfake.EnableSASL(),
 		kfake.Superuser("PLAIN", "admin", "admin-EXAMPLE"),
 		kfake.User("PLAIN", "collector", "pw-EXAMPLE", kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: inventoryTopic,
@@ -478,18 +486,18 @@ func TestKafkaMayNotWrite(t *testing.T) {
 	}
 }
 
-// TLS on one side alone is found out, and said.
+// TLS on one side only is detected, and the hint says so.
 func TestKafkaTLSOnOneSide(t *testing.T) {
 	c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
 	o := kafkaOptions(t, c)
-	o.TLS.Enabled, o.Timeout = true, config.Duration(2*time.Second) // this broker does not hang up, as a true one would
+	o.TLS.Enabled, o.Timeout = true, config.Duration(2*time.Second) // this broker does not close the connection, unlike a real one
 	err := sendPage(t, openKafka(t, o), "i", 1)
 	if err == nil || !strings.Contains(record.HintOf(err), "TLS") {
 		t.Errorf("TLS to a plain port: %v (hint %q)", err, record.HintOf(err))
 	}
 }
 
-// Brokers that go away and come back cost nothing but time.
+// After a restart of the brokers, Send works again.
 func TestKafkaRestarts(t *testing.T) {
 	dir := t.TempDir()
 	first, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, inventoryTopic), kfake.DataDir(dir))
@@ -513,12 +521,12 @@ func TestKafkaRestarts(t *testing.T) {
 	first.Close()
 	begin := time.Now()
 	err = sendPage(t, out, "during", 10)
-	if record.ReasonOf(err) != record.Network || !strings.Contains(record.HintOf(err), "nobody listens") ||
+	if record.ReasonOf(err) != record.Network || !strings.Contains(record.HintOf(err), "the connection is refused") ||
 		!strings.Contains(err.Error(), "refused") {
 		t.Errorf("no broker: %v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
 	}
-	if took := time.Since(begin); took > 15*time.Second { // without it, sendPage would wait for 20
-		t.Errorf("it took %s to say so, with a timeout of 2s", took)
+	if took := time.Since(begin); took > 15*time.Second { // sendPage itself would wait for 20
+		t.Errorf("the error took %s with a timeout of 2s", took)
 	}
 	second := brokers(t, kfake.Ports(port), kfake.DataDir(dir))
 	if err := sendPage(t, out, "during", 10); err != nil {
@@ -533,20 +541,20 @@ func TestKafkaRestarts(t *testing.T) {
 	}
 }
 
-// What passes is waited for within a Send; what does not is said with its name and advice.
-func TestKafkaTroubleOfTheBrokers(t *testing.T) {
+// Send waits for temporary errors to pass; permanent ones are returned with their name and a hint.
+func TestKafkaBrokerErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		err   *kerr.Error
 		count int
 		hint  string
 	}{
-		"a leader moves":            {kerr.NotLeaderForPartition, 2, ""},
-		"a replica is slow":         {kerr.NotEnoughReplicasAfterAppend, 1, ""},
-		"replicas are missing":      {kerr.NotEnoughReplicas, -1, "min.insync.replicas"},
-		"a timestamp out of bounds": {kerr.InvalidTimestamp, -1, "message.timestamp"},
-		"a policy forbids":          {kerr.PolicyViolation, -1, "policy"},
-		"it may not be idempotent":  {kerr.ClusterAuthorizationFailed, -1, "IdempotentWrite"},
-		"it fails":                  {kerr.UnknownServerError, -1, ""},
+		"a leader moves":               {kerr.NotLeaderForPartition, 2, ""},
+		"a replica is slow":            {kerr.NotEnoughReplicasAfterAppend, 1, ""},
+		"replicas are missing":         {kerr.NotEnoughReplicas, -1, "min.insync.replicas"},
+		"a timestamp out of bounds":    {kerr.InvalidTimestamp, -1, "message.timestamp"},
+		"a policy forbids":             {kerr.PolicyViolation, -1, "policy"},
+		"idempotent writes are denied": {kerr.ClusterAuthorizationFailed, -1, "IdempotentWrite"},
+		"it fails":                     {kerr.UnknownServerError, -1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster := brokers(t, kfake.SeedTopics(1, inventoryTopic))
@@ -555,7 +563,7 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 			o.Timeout = config.Duration(3 * time.Second)
 			err := sendPage(t, openKafka(t, o), "i", 2)
 			if c.count > 0 {
-				if n := sharedOutput(cluster, inventoryTopic); err != nil || n < 2 {
+				if n := messageCount(cluster, inventoryTopic); err != nil || n < 2 {
 					t.Errorf("%v, %d messages", err, n)
 				}
 				return
@@ -567,13 +575,13 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			}
 			if errors.Is(err, outputs.ErrReceiverFailed) != (c.err == kerr.UnknownServerError) {
-				t.Errorf("that it failed: %v", err)
+				t.Errorf("receiver failed: %v", err)
 			}
 		})
 	}
 }
 
-// A broker that takes a request and never answers holds neither a Send whose context ends nor Close.
+// A broker that receives a request and never answers blocks neither a Send whose context ends nor Close.
 func TestKafkaBrokerHangs(t *testing.T) {
 	hung := func(t *testing.T) (*kfake.Cluster, <-chan struct{}) {
 		c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
@@ -581,7 +589,7 @@ func TestKafkaBrokerHangs(t *testing.T) {
 		c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
 			asked <- struct{}{}
-			return nil, nil, true // taken, and never answered
+			return nil, nil, true // received, never answered
 		})
 		return c, asked
 	}
@@ -615,7 +623,7 @@ func TestKafkaBrokerHangs(t *testing.T) {
 		}
 		quick(t, "Send", begin)
 	})
-	t.Run("its own time is over", func(t *testing.T) {
+	t.Run("its timeout ends", func(t *testing.T) {
 		c, _ := hung(t)
 		o := kafkaOptions(t, c)
 		o.Timeout = config.Duration(time.Second)
@@ -646,8 +654,9 @@ func TestKafkaBrokerHangs(t *testing.T) {
 	})
 }
 
-// A broker that takes each request and hangs up is given up on before the timeout, although nobody knows what it has kept.
-func TestKafkaBrokerHangsUp(t *testing.T) {
+// A broker that closes the connection after each request fails the Send before its timeout, although some messages may
+// have arrived.
+func TestKafkaBrokerCloses(t *testing.T) {
 	c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
@@ -670,12 +679,14 @@ func TestKafkaOptions(t *testing.T) {
 		set  func(*outputs.Kafka)
 		want string // "": it is right
 	}{
-		"as it is":             {func(*outputs.Kafka) {}, ""},
-		"no brokers":           {func(o *outputs.Kafka) { o.Brokers = nil }, "brokers: is needed"},
-		"a URL":                {func(o *outputs.Kafka) { o.Brokers = []string{"kafka://u:pw-EXAMPLE@k:9092"} }, "brokers: an address is host:port"},
-		"a list in a string":   {func(o *outputs.Kafka) { o.Brokers = []string{"a:1,b:2"} }, "write a list"},
-		"a port that is none":  {func(o *outputs.Kafka) { o.Brokers = []string{"a:no-such-port"} }, "no-such-port is no port"},
-		"no host":              {func(o *outputs.Kafka) { o.Brokers = []string{":9092"} }, "names no host"},
+		"as it is":   {func(*outputs.Kafka) {}, ""},
+		"no brokers": {func(o *outputs.Kafka) { o.Brokers = nil }, "brokers: is needed"},
+		"a URL": {func(o *outputs.Kafka) { o.Brokers = []string{"kafka://u:pw-EXAMPLE@k:9092"} },
+			"brokers: an address is host:port"},
+		"a list in a string": {func(o *outputs.Kafka) { o.Brokers = []string{"a:1,b:2"} }, "write a list"},
+		"not a port": {func(o *outputs.Kafka) { o.Brokers = []string{"a:no-such-port"} },
+			"no-such-port is not a port"},
+		"no host":              {func(o *outputs.Kafka) { o.Brokers = []string{":9092"} }, "has no host"},
 		"without a port":       {func(o *outputs.Kafka) { o.Brokers = []string{"kafka-1", "10.0.0.1", "[::1]:9092"} }, ""},
 		"no topic":             {func(o *outputs.Kafka) { o.Topic = "" }, "topic: is needed"},
 		"a topic with a slash": {func(o *outputs.Kafka) { o.Topic = "aws/ec2" }, "letters, digits"},
@@ -688,8 +699,9 @@ func TestKafkaOptions(t *testing.T) {
 		"a timeout":            {func(o *outputs.Kafka) { o.Timeout = 5 }, "timeout:"},
 		"no mechanism":         {func(o *outputs.Kafka) { o.SASL.Username = "u" }, "sasl.mechanism:"},
 		"no user":              {func(o *outputs.Kafka) { o.SASL.Mechanism = "PLAIN" }, "sasl.username:"},
-		"no password":          {func(o *outputs.Kafka) { o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "u"} }, "sasl.password:"},
-		"half a certificate":   {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
+		"no password": {func(o *outputs.Kafka) { o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "u"} },
+			"sasl.password:"},
+		"half a certificate": {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := findType(t, "kafka").Options().(*outputs.Kafka)

@@ -17,13 +17,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// fault names the brokers, and what a person can do. seen is why the last connection failed, or nil. The protocol's errors
-// are listed at https://kafka.apache.org/protocol#protocol_error_codes.
-func (k *kafka) fault(err, seen error) error {
-	switch late := errors.Is(err, errAckTimeout); {
-	case seen != nil && (late || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrRecordRetries)):
-		err = fmt.Errorf("%w: %w", err, seen)
-	case late:
+// fault adds the brokers, a reason and a hint to an error. connErr is why the last connection failed, or nil. The
+// protocol's errors are listed at https://kafka.apache.org/protocol#protocol_error_codes.
+func (k *kafka) fault(err, connErr error) error {
+	switch timedOut := errors.Is(err, errAckTimeout); {
+	case connErr != nil && (timedOut || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrRecordRetries)):
+		err = fmt.Errorf("%w: %w", err, connErr)
+	case timedOut:
 		err = fmt.Errorf("no answer within %s: %w", k.opts.Timeout, err)
 	}
 	reason, hint := k.reasonAndHint(err)
@@ -34,7 +34,7 @@ func (k *kafka) fault(err, seen error) error {
 	}
 }
 
-// needsOperator reports whether trying again is in vain until somebody does something.
+// needsOperator reports whether no retry can succeed until somebody changes something.
 func needsOperator(err error) bool {
 	var cert *tls.CertificateVerificationError
 	return errors.As(err, &cert) || errors.Is(err, kerr.SaslAuthenticationFailed) ||
@@ -61,62 +61,73 @@ func (k *kafka) reasonAndHint(err error) (record.Reason, string) {
 	}
 	switch {
 	case is(kerr.MessageTooLarge, kerr.RecordListTooLarge):
-		return record.Other, "raise the topic's max.message.bytes or the brokers' message.max.bytes, and max_message_bytes here"
+		return record.Other, "Raise the topic's max.message.bytes or the brokers' message.max.bytes, and max_message_bytes."
 	case is(kerr.InvalidRecord, kerr.InvalidTimestamp):
-		return record.Other, "see what the topic demands of its messages: cleanup.policy, message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+		return record.Other, "Check the topic's cleanup.policy, message.timestamp.before.max.ms and " +
+			"message.timestamp.after.max.ms: the topic rejects the message."
 	case is(kerr.UnknownTopicOrPartition, kerr.UnknownTopicID):
 		if k.opts.CreateTopics {
-			return record.Other, "create the topic: the brokers do not do it by themselves (auto.create.topics.enable)"
+			return record.Other, "Create the topic: auto.create.topics.enable does not let the brokers create it."
 		}
-		return record.Other, "create the topic, or set create_topics: true where the brokers do it by themselves"
+		return record.Other, "Create the topic, or set `create_topics: true` if the brokers may create it."
 	case is(kerr.InvalidTopicException):
-		return record.Other, "Kafka does not take the topic's name: check topic"
+		return record.Other, "Check topic: Kafka does not accept the topic's name."
 	case is(kerr.SaslAuthenticationFailed):
-		return record.AccessDenied, "check sasl.username, sasl.password, and that the user exists for this sasl.mechanism"
+		return record.AccessDenied, "Check sasl.username, sasl.password, and that the user exists for this sasl.mechanism."
 	case is(kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState):
-		return record.AccessDenied, "the brokers take another sasl.mechanism"
+		return record.AccessDenied, "Set another sasl.mechanism: the brokers do not support this one."
 	case is(kerr.TopicAuthorizationFailed):
-		return record.AccessDenied, "allow this user Write and Describe on the topic" + map[bool]string{true: ", and Create"}[k.opts.CreateTopics]
+		if k.opts.CreateTopics {
+			return record.AccessDenied, "Allow this user Write, Describe and Create on the topic."
+		}
+		return record.AccessDenied, "Allow this user Write and Describe on the topic."
 	case is(kerr.ClusterAuthorizationFailed):
-		return record.AccessDenied, "allow this user IdempotentWrite on the cluster, which Kafka before 3.0 demands"
+		return record.AccessDenied, "Allow this user IdempotentWrite on the cluster: Kafka before 3.0 requires it."
 	case is(kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend):
-		return record.Other, "too few replicas are in sync (min.insync.replicas): see what is wrong with the other brokers"
+		return record.Other, "Check the other brokers: too few replicas are in sync (min.insync.replicas)."
 	case is(kerr.PolicyViolation):
-		return record.Other, "a policy of the brokers is against it: see their logs"
+		return record.Other, "Check the brokers' logs: a policy of theirs rejects the message."
 	case errors.As(err, &unknown) && k.opts.TLS.CAFile != "":
-		return record.Network, "tls.ca_file does not hold the authority that signed the broker's certificate: add it there, the root, or the intermediate that the broker does not send"
+		return record.Network, "Add the authority of the broker's certificate to tls.ca_file: " +
+			"the root, or the intermediate that the broker does not send."
 	case errors.As(err, &unknown):
-		return record.Network, "who signed the broker's certificate is not known here: name the authority's certificate in tls.ca_file"
+		return record.Network, "Set tls.ca_file to the certificate of the authority that signed the broker's certificate."
 	case errors.As(err, &host):
-		return record.Network, "the broker's certificate is for another name: use that name in brokers (and in advertised.listeners), or set tls.server_name"
+		return record.Network, "Use the name of the broker's certificate in brokers and advertised.listeners, " +
+			"or set tls.server_name."
 	case errors.As(err, &invalid):
-		return record.Network, "the broker's certificate is not valid: renew it there, and see that this machine's clock is right"
+		return record.Network, "Renew the broker's certificate, which is not valid, or check this machine's clock."
 	case errors.As(err, &plain):
-		return record.Network, "the brokers speak no TLS at this port: take tls away, or give the port that does"
+		return record.Network, "Remove tls, or set the brokers' TLS port: this port does not use TLS."
 	case errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls"):
-		return record.Network, "the broker broke off the handshake: it may want a client's certificate, tls.cert_file and tls.key_file"
+		return record.Network, "Set tls.cert_file and tls.key_file if the brokers require a client certificate: " +
+			"the broker ended the TLS handshake."
 	case errors.As(err, &eof),
 		is(io.EOF),
 		strings.Contains(err.Error(), "plaintext connection speaking to a tls endpoint"):
-		hint := "the broker hangs up: it may want TLS at this port (tls.enabled: true)"
+		hint := "Set `tls.enabled: true` if the brokers use TLS on this port"
 		if k.opts.TLS != (KafkaTLS{}) {
-			hint = "the broker hangs up: it may want no TLS at this port"
+			hint = "Remove tls if the brokers do not use TLS on this port"
 		}
 		if k.opts.SASL == (SASL{}) {
-			return record.Network, hint + ", or a sign-in (sasl)"
+			return record.Network, hint + ", or set sasl if they require a sign-in: the broker closed the connection."
 		}
-		return record.Network, hint + ", or not take the sign-in: check sasl.mechanism, sasl.username and sasl.password"
+		return record.Network, hint + ", or check sasl.mechanism, sasl.username and sasl.password: " +
+			"the broker closed the connection."
 	case errors.As(err, &dns):
-		return record.Network, "the host's name cannot be resolved: check brokers, and the cluster's advertised.listeners"
+		return record.Network, "Check brokers, and the cluster's advertised.listeners: the host name cannot be resolved."
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return record.Network, "nobody listens there: check brokers, the cluster's advertised.listeners, and whether the brokers run"
+		return record.Network, "Check brokers, the cluster's advertised.listeners, and that the brokers are running: " +
+			"the connection is refused."
 	case is(context.Canceled):
 		return record.Interrupted, ""
 	case is(errAckTimeout, context.DeadlineExceeded):
 		if k.opts.TLS != (KafkaTLS{}) {
-			return record.TimedOut, "the brokers are slow or out of reach, or speak no TLS at this port: check firewalls and the cluster's advertised.listeners, or raise timeout"
+			return record.TimedOut, "Check firewalls, the cluster's advertised.listeners, " +
+				"and that the brokers use TLS on this port, or raise timeout: the brokers are slow or cannot be reached."
 		}
-		return record.TimedOut, "the brokers are slow or out of reach: check firewalls, the cluster's advertised.listeners and its health, or raise timeout"
+		return record.TimedOut, "Check firewalls, the cluster's advertised.listeners and its health, " +
+			"or raise timeout: the brokers are slow or cannot be reached."
 	}
 	return record.Other, ""
 }
