@@ -24,7 +24,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// What DataKit's documentation says it takes of an object.
+// DataKit's limits for an object, from its documentation.
 var dataKitBounds = lineBounds{tags: 256, fields: 1024, key: 256, tagValue: 1024, fieldValue: 32 << 20}
 
 const customObject = "/v1/write/custom_object"
@@ -36,7 +36,7 @@ func TestDataKitRemote(t *testing.T) {
 	}))
 }
 
-// dataKit sends lines, and gives what arrived and what was logged.
+// dataKit sends a batch, and returns the points that arrived and the log.
 func dataKit(t testing.TB, b outputs.Batch) (got []linePoint, log string) {
 	t.Helper()
 	url := lineReceiver(t, customObject, dataKitBounds, func(p []linePoint) { got = append(got, p...) })
@@ -50,15 +50,20 @@ func dataKit(t testing.TB, b outputs.Batch) (got []linePoint, log string) {
 	return got, string(logged.Bytes())
 }
 
-const instanceData = `{"AmiLaunchIndex":0,"InstanceId":"i-0abc","InstanceType":"t3.micro","PlatformDetails":"Linux/UNIX","State":{"Code":80,"Name":"stopped"},` +
-	`"StateReason":{"Code":"Client.UserInitiatedShutdown","Message":"Client.UserInitiatedShutdown: User initiated shutdown"},` +
-	`"Placement":{"AvailabilityZone":"cn-northwest-1a","Tenancy":"default"},"LaunchTime":"2026-11-01T08:00:00Z","EbsOptimized":true,` +
-	`"BlockDeviceMappings":[{"DeviceName":"/dev/xvda","Ebs":{"VolumeId":"vol-1"}}],"NetworkInterfaces":[{"NetworkInterfaceId":"eni-1"}],` +
+const instanceData = `{"AmiLaunchIndex":0,"InstanceId":"i-0abc","InstanceType":"t3.micro",` +
+	`"PlatformDetails":"Linux/UNIX","State":{"Code":80,"Name":"stopped"},` +
+	`"StateReason":{"Code":"Client.UserInitiatedShutdown",` +
+	`"Message":"Client.UserInitiatedShutdown: User initiated shutdown"},` +
+	`"Placement":{"AvailabilityZone":"cn-northwest-1a","Tenancy":"default"},"LaunchTime":"2026-11-01T08:00:00Z",` +
+	`"EbsOptimized":true,` +
+	`"BlockDeviceMappings":[{"DeviceName":"/dev/xvda","Ebs":{"VolumeId":"vol-1"}}],` +
+	`"NetworkInterfaces":[{"NetworkInterfaceId":"eni-1"}],` +
 	`"Tags":[{"Key":"Name","Value":"web 1"}]}`
 
 func line(kind, id, name, extra, data string) string {
 	return fmt.Sprintf(
-		`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-northwest-1","name":%q,"tags":{},`+
+		`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-northwest-1",`+
+			`"name":%q,"tags":{},`+
 			`"extra_tags":%s,"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":%s}`,
 		kind,
 		id,
@@ -68,7 +73,7 @@ func line(kind, id, name, extra, data string) string {
 	)
 }
 
-// An instance is the object that Guance's own collector writes: these tags and fields, and no others.
+// An instance has the tags and fields of Guance's own collector, and no others.
 func TestDataKitInstance(t *testing.T) {
 	got, log := dataKit(
 		t,
@@ -77,13 +82,18 @@ func TestDataKitInstance(t *testing.T) {
 	want := linePoint{
 		measurement: "aws_ec2",
 		tags: map[string]string{
-			"name": "i-0abc", "InstanceId": "i-0abc", "InstanceType": "t3.micro", "PlatformDetails": "Linux/UNIX", "RegionId": "cn-northwest-1",
-			"InstanceName": "web 1", "State": "stopped", "StateReason_Code": "Client.UserInitiatedShutdown", "AvailabilityZone": "cn-northwest-1a",
-			"cloud_provider": "AWS", "account_name": "prod", "team": "a, b=c",
+			"name": "i-0abc", "InstanceId": "i-0abc", "InstanceType": "t3.micro", "PlatformDetails": "Linux/UNIX",
+			"RegionId":     "cn-northwest-1",
+			"InstanceName": "web 1", "State": "stopped", "StateReason_Code": "Client.UserInitiatedShutdown",
+			"AvailabilityZone": "cn-northwest-1a",
+			"cloud_provider":   "AWS", "account_name": "prod", "team": "a, b=c",
 		},
 		fields: map[string]any{
-			"BlockDeviceMappings": `[{"DeviceName":"/dev/xvda","Ebs":{"VolumeId":"vol-1"}}]`, "NetworkInterfaces": `[{"NetworkInterfaceId":"eni-1"}]`,
-			"Placement": `{"AvailabilityZone":"cn-northwest-1a","Tenancy":"default"}`, "LaunchTime": "2026-11-01T08:00:00Z", "message": instanceData,
+			"BlockDeviceMappings": `[{"DeviceName":"/dev/xvda","Ebs":{"VolumeId":"vol-1"}}]`,
+			"NetworkInterfaces":   `[{"NetworkInterfaceId":"eni-1"}]`,
+			"Placement":           `{"AvailabilityZone":"cn-northwest-1a","Tenancy":"default"}`,
+			"LaunchTime":          "2026-11-01T08:00:00Z",
+			"message":             instanceData,
 		},
 		at: time.Date(2026, 11, 21, 22, 15, 3, 0, time.UTC),
 	}
@@ -95,7 +105,7 @@ func TestDataKitInstance(t *testing.T) {
 	}
 }
 
-// What an instance does not have is not there; what is there goes out all the same.
+// Missing members of an instance are omitted; the others are sent.
 func TestDataKitBareInstance(t *testing.T) {
 	got, _ := dataKit(t, lines(line("ec2_instance", "i-0abc", "", `{}`, `{"InstanceId":"i-0abc","KeyName":"k"}`)))
 	want := map[string]string{
@@ -116,15 +126,20 @@ func TestDataKitOtherKinds(t *testing.T) {
 		tags             map[string]string // beside name, RegionId, AccountId, cloud_provider
 		fields           map[string]any    // beside message
 	}{
-		{"ec2_volume", "data", `{"VolumeId":"x","State":"in-use","Size":100,"Encrypted":true,"Attachments":[{"Device":"/dev/sdf"}],"Iops":null,"KmsKeyId":""}`,
+		{"ec2_volume", "data",
+			`{"VolumeId":"x","State":"in-use","Size":100,"Encrypted":true,"Attachments":[{"Device":"/dev/sdf"}],"Iops":null,` +
+				`"KmsKeyId":""}`,
 			map[string]string{"VolumeName": "data", "State": "in-use"},
-			map[string]any{"VolumeId": "x", "Size": 100.0, "Encrypted": true, "Attachments": `[{"Device":"/dev/sdf"}]`, "KmsKeyId": ""}},
+			map[string]any{"VolumeId": "x", "Size": 100.0, "Encrypted": true, "Attachments": `[{"Device":"/dev/sdf"}]`,
+				"KmsKeyId": ""}},
 		{"ec2_nat_gateway", "", `{"State":"available"}`, map[string]string{"State": "available"}, nil},
 		{"ec2_vpc_peering_connection", "p", `{"Status":{"Code":"active","Message":"Active"},"Type":"t"}`,
 			map[string]string{"VpcPeeringConnectionName": "p", "Status": "active", "Type": "t"}, nil},
 		{"ec2_launch_template", "", `{"LaunchTemplateName":"lt"}`, map[string]string{"LaunchTemplateName": "lt"}, nil},
-		{"ec2_host", "", `{"State":[1],"Type":{"A":1},"Status":2}`, map[string]string{"Status": "2"}, map[string]any{"State": "[1]", "Type": `{"A":1}`}},
-		{"ec2_x", "", `{"A.b":1,"Big":1e999,"Id":18446744073709551615}`, nil, map[string]any{"A_b": 1.0, "Big": "1e999", "Id": 1.8446744073709552e19}},
+		{"ec2_host", "", `{"State":[1],"Type":{"A":1},"Status":2}`, map[string]string{"Status": "2"},
+			map[string]any{"State": "[1]", "Type": `{"A":1}`}},
+		{"ec2_x", "", `{"A.b":1,"Big":1e999,"Id":18446744073709551615}`, nil,
+			map[string]any{"A_b": 1.0, "Big": "1e999", "Id": 1.8446744073709552e19}},
 	} {
 		got, log := dataKit(t, lines(line(c.kind, "x", c.name, `{}`, c.data)))
 		p := sent(t, got)
@@ -146,9 +161,10 @@ func TestDataKitOtherKinds(t *testing.T) {
 	}
 }
 
-// An account's tag never stands in for what the output itself says, nor under a name that DataKit drops.
+// An account's tag never replaces a built-in name, nor uses a name that DataKit drops.
 func TestDataKitCollisions(t *testing.T) {
-	extra := `{"cloud_provider":"mine","name":"n","extra_name":"m","message":"x","class":"gold","date":"d","time":"t","Size":"s","team.lead":"l","VolumeName":"v"}`
+	extra := `{"cloud_provider":"mine","name":"n","extra_name":"m","message":"x","class":"gold","date":"d","time":"t",` +
+		`"Size":"s","team.lead":"l","VolumeName":"v"}`
 	want := map[string]string{
 		"extra_cloud_provider": "mine",
 		"extra_name":           "m",
@@ -164,7 +180,8 @@ func TestDataKitCollisions(t *testing.T) {
 		lines(line("ec2_volume", "vol-1", "", extra, `{"Size":8}`), line("ec2_instance", "i-1", "", extra, `{"Size":8}`)),
 	)
 	for i, also := range []map[string]string{
-		{"name": "vol-1", "cloud_provider": "AWS", "AccountId": "222222222222", "RegionId": "cn-northwest-1", "extra_Size": "s", "extra_VolumeName": "v"},
+		{"name": "vol-1", "cloud_provider": "AWS", "AccountId": "222222222222", "RegionId": "cn-northwest-1",
+			"extra_Size": "s", "extra_VolumeName": "v"},
 		{"name": "i-1", "cloud_provider": "AWS", "RegionId": "cn-northwest-1", "Size": "s", "VolumeName": "v"},
 	} {
 		maps.Copy(also, want)
@@ -177,7 +194,7 @@ func TestDataKitCollisions(t *testing.T) {
 	}
 }
 
-// A change is sent as what the resource is now; what is gone, and the end of a target, are no object.
+// A change sends the resource's new state. Gone resources and ends of targets are not sent.
 func TestDataKitChanges(t *testing.T) {
 	rec := line("ec2_volume", "vol-1", "", `{}`, `{"Size":8}`)
 	change := func(what string) string {
@@ -187,7 +204,8 @@ func TestDataKitChanges(t *testing.T) {
 			rec,
 		)
 	}
-	end := `{"kind":"_target","account":"prod","region":"cn-northwest-1","target":"ec2_volume","state":"ok","records":1,"run":"01JD"}`
+	end := `{"kind":"_target","account":"prod","region":"cn-northwest-1","target":"ec2_volume","state":"ok",` +
+		`"records":1,"run":"01JD"}`
 	got, _ := dataKit(t, lines(change("added"), change("changed"), change("gone"), end))
 	if len(got) != 2 || got[0].tags["name"] != "vol-1" || got[1].fields["Size"] != 8.0 {
 		t.Errorf("%v", got)
@@ -200,7 +218,7 @@ func TestDataKitChanges(t *testing.T) {
 	}
 }
 
-// Each limit: what goes over it is cut, the object still arrives, and it is said once.
+// For each limit: what exceeds it is cut or omitted, the object still arrives, and it is logged once.
 func TestDataKitLimits(t *testing.T) {
 	many := func(n int, value string) map[string]string {
 		m := map[string]string{}
@@ -215,23 +233,33 @@ func TestDataKitLimits(t *testing.T) {
 	}
 	long := strings.Repeat("日", 500) // 1500 bytes
 	for _, c := range []struct {
-		name  string
-		extra map[string]string
-		data  any
-		said  string
-		check func(p linePoint) bool
+		name   string
+		extra  map[string]string
+		data   any
+		effect string
+		check  func(p linePoint) bool
 	}{
-		{"tags", many(400, "v"), struct{}{}, "more than 256 tags", func(p linePoint) bool { return len(p.tags) == 256 && p.tags["name"] == "i-1" }},
-		{"fields", nil, members, "more than 1024 fields", func(p linePoint) bool { return len(p.fields) == 1024 && p.fields["message"] != nil }},
-		{"tag value", map[string]string{"long": long}, struct{}{}, "cut to 1024 bytes", func(p linePoint) bool { return p.tags["long"] == long[:1023] }},
-		{"tag key", map[string]string{long: "v"}, struct{}{}, "name is cut to 256 bytes", func(p linePoint) bool { return p.tags[long[:255]] == "v" }},
-		{"field key", nil, map[string]int{long: 1}, "name is cut to 256 bytes", func(p linePoint) bool { return p.fields[long[:255]] == 1.0 }},
-		{"same after the cut", map[string]string{long + "1": "v", long + "2": "w"}, struct{}{}, "the record has another", func(p linePoint) bool { return p.tags[long[:255]] == "v" }},
-		{"series", many(250, strings.Repeat("=", 1000)), struct{}{}, "more than 65535 bytes together", func(p linePoint) bool { return p.tags["k0000"] != "" && p.tags["k0249"] == "" }},
-		{"line break and backslash", map[string]string{"a": "x\ny\\\\", "b\n\\": "z", "\\": "gone"}, struct{}{}, "nothing of its name",
+		{"tags", many(400, "v"), struct{}{}, "more than 256 tags",
+			func(p linePoint) bool { return len(p.tags) == 256 && p.tags["name"] == "i-1" }},
+		{"fields", nil, members, "more than 1024 fields",
+			func(p linePoint) bool { return len(p.fields) == 1024 && p.fields["message"] != nil }},
+		{"tag value", map[string]string{"long": long}, struct{}{}, "cut to 1024 bytes",
+			func(p linePoint) bool { return p.tags["long"] == long[:1023] }},
+		{"tag key", map[string]string{long: "v"}, struct{}{}, "name cut to 256 bytes",
+			func(p linePoint) bool { return p.tags[long[:255]] == "v" }},
+		{"field key", nil, map[string]int{long: 1}, "name cut to 256 bytes",
+			func(p linePoint) bool { return p.fields[long[:255]] == 1.0 }},
+		{"same after the cut", map[string]string{long + "1": "v", long + "2": "w"}, struct{}{}, "the record already has",
+			func(p linePoint) bool { return p.tags[long[:255]] == "v" }},
+		{"series", many(250, strings.Repeat("=", 1000)), struct{}{}, "more than 65535 bytes together",
+			func(p linePoint) bool { return p.tags["k0000"] != "" && p.tags["k0249"] == "" }},
+		{"line break and backslash", map[string]string{"a": "x\ny\\\\", "b\n\\": "z", "\\": "gone"}, struct{}{},
+			"no valid characters",
 			func(p linePoint) bool { return p.tags["a"] == "x y" && p.tags["b "] == "z" }},
-		{"cut after a backslash", map[string]string{"a": strings.Repeat(`\`, 1030) + "x"}, struct{}{}, "cut to 1024", func(p linePoint) bool { return p.tags["a"] == "" }},
-		{"reserved member", nil, map[string]string{"class": "c", "X": "y"}, "keeps the name for itself", func(p linePoint) bool { return p.fields["class"] == nil && p.fields["X"] == "y" }},
+		{"cut after a backslash", map[string]string{"a": strings.Repeat(`\`, 1030) + "x"}, struct{}{}, "cut to 1024",
+			func(p linePoint) bool { return p.tags["a"] == "" }},
+		{"reserved member", nil, map[string]string{"class": "c", "X": "y"}, "reserves the name",
+			func(p linePoint) bool { return p.fields["class"] == nil && p.fields["X"] == "y" }},
 	} {
 		extra, _ := json.Marshal(c.extra)
 		data, _ := json.Marshal(c.data)
@@ -240,22 +268,22 @@ func TestDataKitLimits(t *testing.T) {
 		if len(got) != 2 || !c.check(got[0]) || got[0].tags["cloud_provider"] != "AWS" {
 			t.Errorf("%s: %.2000v", c.name, got)
 		}
-		said, warned, total := 0, strings.Count(log, "level=WARN"), 0
+		logged, warned, total := 0, strings.Count(log, "level=WARN"), 0
 		for one := range strings.Lines(log) {
-			if strings.Contains(one, c.said) && strings.Contains(one, "kind=ec2_volume") {
-				said++
+			if strings.Contains(one, c.effect) && strings.Contains(one, "kind=ec2_volume") {
+				logged++
 			}
 		}
 		if _, after, ok := strings.Cut(log, "times="); ok {
 			_, _ = fmt.Sscan(after, &total)
 		}
-		if said == 0 || total != 2*warned { // two objects alike: each cut said once, counted twice
-			t.Errorf("%s: %d said, %d in all: %.1000s", c.name, said, total, log)
+		if logged == 0 || total != 2*warned { // two equal objects: each effect is logged once and counted twice
+			t.Errorf("%s: %d logged, %d in total: %.1000s", c.name, logged, total, log)
 		}
 	}
 }
 
-// Where objects are written, and with which token.
+// The URL of the requests, with the token.
 func TestDataKitEndpoint(t *testing.T) {
 	for _, c := range []struct{ url, token, want string }{
 		{"", "", "/v1/write/custom_object"},
@@ -282,12 +310,12 @@ func TestDataKitEndpoint(t *testing.T) {
 	}
 	o := findType(t, "datakit").Options().(*outputs.DataKit)
 	o.URL = "https://openway.guance.com/?token=tkn_1"
-	if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), "url: holds the token") {
+	if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), "url: contains the token") {
 		t.Errorf("%v", err)
 	}
 }
 
-// A line that is no record is the batch's fault.
+// A line that is not a record is refused.
 func TestLinesThatAreNone(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
 	for name, set := range map[string]func(any){
@@ -301,7 +329,7 @@ func TestLinesThatAreNone(t *testing.T) {
 	}
 }
 
-// texts is what is hard on line protocol.
+// texts generates difficult strings for line protocol.
 var texts = rapid.OneOf(
 	rapid.StringOf(
 		rapid.SampledFrom(
@@ -320,7 +348,7 @@ var texts = rapid.OneOf(
 	),
 )
 
-// values is any JSON.
+// values generates any JSON.
 func values() *rapid.Generator[any] {
 	leaf := rapid.OneOf(
 		rapid.Just[any](nil),
@@ -346,14 +374,15 @@ func records(kinds ...string) *rapid.Generator[record.Record] {
 			Kind: rapid.SampledFrom(kinds).
 				Draw(t, "kind"),
 			ID: "x" + texts.Draw(t, "id"), Account: texts.Draw(t, "account"), AccountID: "222222222222",
-			Partition: "aws", Region: "us-east-1", Name: texts.Draw(t, "name"), Tags: rapid.MapOfN(texts, texts, 0, 5).Draw(t, "tags"),
+			Partition: "aws", Region: "us-east-1", Name: texts.Draw(t, "name"),
+			Tags:      rapid.MapOfN(texts, texts, 0, 5).Draw(t, "tags"),
 			ExtraTags: rapid.MapOfN(texts, texts, 0, 12).Draw(t, "extra"), Run: "01JD",
 			CollectedAt: time.Unix(0, rapid.Int64Range(1, 1<<62).Draw(t, "at")).UTC(), Data: data,
 		}
 	})
 }
 
-// asValue is a text as a tag's value can be, in the test's own words; asName, as a name can be.
+// asValue and asName return a text as a tag's value and as a name, independently of the code under test.
 func asValue(s string, most int) string {
 	for r := rune(0); r <= 127; r++ {
 		if r < 32 || r == 127 {
@@ -379,7 +408,7 @@ func asName(s string, dotless bool) string {
 	return s
 }
 
-// Any record is a line that a strict receiver takes, and what it reads is what the record says.
+// A strict receiver accepts any record, and reads the record's own values.
 func TestDataKitAnyRecord(t *testing.T) {
 	var got []linePoint
 	url := lineReceiver(t, customObject, dataKitBounds, func(p []linePoint) { got = p })
@@ -401,7 +430,7 @@ func TestDataKitAnyRecord(t *testing.T) {
 	})
 }
 
-// checkPoint compares what arrived with the record: id, instant, and each member and extra tag whose name is its own.
+// checkPoint compares a point with its record: id, time, and each member and extra tag with a name of its own.
 func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, mostTag int, dotless bool) {
 	if len(got) != 1 {
 		t.Fatalf("%d points", len(got))
@@ -410,7 +439,7 @@ func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, most
 	if want := asValue(r.ID, mostTag); p.tags[idTag] != want || !p.at.Equal(r.CollectedAt) {
 		t.Errorf("id %q, want %q; at %s, want %s", p.tags[idTag], want, p.at, r.CollectedAt)
 	}
-	uses := map[string]int{} // names that more than one thing claims are decided elsewhere
+	uses := map[string]int{} // the winner of a name that is used twice is tested elsewhere
 	var data map[string]json.RawMessage
 	if err := json.Unmarshal(r.Data, &data); err != nil {
 		t.Fatal(err)
@@ -437,7 +466,7 @@ func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, most
 		}
 	}
 	if r.Kind == "ec2_instance" && idTag == "name" {
-		return // its fields are five
+		return // it has only five fields
 	}
 	for key, raw := range data {
 		name := asName(key, dotless)
@@ -467,7 +496,7 @@ func sameJSON(got any, want string) bool {
 	return ok && json.Unmarshal([]byte(text), &a) == nil && json.Unmarshal([]byte(want), &b) == nil && cmp.Equal(a, b)
 }
 
-// The example line of the page is what its instance comes out as.
+// docs/outputs.md shows the line of its example, and its configuration examples are valid.
 func TestOutputsPage(t *testing.T) {
 	page, err := os.ReadFile("../docs/outputs.md")
 	if err != nil {
@@ -476,13 +505,15 @@ func TestOutputsPage(t *testing.T) {
 	var sent string
 	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { sent = string(body(t, r)) })
 	out, _ := openRemote(t, "datakit", func(o any) { o.(*outputs.DataKit).URL = s.URL })
-	data := `{"InstanceId":"i-0abcd1234","InstanceType":"t3.micro","LaunchTime":"2026-11-01T08:00:00Z","Placement":{"AvailabilityZone":"cn-northwest-1a"},` +
+	data := `{"InstanceId":"i-0abcd1234","InstanceType":"t3.micro","LaunchTime":"2026-11-01T08:00:00Z",` +
+		`"Placement":{"AvailabilityZone":"cn-northwest-1a"},` +
 		`"PlatformDetails":"Linux/UNIX","State":{"Code":16,"Name":"running"}}`
-	if err := out.Send(t.Context(), lines(line("ec2_instance", "i-0abcd1234", "web 1", `{"account_name":"prod"}`, data))); err != nil {
+	if err := out.Send(t.Context(), lines(line("ec2_instance", "i-0abcd1234", "web 1", `{"account_name":"prod"}`,
+		data))); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(page), "```\n"+sent+"```\n") {
-		t.Errorf("the page does not show\n%s", sent)
+		t.Errorf("docs/outputs.md does not contain\n%s", sent)
 	}
 	known := config.Registry{Kinds: []string{"ec2_instance", "ec2_volume"}, Outputs: map[string]func() any{}}
 	for _, typ := range outputs.Types {
@@ -490,7 +521,7 @@ func TestOutputsPage(t *testing.T) {
 	}
 	blocks := regexp.MustCompile("(?s)```yaml\n(outputs:.*?)```").FindAllSubmatch(page, -1)
 	if len(blocks) < 3 {
-		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+		t.Fatalf("%d blocks: docs/outputs.md was parsed wrongly", len(blocks))
 	}
 	for _, b := range blocks {
 		if _, err := config.Parse([]byte("accounts: [{profile: a}]\n"+string(b[1])), "outputs.md", known); err != nil {

@@ -18,14 +18,14 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// HTTPSD is the options of the output `http_sd`: what is remembered, as targets for Prometheus's HTTP service discovery.
-// https://prometheus.io/docs/prometheus/latest/http_sd/
+// HTTPSD is the options of the output `http_sd`: resources of the store as targets for Prometheus's HTTP service
+// discovery. https://prometheus.io/docs/prometheus/latest/http_sd/
 type HTTPSD struct {
-	Name          string            `yaml:"name" doc:"What the output is called in metrics and logs, and the last part of its URL: /api/v1/sd/NAME."`
-	Kind          string            `yaml:"kind" names:"kinds" doc:"The kind of resources whose targets they are."`
-	Address       string            `yaml:"address" doc:"Where a target is: a field as collector list --columns takes it, as tags.fqdn or data.PublicIpAddress; or a Go template of {{.PrivateIP}}, {{.PublicIP}}, {{.IPv6}}, {{.PrivateDNS}}, {{.PublicDNS}}, {{.ID}}, {{.Name}}, {{.State}}, {{.Type}}, {{.Account}}, {{.AccountID}}, {{.Partition}}, {{.Region}}, {{.Tags.KEY}}, {{.ExtraTags.KEY}} and {{.Field \"data.MEMBER\"}}, as '{{or .PublicIP .PrivateIP}}'. What has no address is left out, and counted. Default, for ec2_instance: the private address, else the IPv6 one."`
-	Port          int               `yaml:"port" range:"0..65535" doc:"The port, where the address has none; 0: that of the scheme."`
-	Labels        map[string]string `yaml:"labels" doc:"Labels of the targets, as {team: tags.team, __metrics_path__: tags.metrics_path}, beside the __meta_ ones that are always there. In a name, what a label cannot have becomes _; two names that become one are refused."`
+	Name          string            `yaml:"name" doc:"The output's name in metrics and logs, and the last part of its URL: /api/v1/sd/NAME."`
+	Kind          string            `yaml:"kind" names:"kinds" doc:"The kind of the resources that become targets."`
+	Address       string            `yaml:"address" doc:"The address of a target: a field of collector list --columns, such as tags.fqdn or data.PublicIpAddress; or a Go template of {{.PrivateIP}}, {{.PublicIP}}, {{.IPv6}}, {{.PrivateDNS}}, {{.PublicDNS}}, {{.ID}}, {{.Name}}, {{.State}}, {{.Type}}, {{.Account}}, {{.AccountID}}, {{.Partition}}, {{.Region}}, {{.Tags.KEY}}, {{.ExtraTags.KEY}} and {{.Field \"data.MEMBER\"}}, such as '{{or .PublicIP .PrivateIP}}'. Resources without an address are omitted and counted. Default for ec2_instance: the private address, else the IPv6 address."`
+	Port          int               `yaml:"port" range:"0..65535" doc:"The port of addresses without one. 0: the port of the scheme."`
+	Labels        map[string]string `yaml:"labels" doc:"Labels of the targets in addition to the __meta_ ones, such as {team: tags.team, __metrics_path__: tags.metrics_path}. Characters that a label cannot have become _; two names that become equal are an error."`
 	ServedOptions `yaml:",inline"`
 }
 
@@ -38,20 +38,20 @@ func httpSDDefaults() any { return &HTTPSD{Kind: instanceKind} }
 
 func (o *HTTPSD) outputName() string { return o.Name }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *HTTPSD) Validate() error {
 	errs := o.validate()
 	switch {
 	case o.Name == "":
 		errs = append(
 			errs,
-			errors.New("name: is needed: it is the last part of the URL that Prometheus asks, "+targetsPath+"NAME"),
+			errors.New("name: is needed: it is the last part of the URL for Prometheus, "+targetsPath+"NAME"),
 		)
 	case !isPlainName(o.Name):
-		errs = append(errs, fmt.Errorf("name: %q is part of a URL: letters, digits, dots, - and _", o.Name))
+		errs = append(errs, fmt.Errorf("name: %q is part of a URL: use letters, digits, dots, - and _", o.Name))
 	}
 	if o.Kind == "" || strings.ContainsAny(o.Kind, "*?!") {
-		errs = append(errs, fmt.Errorf("kind: %q is not one kind; a list of targets is of one", o.Kind))
+		errs = append(errs, fmt.Errorf("kind: %q is not the name of one kind", o.Kind))
 	}
 	if o.Address == "" && o.Kind != instanceKind {
 		errs = append(
@@ -74,18 +74,18 @@ func (o *HTTPSD) parseLabels() ([]label, error) {
 	return parseLabels(o.Labels, func(name string) string {
 		switch {
 		case strings.HasPrefix(name, metaEC2), strings.HasPrefix(name, metaCollector):
-			return "one of those that are always there"
+			return "built in"
 		case name == "__address__":
-			return "the target itself, which address makes"
+			return "the target itself: set address"
 		}
 		return ""
 	})
 }
 
-// An address makes a resource's address.
+// An addressTemplate makes the address of a resource.
 type addressTemplate struct {
 	field    inventory.Field
-	template *template.Template // nil: it is the field
+	template *template.Template // nil: field is set
 	byField  bool
 }
 
@@ -105,9 +105,9 @@ func newAddressTemplate(s string) (addressTemplate, error) {
 		return addressTemplate{}, fmt.Errorf("address: %w", err)
 	}
 	a := addressTemplate{template: t}
-	// A resource that has nothing: what a template asks for that is not there at all, it says here.
+	// A template fails here with an empty resource if it uses a field that does not exist.
 	if _, err := a.render(&addressData{Resource: &inventory.Resource{}}); err != nil {
-		return addressTemplate{}, fmt.Errorf("address: %w; there are %s", err, addressFields)
+		return addressTemplate{}, fmt.Errorf("address: %w; known fields: %s", err, addressFields)
 	}
 	return a, nil
 }
@@ -122,16 +122,17 @@ func (a addressTemplate) render(r *addressData) (string, error) {
 	return strings.TrimSpace(b.String()), err
 }
 
-const addressFields = `.PrivateIP, .PublicIP, .IPv6, .PrivateDNS, .PublicDNS, .ID, .Name, .State, .Type, .Account, .AccountID, .Partition, .Region, ` +
+const addressFields = `.PrivateIP, .PublicIP, .IPv6, .PrivateDNS, .PublicDNS, .ID, .Name, .State, .Type, ` +
+	`.Account, .AccountID, .Partition, .Region, ` +
 	`.Tags.KEY, .ExtraTags.KEY and .Field "data.MEMBER"`
 
-// addressData is what a template of an address sees: the resource, and its addresses, "" where it has none.
+// addressData is the data of an address template: the resource and its addresses, "" where it has none.
 type addressData struct {
 	*inventory.Resource
 	PrivateIP, PublicIP, IPv6, PrivateDNS, PublicDNS string
 }
 
-// Field is any field, as text.
+// Field returns any field as text.
 func (a *addressData) Field(name string) (string, error) {
 	f, err := inventory.ParseField(name)
 	if err != nil {
@@ -144,8 +145,8 @@ func (a *addressData) Field(name string) (string, error) {
 	return labelText(v), err
 }
 
-// hostPort is what Prometheus takes for an address, with the port where it has none; "" if it is none. IPv6 addresses
-// get their brackets.
+// hostPort returns a valid target address, with the port added if it has none; "" if it is not valid. IPv6 addresses
+// get brackets.
 func hostPort(s string, port int) string {
 	host, own, err := net.SplitHostPort(s)
 	if err != nil {
@@ -192,13 +193,13 @@ func serveHTTPSD(name string, options any, d Deps) (Served, error) {
 
 func (*targetList) contentType(http.Header) string { return "application/json" }
 
-// Why a resource is no target.
+// Why a resource is not a target.
 const (
 	noAddress  = "no_address"
 	badAddress = "bad_address"
 )
 
-// A group is Prometheus's: here of one target, as all labels are a group's.
+// A targetGroup is Prometheus's JSON. It has one target, because the labels apply to the whole group.
 type targetGroup struct {
 	Targets [1]string         `json:"targets"`
 	Labels  map[string]string `json:"labels"`
@@ -215,7 +216,7 @@ func (x *targetList) render(ctx context.Context, _ string, w *bufio.Writer) (ans
 	if err != nil {
 		return t, err
 	}
-	_ = w.WriteByte('[') // a bufio.Writer keeps its error
+	_ = w.WriteByte('[') // a bufio.Writer returns its error later
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	for r, err := range found {
@@ -242,10 +243,10 @@ func (x *targetList) render(ctx context.Context, _ string, w *bufio.Writer) (ans
 	return t, err
 }
 
-// groupOf is a resource as a group; or why it is none.
+// groupOf returns a resource as a group, or why it is not a target.
 func (x *targetList) groupOf(r *inventory.Resource) (g targetGroup, why string, err error) {
 	var d instance
-	var another *json.UnmarshalTypeError // of another kind: a member by that name which is something else
+	var another *json.UnmarshalTypeError // ignored: another kind's member with the same name
 	if err := json.Unmarshal(r.Data, &d); err != nil && !errors.As(err, &another) {
 		return g, "", err
 	}
@@ -279,7 +280,7 @@ func (x *targetList) groupOf(r *inventory.Resource) (g targetGroup, why string, 
 	return g, "", nil
 }
 
-// What the names of labels begin with. Those of ec2_ mean what they mean with Prometheus's ec2_sd_configs.
+// The prefixes of label names. The labels with metaEC2 mean the same as in Prometheus's ec2_sd_configs.
 // https://prometheus.io/docs/prometheus/latest/configuration/configuration/#ec2_sd_config
 const (
 	metaEC2       = "__meta_ec2_"
@@ -296,7 +297,7 @@ func addCollectorLabels(to map[string]string, r *inventory.Resource) {
 	addTagLabels(to, metaCollector+"extra_tag_", r.ExtraTags)
 }
 
-// addLabels adds name and value, name and value, without those that have none.
+// addLabels adds pairs of name and value; pairs without a value are skipped.
 func addLabels(to map[string]string, prefix string, pairs ...string) {
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
@@ -305,8 +306,8 @@ func addLabels(to map[string]string, prefix string, pairs ...string) {
 	}
 }
 
-// addTagLabels adds tags by their keys, in which what a label cannot have becomes _. Of two keys that become one, the first
-// in the order of their bytes wins.
+// addTagLabels adds tags by their keys. Characters that a label cannot have become _. If two keys become equal, the
+// first in byte order wins.
 func addTagLabels(to map[string]string, prefix string, tags map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		name := prefix + sanitizeLabel(key)
@@ -316,7 +317,8 @@ func addTagLabels(to map[string]string, prefix string, tags map[string]string) {
 	}
 }
 
-// An instance is the members of EC2's that are labels, and the addresses of whatever has them under these names.
+// An instance has the members of an EC2 instance that become labels, and the addresses of any kind with the same
+// members.
 type instance struct {
 	ImageID           string `json:"ImageId"`
 	Architecture      string
@@ -340,15 +342,15 @@ type instance struct {
 			IsPrimary bool   `json:"IsPrimaryIpv6"`
 		} `json:"Ipv6Addresses"`
 	}
-	IPv6Addresses []struct { // of a network interface itself
+	IPv6Addresses []struct { // of a network interface
 		Address string `json:"Ipv6Address"`
 	} `json:"Ipv6Addresses"`
 }
 
-// maxDevices is more interfaces than an instance can have.
+// maxDevices is more than the number of interfaces of any instance.
 const maxDevices = 64
 
-// ipv6Addresses is the address to prefer, the primary ones by the index of their device, and all.
+// ipv6Addresses returns the preferred address, the primary addresses by device index, and all addresses.
 func (d *instance) ipv6Addresses() (best string, primary, all []string) {
 	for _, n := range d.NetworkInterfaces {
 		for _, a := range n.IPv6Addresses {
@@ -372,7 +374,7 @@ func (d *instance) ipv6Addresses() (best string, primary, all []string) {
 	return "", primary, all
 }
 
-// addLabels are those of ec2_sd_configs.
+// addLabels adds the labels of ec2_sd_configs.
 func (d *instance) addLabels(to map[string]string, r *inventory.Resource, ipv6 string, primary, all []string) {
 	addLabels(
 		to, metaEC2,
@@ -399,7 +401,7 @@ func (d *instance) addLabels(to map[string]string, r *inventory.Resource, ipv6 s
 	addTagLabels(to, metaEC2+"tag_", r.Tags)
 }
 
-// joinWithCommas is a list with commas around each of its values, so that a regular expression can ask for one: ,a,b,
+// joinWithCommas puts commas around each value, so that a regular expression can match one: ,a,b,
 func joinWithCommas(list []string) string {
 	if len(list) == 0 {
 		return ""

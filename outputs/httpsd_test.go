@@ -11,14 +11,18 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// An instance as EC2 describes one: with all that ec2_sd_configs makes labels of.
-const whole = `{"InstanceId":"i-1","ImageId":"ami-1","Architecture":"arm64","InstanceLifecycle":"spot","Platform":"windows",
-	"PrivateIpAddress":"10.0.0.1","PublicIpAddress":"203.0.113.10","PrivateDnsName":"ip-10-0-0-1.ec2.internal","PublicDnsName":"ec2-203-0-113-10.compute-1.amazonaws.com",
+// An instance with everything that ec2_sd_configs uses for labels.
+const whole = `{"InstanceId":"i-1","ImageId":"ami-1","Architecture":"arm64","InstanceLifecycle":"spot",
+	"Platform":"windows",
+	"PrivateIpAddress":"10.0.0.1","PublicIpAddress":"203.0.113.10","PrivateDnsName":"ip-10-0-0-1.ec2.internal",
+	"PublicDnsName":"ec2-203-0-113-10.compute-1.amazonaws.com",
 	"SubnetId":"subnet-1","VpcId":"vpc-1","Placement":{"AvailabilityZone":"us-east-1a","AvailabilityZoneId":"use1-az1"},
 	"Reservation":{"OwnerId":"222222222222"},"State":{"Code":16,"Name":"running"},
 	"NetworkInterfaces":[
-		{"SubnetId":"subnet-1","Attachment":{"DeviceIndex":0},"Ipv6Addresses":[{"Ipv6Address":"2001:db8::1","IsPrimaryIpv6":false}]},
-		{"SubnetId":"subnet-2","Attachment":{"DeviceIndex":1},"Ipv6Addresses":[{"Ipv6Address":"2001:db8::2","IsPrimaryIpv6":true}]},
+		{"SubnetId":"subnet-1","Attachment":{"DeviceIndex":0},"Ipv6Addresses":[{"Ipv6Address":"2001:db8::1",
+		"IsPrimaryIpv6":false}]},
+		{"SubnetId":"subnet-2","Attachment":{"DeviceIndex":1},"Ipv6Addresses":[{"Ipv6Address":"2001:db8::2",
+		"IsPrimaryIpv6":true}]},
 		{"SubnetId":"subnet-1","Attachment":{"DeviceIndex":2}}]}`
 
 type targetGroup struct {
@@ -43,7 +47,7 @@ func instancesOf(rs ...*inventory.Resource) *memoryStore {
 	return &memoryStore{resources: rs, targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 }
 
-// The labels are those of ec2_sd_configs, and what the collector knows besides.
+// The labels are those of ec2_sd_configs and the collector's own.
 func TestTargets(t *testing.T) {
 	hs, w := openServed(t, instancesOf(
 		instance("i-1", func(r *inventory.Resource) {
@@ -77,17 +81,26 @@ func TestTargets(t *testing.T) {
 	}
 	want := map[string]string{
 		"cost_center": "42", "__metrics_path__": "/probe",
-		"__meta_ec2_ami": "ami-1", "__meta_ec2_architecture": "arm64", "__meta_ec2_availability_zone": "us-east-1a", "__meta_ec2_availability_zone_id": "use1-az1",
-		"__meta_ec2_default_ipv6_address": "2001:db8::2", "__meta_ec2_instance_id": "i-1", "__meta_ec2_instance_lifecycle": "spot", "__meta_ec2_instance_state": "running",
-		"__meta_ec2_instance_type": "t3.micro", "__meta_ec2_ipv6_addresses": ",2001:db8::1,2001:db8::2,", "__meta_ec2_owner_id": "222222222222", "__meta_ec2_platform": "windows",
-		"__meta_ec2_primary_ipv6_addresses": ",,2001:db8::2,", "__meta_ec2_primary_subnet_id": "subnet-1", "__meta_ec2_private_dns_name": "ip-10-0-0-1.ec2.internal",
-		"__meta_ec2_private_ip": "10.0.0.1", "__meta_ec2_public_dns_name": "ec2-203-0-113-10.compute-1.amazonaws.com", "__meta_ec2_public_ip": "203.0.113.10",
-		"__meta_ec2_region": "us-east-1", "__meta_ec2_subnet_id": ",subnet-1,subnet-2,", "__meta_ec2_vpc_id": "vpc-1",
-		"__meta_ec2_tag_Name": "web", "__meta_ec2_tag_a_b": "first", "__meta_ec2_tag_gr__e": "groß\n\"", "__meta_ec2_tag_": "x", "__meta_ec2_tag_metrics": "/probe",
-		"__meta_collector_tag_Name": "web", "__meta_collector_tag_a_b": "first", "__meta_collector_tag_gr__e": "groß\n\"", "__meta_collector_tag_": "x", "__meta_collector_tag_metrics": "/probe",
-		"__meta_collector_extra_tag_cost_center": "42", "__meta_collector_kind": "ec2_instance", "__meta_collector_id": "i-1", "__meta_collector_name": "web",
-		"__meta_collector_state": "running", "__meta_collector_type": "t3.micro", "__meta_collector_account": "prod", "__meta_collector_account_id": "222222222222",
-		"__meta_collector_partition": "aws", "__meta_collector_region": "us-east-1",
+		"__meta_ec2_ami": "ami-1", "__meta_ec2_architecture": "arm64", "__meta_ec2_availability_zone": "us-east-1a",
+		"__meta_ec2_availability_zone_id": "use1-az1",
+		"__meta_ec2_default_ipv6_address": "2001:db8::2", "__meta_ec2_instance_id": "i-1",
+		"__meta_ec2_instance_lifecycle": "spot", "__meta_ec2_instance_state": "running",
+		"__meta_ec2_instance_type": "t3.micro", "__meta_ec2_ipv6_addresses": ",2001:db8::1,2001:db8::2,",
+		"__meta_ec2_owner_id": "222222222222", "__meta_ec2_platform": "windows",
+		"__meta_ec2_primary_ipv6_addresses": ",,2001:db8::2,", "__meta_ec2_primary_subnet_id": "subnet-1",
+		"__meta_ec2_private_dns_name": "ip-10-0-0-1.ec2.internal",
+		"__meta_ec2_private_ip":       "10.0.0.1", "__meta_ec2_public_dns_name": "ec2-203-0-113-10.compute-1.amazonaws.com",
+		"__meta_ec2_public_ip": "203.0.113.10",
+		"__meta_ec2_region":    "us-east-1", "__meta_ec2_subnet_id": ",subnet-1,subnet-2,", "__meta_ec2_vpc_id": "vpc-1",
+		"__meta_ec2_tag_Name": "web", "__meta_ec2_tag_a_b": "first", "__meta_ec2_tag_gr__e": "groß\n\"",
+		"__meta_ec2_tag_": "x", "__meta_ec2_tag_metrics": "/probe",
+		"__meta_collector_tag_Name": "web", "__meta_collector_tag_a_b": "first", "__meta_collector_tag_gr__e": "groß\n\"",
+		"__meta_collector_tag_": "x", "__meta_collector_tag_metrics": "/probe",
+		"__meta_collector_extra_tag_cost_center": "42", "__meta_collector_kind": "ec2_instance",
+		"__meta_collector_id": "i-1", "__meta_collector_name": "web",
+		"__meta_collector_state": "running", "__meta_collector_type": "t3.micro", "__meta_collector_account": "prod",
+		"__meta_collector_account_id": "222222222222",
+		"__meta_collector_partition":  "aws", "__meta_collector_region": "us-east-1",
 	}
 	for name, value := range want {
 		if got[0].Labels[name] != value {
@@ -96,12 +109,13 @@ func TestTargets(t *testing.T) {
 	}
 	for name, value := range got[0].Labels {
 		if _, ok := want[name]; !ok {
-			t.Errorf("%s is %q, and should not be there", name, value)
+			t.Errorf("%s is %q, but is not expected", name, value)
 		}
 	}
 	if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "why=no_address resources=1 shown=2") ||
 		w.answers[0] != "nodes 2 map[bad_address:0 no_address:1]" {
-		t.Errorf("what has no address is counted; answered %s, and the log says:\n%s", w.answers, w.log.String())
+		t.Errorf("resources without an address must be counted; answered %s, and the log says:\n%s", w.answers,
+			w.log.String())
 	}
 }
 
@@ -109,7 +123,7 @@ func TestTargetAddress(t *testing.T) {
 	for _, c := range []struct {
 		address, data string
 		port          int
-		want          string // "": it is none
+		want          string // "": no target
 	}{
 		{"", `{"PrivateIpAddress":"10.0.0.1","PublicIpAddress":"203.0.113.10"}`, 0, "10.0.0.1"},
 		{"", `{"PublicIpAddress":"203.0.113.10"}`, 9100, ""},
@@ -120,7 +134,8 @@ func TestTargetAddress(t *testing.T) {
 		{"{{.PrivateIP}}:{{.Tags.nothing}}", `{"PrivateIpAddress":"10.0.0.1"}`, 80, ""},
 		{"{{.PrivateIP}}:70000", `{"PrivateIpAddress":"10.0.0.1"}`, 80, ""},
 		{" {{.Name}}.{{.Account}}.{{.ExtraTags.zone}}. ", `{}`, 443, "web.prod.example.com.:443"},
-		{`{{.Field "data.Placement.AvailabilityZone"}}{{.Field "tags.nothing"}}`, `{"Placement":{"AvailabilityZone":"use1-az1"}}`, 0, "use1-az1"},
+		{`{{.Field "data.Placement.AvailabilityZone"}}{{.Field "tags.nothing"}}`,
+			`{"Placement":{"AvailabilityZone":"use1-az1"}}`, 0, "use1-az1"},
 		{"tags.v6", `{}`, 0, "[2001:db8::9]"},
 		{"tags.v6", `{}`, 9100, "[2001:db8::9]:9100"},
 		{"[{{.Tags.v6}}]", `{}`, 9100, "[2001:db8::9]:9100"},
@@ -149,19 +164,21 @@ func TestTargetAddress(t *testing.T) {
 	}
 }
 
-// Other kinds have addresses too, and members by the same names that are something else.
+// Other kinds have addresses too, and members with equal names but other types.
 func TestTargetsOfAnotherKind(t *testing.T) {
 	store := &memoryStore{
 		targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_network_interface", noon)},
 		resources: []*inventory.Resource{
 			instance("eni-1", func(r *inventory.Resource) {
 				r.Kind, r.Data = "ec2_network_interface", []byte(
-					`{"PrivateIpAddress":"10.0.0.9","Platform":{"a":1},"Placement":"x","Ipv6Addresses":[{"Ipv6Address":"2001:db8::4"}]}`,
+					`{"PrivateIpAddress":"10.0.0.9","Platform":{"a":1},"Placement":"x",`+
+						`"Ipv6Addresses":[{"Ipv6Address":"2001:db8::4"}]}`,
 				)
 			}),
 		},
 	}
-	for address, want := range map[string]string{"data.PrivateIpAddress": "10.0.0.9:9100", "{{.IPv6}}": "[2001:db8::4]:9100"} {
+	for address, want := range map[string]string{"data.PrivateIpAddress": "10.0.0.9:9100",
+		"{{.IPv6}}": "[2001:db8::4]:9100"} {
 		hs, _ := openServed(t, store, nodes(func(o *outputs.HTTPSD) { o.Kind, o.Address = "ec2_network_interface", address }))
 		gs := groups(t, hs[nodesPath])
 		if len(gs) != 1 || gs[0].Targets[0] != want || gs[0].Labels["__meta_collector_id"] != "eni-1" {
@@ -169,7 +186,7 @@ func TestTargetsOfAnotherKind(t *testing.T) {
 		}
 		for name := range gs[0].Labels {
 			if strings.HasPrefix(name, "__meta_ec2_") {
-				t.Errorf("%s of what is no instance", name)
+				t.Errorf("%s of another kind than an instance", name)
 			}
 		}
 	}
@@ -195,21 +212,41 @@ func TestTargetsWhere(t *testing.T) {
 
 func TestHTTPSDOptions(t *testing.T) {
 	for want, change := range map[string]func(*outputs.HTTPSD){
-		"":                                  nil,
-		"name: is needed":                   func(o *outputs.HTTPSD) { o.Name = "" },
-		`name: "a/b" is part of a URL`:      func(o *outputs.HTTPSD) { o.Name = "a/b" },
-		`name: ".." is part of a URL`:       func(o *outputs.HTTPSD) { o.Name = ".." },
-		`kind: "ec2_*" is not one kind`:     func(o *outputs.HTTPSD) { o.Kind = "ec2_*" },
-		"address: is needed for ec2_volume": func(o *outputs.HTTPSD) { o.Kind = "ec2_volume" },
-		"address: unknown field PrivateIpAddress: did you mean data.PrivateIpAddress?":      func(o *outputs.HTTPSD) { o.Address = "PrivateIpAddress" },
-		"address: template: address:1: unclosed action":                                     func(o *outputs.HTTPSD) { o.Address = "{{.PrivateIP" },
-		"can't evaluate field private_ip in type *outputs.addressed; there are .PrivateIP,": func(o *outputs.HTTPSD) { o.Address = "{{.private_ip}}" },
-		"unknown field nothing":                                           func(o *outputs.HTTPSD) { o.Address = `{{.Field "nothing"}}` },
-		"port: 70000 is not in 0..65535":                                  func(o *outputs.HTTPSD) { o.Port = 70000 },
-		"where: at character 1 of \"stat=running\": unknown field stat":   func(o *outputs.HTTPSD) { o.Where = "stat=running" },
-		"labels.__address__: the label __address__ is the target itself":  func(o *outputs.HTTPSD) { o.Labels = map[string]string{"__address__": "tags.x"} },
-		"labels.__meta_ec2_ami: the label __meta_ec2_ami is one of those": func(o *outputs.HTTPSD) { o.Labels = map[string]string{"__meta_ec2_ami": "tags.x"} },
-		"labels.a: tags.: the tag key is missing":                         func(o *outputs.HTTPSD) { o.Labels = map[string]string{"a": "tags."} },
+		"":                             nil,
+		"name: is needed":              func(o *outputs.HTTPSD) { o.Name = "" },
+		`name: "a/b" is part of a URL`: func(o *outputs.HTTPSD) { o.Name = "a/b" },
+		`name: ".." is part of a URL`:  func(o *outputs.HTTPSD) { o.Name = ".." },
+		`kind: "ec2_*" is not the name of one kind`: func(o *outputs.HTTPSD) {
+			o.Kind = "ec2_*"
+		},
+		"address: is needed for ec2_volume": func(o *outputs.HTTPSD) {
+			o.Kind = "ec2_volume"
+		},
+		"address: unknown field PrivateIpAddress: did you mean data.PrivateIpAddress?": func(o *outputs.HTTPSD) {
+			o.Address = "PrivateIpAddress"
+		},
+		"address: template: address:1: unclosed action": func(o *outputs.HTTPSD) {
+			o.Address = "{{.PrivateIP"
+		},
+		"can't evaluate field private_ip in type *outputs.addressData; known fields: .PrivateIP,": func(o *outputs.HTTPSD) {
+			o.Address = "{{.private_ip}}"
+		},
+		"unknown field nothing": func(o *outputs.HTTPSD) {
+			o.Address = `{{.Field "nothing"}}`
+		},
+		"port: 70000 is not in 0..65535": func(o *outputs.HTTPSD) { o.Port = 70000 },
+		"where: at character 1 of \"stat=running\": unknown field stat": func(o *outputs.HTTPSD) {
+			o.Where = "stat=running"
+		},
+		"labels.__address__: the label __address__ is the target itself": func(o *outputs.HTTPSD) {
+			o.Labels = map[string]string{"__address__": "tags.x"}
+		},
+		"labels.__meta_ec2_ami: the label __meta_ec2_ami is built in": func(o *outputs.HTTPSD) {
+			o.Labels = map[string]string{"__meta_ec2_ami": "tags.x"}
+		},
+		"labels.a: tags.: the tag key is missing": func(o *outputs.HTTPSD) {
+			o.Labels = map[string]string{"a": "tags."}
+		},
 	} {
 		err := nodes(change).Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

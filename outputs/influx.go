@@ -15,15 +15,15 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// Influx is the options of the output `influx`: each resource as a point of line protocol, to InfluxDB, VictoriaMetrics,
-// Telegraf or any other that takes it over HTTP.
+// Influx is the options of the output `influx`: each resource as a point in line protocol, for InfluxDB,
+// VictoriaMetrics, Telegraf and other receivers over HTTP.
 type Influx struct {
 	Common     `yaml:",inline"`
 	HTTPClient `yaml:",inline"`
 	Batching   `yaml:",inline"`
 	Token      secret.String `yaml:"token" doc:"InfluxDB's API token, sent as Authorization: Token."`
-	Prefix     string        `yaml:"prefix" doc:"What stands before a kind's name in its measurement, as aws_."`
-	LabelTags  []string      `yaml:"label_tags" doc:"Keys of AWS tags that go out as tags, team as tag_team. Each value is a series."`
+	Prefix     string        `yaml:"prefix" doc:"A prefix for the kind's name in the measurement, such as aws_."`
+	LabelTags  []string      `yaml:"label_tags" doc:"Keys of AWS tags to send as tags: team as tag_team. Each value creates a series."`
 }
 
 func influxDefaults() any {
@@ -33,7 +33,7 @@ func influxDefaults() any {
 	}
 }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *Influx) Validate() error {
 	const example = "http://127.0.0.1:8086/api/v2/write?org=ORG&bucket=BUCKET or http://127.0.0.1:8086/write?db=NAME"
 	errs := append(o.clientErrors(example), o.batchingErrors()...)
@@ -42,30 +42,30 @@ func (o *Influx) Validate() error {
 			errs = append(errs, errors.New("url: has no path: write it as "+example))
 		}
 		if p := u.Query().Get("precision"); p != "" && !slices.Contains([]string{"ns", "n", "nanosecond"}, p) {
-			errs = append(errs, fmt.Errorf("url: precision=%s would be misread: times are in nanoseconds; leave it out", p))
+			errs = append(errs, fmt.Errorf("url: remove precision=%s: times are sent in nanoseconds", p))
 		}
 		if u.Query().Has("p") {
-			errs = append(errs, errors.New("url: holds a password: write it under basic_auth"))
+			errs = append(errs, errors.New("url: contains a password: set it in basic_auth"))
 		}
 	}
 	if !o.Token.IsZero() && (!o.BearerToken.IsZero() || o.BasicAuth != (BasicAuth{}) || o.hasHeader("Authorization")) {
-		errs = append(errs, errors.New("token: basic_auth, bearer_token and headers.Authorization exclude it"))
+		errs = append(errs, errors.New("token: remove it, or basic_auth, bearer_token and headers.Authorization"))
 	}
 	if strings.HasPrefix(o.Prefix, "_") || strings.HasPrefix(o.Prefix, "#") || cleanText(o.Prefix) != o.Prefix {
 		errs = append(
 			errs,
-			fmt.Errorf("prefix: %q cannot begin a measurement: want letters, digits and underscores, a letter first", o.Prefix),
+			fmt.Errorf("prefix: %q is not valid: want letters, digits and underscores, beginning with a letter", o.Prefix),
 		)
 	}
 	for i, key := range o.LabelTags {
 		if cleanText(key) != key || key == "" {
-			errs = append(errs, fmt.Errorf("label_tags: the %d. is no key of a tag that line protocol can carry", i+1))
+			errs = append(errs, fmt.Errorf("label_tags: item %d cannot be written in line protocol", i+1))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// influxLimits is what InfluxDB 1 and 2 take; others take more.
+// influxLimits are the limits of InfluxDB 1 and 2; other receivers accept more.
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 var influxLimits = lineLimits{
 	maxSeriesBytes:     65535,
@@ -73,7 +73,7 @@ var influxLimits = lineLimits{
 	reserved:           []string{"time", "_field", "_measurement", "_time", "_value"},
 }
 
-// influx writes batches. One is under way at a time.
+// influx encodes batches, one at a time.
 type influx struct {
 	w         lineWriter
 	prefix    string
@@ -114,8 +114,8 @@ func (x *influx) encode(b Batch) (http.Header, []byte, error) {
 	return lineProtocolHeader(), x.w.enc.Bytes(), nil
 }
 
-// resourcePoint is a point at the instant at which the resource was seen, or changed. Its id is a tag, as points of one series
-// and instant are one point.
+// resourcePoint makes a point at the time when the resource was collected or changed. Its id is a tag, because points
+// with equal series and time overwrite each other.
 func (x *influx) resourcePoint(l *Line) *point {
 	p := &point{kind: l.Kind, measurement: x.prefix + cleanText(l.Kind), at: l.CollectedAt}
 	if l.Change != "" {
@@ -149,7 +149,7 @@ func (x *influx) resourcePoint(l *Line) *point {
 	return p
 }
 
-// influxBuiltInNames are the tags and fields of a point that are not the resource's members.
+// influxBuiltInNames are the tags and fields that are not members of the resource.
 var influxBuiltInNames = []string{"id", "name", "account", "account_id", "partition", "region", "present"}
 
 func (x *influx) addExtraTags(p *point, l *Line, data map[string]json.RawMessage) {
@@ -163,8 +163,8 @@ func (x *influx) addExtraTags(p *point, l *Line, data map[string]json.RawMessage
 	}
 }
 
-// targetPoint is the end of a target, in the measurement target: how many records it had, and in which state it ended. It has no
-// instant of its own; the receiver takes its own clock's.
+// targetPoint makes a point of the end of a target, in the measurement target, with its number of records and its
+// state. It has no timestamp: the receiver uses its own clock.
 func (x *influx) targetPoint(l *Line) *point {
 	p := &point{kind: l.Kind, measurement: x.prefix + "target"}
 	x.addTags(p, "account", l.Account, "region", l.Region, "kind", l.Target, "state", string(l.State))

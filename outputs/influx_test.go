@@ -77,7 +77,7 @@ func TestInfluxPoint(t *testing.T) {
 	}
 }
 
-// A change is a point at its own instant; what is gone is present no more; the end of a target is a point too.
+// A change is a point at its own time; a gone resource has present=0; the end of a target is a point too.
 func TestInfluxChanges(t *testing.T) {
 	rec := line("ec2_volume", "vol-1", "", `{}`, `{"Size":8}`)
 	change := func(what string) string {
@@ -87,7 +87,8 @@ func TestInfluxChanges(t *testing.T) {
 			rec,
 		)
 	}
-	end := `{"kind":"_target","account":"prod","region":"cn-northwest-1","target":"ec2_volume","state":"ok","records":1,"run":"01JD"}`
+	end := `{"kind":"_target","account":"prod","region":"cn-northwest-1","target":"ec2_volume","state":"ok",` +
+		`"records":1,"run":"01JD"}`
 	got, _ := influx(t, func(*outputs.Influx) {}, lines(change("added"), change("gone"), end, rec))
 	if len(got) != 4 {
 		t.Fatalf("%v", got)
@@ -109,7 +110,7 @@ func TestInfluxChanges(t *testing.T) {
 	}
 }
 
-// A text over InfluxDB's limit is left out and said; the point still counts.
+// A text above InfluxDB's limit is omitted and logged; the point is still sent.
 func TestInfluxLimits(t *testing.T) {
 	got, log := influx(
 		t,
@@ -123,15 +124,18 @@ func TestInfluxLimits(t *testing.T) {
 	}
 }
 
-// How each way to sign in is written; one way alone.
+// The header of each authentication method; only one method may be set.
 func TestInfluxAuthorization(t *testing.T) {
 	var got http.Header
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header; w.WriteHeader(http.StatusNoContent) })
 	for want, set := range map[string]func(*outputs.Influx){
 		"Token " + canary:  func(o *outputs.Influx) { o.Token = secret.New(canary + "\n") },
 		"Bearer " + canary: func(o *outputs.Influx) { o.BearerToken = secret.New(canary) },
-		"Basic dTpw":       func(o *outputs.Influx) { o.BasicAuth = outputs.BasicAuth{Username: "u", Password: secret.New("p")} },
-		"":                 func(*outputs.Influx) {},
+		"Basic dTpw": func(o *outputs.Influx) {
+			o.BasicAuth = outputs.BasicAuth{Username: "u",
+				Password: secret.New("p")}
+		},
+		"": func(*outputs.Influx) {},
 	} {
 		out, _ := openRemote(
 			t,
@@ -143,12 +147,15 @@ func TestInfluxAuthorization(t *testing.T) {
 		}
 	}
 	for want, set := range map[string]func(*outputs.Influx){
-		"url: has no path":             func(o *outputs.Influx) { o.URL = "http://h:8086" },
-		"url: precision=s":             func(o *outputs.Influx) { o.URL = "http://h:8086/write?db=x&precision=s" },
-		"url: holds a password":        func(o *outputs.Influx) { o.URL = "http://h:8086/write?db=x&u=a&p=" + canary },
-		"token: ":                      func(o *outputs.Influx) { o.Token, o.BearerToken = secret.New(canary), secret.New(canary) },
-		"prefix: ":                     func(o *outputs.Influx) { o.Prefix = "_x" },
-		"label_tags: the 2. is no key": func(o *outputs.Influx) { o.LabelTags = []string{"a", "\\"} },
+		"url: has no path":         func(o *outputs.Influx) { o.URL = "http://h:8086" },
+		"url: remove precision=s":  func(o *outputs.Influx) { o.URL = "http://h:8086/write?db=x&precision=s" },
+		"url: contains a password": func(o *outputs.Influx) { o.URL = "http://h:8086/write?db=x&u=a&p=" + canary },
+		"token: ": func(o *outputs.Influx) {
+			o.Token, o.BearerToken = secret.New(canary),
+				secret.New(canary)
+		},
+		"prefix: ":           func(o *outputs.Influx) { o.Prefix = "_x" },
+		"label_tags: item 2": func(o *outputs.Influx) { o.LabelTags = []string{"a", "\\"} },
 	} {
 		o := findType(t, "influx").Options().(*outputs.Influx)
 		o.URL = "http://h:8086/write?db=x"

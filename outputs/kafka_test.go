@@ -490,7 +490,8 @@ func TestKafkaWriteDenied(t *testing.T) {
 func TestKafkaTLSOnOneSide(t *testing.T) {
 	c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
 	o := kafkaOptions(t, c)
-	o.TLS.Enabled, o.Timeout = true, config.Duration(2*time.Second) // this broker does not close the connection, unlike a real one
+	// This broker does not close the connection, unlike a real one.
+	o.TLS.Enabled, o.Timeout = true, config.Duration(2*time.Second)
 	err := sendPage(t, openKafka(t, o), "i", 1)
 	if err == nil || !strings.Contains(record.HintOf(err), "TLS") {
 		t.Errorf("TLS to a plain port: %v (hint %q)", err, record.HintOf(err))

@@ -13,14 +13,14 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// A label is a label's name, and the field of a resource that it shows.
+// A label is a label's name, and the field of a resource with its value.
 type label struct {
 	name  string
 	field inventory.Field
 }
 
-// sanitizeLabel is what follows the first character of a name that Prometheus takes: letters, digits and _; each other
-// character becomes _. https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
+// sanitizeLabel replaces every character that a label's name cannot have, except at its beginning, by _.
+// https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
 func sanitizeLabel(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
@@ -30,7 +30,7 @@ func sanitizeLabel(s string) string {
 	}, s)
 }
 
-// labelName is a whole name, which begins with no digit.
+// labelName returns a valid label name, which does not begin with a digit.
 func labelName(s string) string {
 	if s != "" && s[0] >= '0' && s[0] <= '9' {
 		return "_" + sanitizeLabel(s)
@@ -38,21 +38,21 @@ func labelName(s string) string {
 	return sanitizeLabel(s)
 }
 
-// parseLabels is what a configuration's labels say, in the order of the names. taken says what a name is taken by, or "". Two
-// names that become one are refused, as is one that is taken: one label would hide the other.
+// parseLabels parses the labels of a configuration, sorted by name. taken tells what already uses a name, or "". A name
+// that is taken, or equal to another one after sanitizing, is an error: one label would hide the other.
 func parseLabels(config map[string]string, taken func(string) string) ([]label, error) {
 	var all []label
 	var errs []error
 	from := map[string]string{}
 	for _, want := range slices.Sorted(maps.Keys(config)) {
 		name := labelName(want)
-		by, there := from[name]
+		by, duplicate := from[name]
 		switch {
-		case there:
-			errs = append(errs, fmt.Errorf("labels.%s: this and %q would both become the label %s; keep one", want, by, name))
+		case duplicate:
+			errs = append(errs, fmt.Errorf("labels.%s: it and %q would both become the label %s; remove one", want, by, name))
 			continue
 		case taken(name) != "":
-			errs = append(errs, fmt.Errorf("labels.%s: the label %s is %s; give it another name", want, name, taken(name)))
+			errs = append(errs, fmt.Errorf("labels.%s: the label %s is %s; use another name", want, name, taken(name)))
 			continue
 		}
 		from[name] = want
@@ -71,13 +71,13 @@ func anyNeedsData(ls []label) bool {
 	return slices.ContainsFunc(ls, func(l label) bool { return l.field.NeedsData() })
 }
 
-// value is the label's value: "" where the resource lacks the field.
+// value returns the label's value, or "" if the resource lacks the field.
 func (l label) value(r *inventory.Resource) (string, error) {
 	v, err := l.field.Value(r)
 	return labelText(v), err
 }
 
-// labelText is a field's value as a label's: several values with commas between, an object as JSON.
+// labelText returns a field's value as text: lists with commas, objects as JSON.
 func labelText(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -98,7 +98,7 @@ func labelText(v any) string {
 		return strings.Join(texts, ",")
 	}
 	b, err := json.Marshal(v)
-	if err != nil { // what JSON was read from is JSON
+	if err != nil { // unreachable: the value was parsed from JSON
 		return ""
 	}
 	return string(b)

@@ -13,23 +13,25 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Line is one line of a batch, decoded, for outputs that speak another format. It is one of three things: a record, a
-// change, or the end of a target.
+// A Line is one decoded line of a batch, for outputs that send another format: a record, a change, or the end of a
+// target.
 type Line struct {
-	record.Record           // of a change: as it is after the change, or was before it was gone; of an end: Account, Region and Run
-	Change        string    // inventory.WasAdded, WasChanged, WasGone; "" but for a change
-	At            time.Time // when it happened, for a change
-	Ended         string    // why, for what is gone
-	Changes       []inventory.Delta
+	// Record is the resource: for a change, after the change or before it was gone; for an end, only Account, Region and
+	// Run.
+	record.Record
+	Change  string    // inventory.WasAdded, WasChanged or WasGone; "" for other lines
+	At      time.Time // the time of a change
+	Ended   string    // why the resource is gone
+	Changes []inventory.Delta
 
-	Target  string       // the target's kind; "" but for an end
+	Target  string       // the target's kind; "" for other lines
 	State   record.State // the target's
 	Records int
 
-	Raw []byte // the line itself, without its \n; borrowed
+	Raw []byte // the line without its \n; valid as long as the batch
 }
 
-// Lines ranges over the lines of a batch. What they hold is theirs, but for Raw.
+// Lines ranges over the lines of a batch. Except for Raw, they are copies.
 func Lines(lines []byte) iter.Seq2[*Line, error] {
 	return func(yield func(*Line, error) bool) {
 		for raw := range bytes.Lines(lines) {
@@ -54,7 +56,7 @@ func parseLine(raw []byte) (*Line, error) {
 		Records int               `json:"records"`
 	}
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, fmt.Errorf("a line that is no JSON object: %w: %.100q", err, raw)
+		return nil, fmt.Errorf("a line is not a JSON object: %w: %.100q", err, raw)
 	}
 	l := &Line{Record: in.Record, Change: in.Change, At: in.At, Ended: in.Ended, Changes: in.Changes,
 		Target: in.Target, State: in.State, Records: in.Records, Raw: raw}
@@ -64,8 +66,8 @@ func parseLine(raw []byte) (*Line, error) {
 	return l, nil
 }
 
-// StableID names what the line says, the same whenever it is sent again: of the run, the resource and its content; of a
-// change, also when and what. A receiver drops by it what came twice.
+// StableID identifies the content of a line, so that a receiver can drop duplicates. It is equal whenever the line is
+// sent again: it depends on the run, the resource and its data, and for a change on its time and type.
 func (l *Line) StableID() string {
 	h := sha256.New()
 	for _, s := range []string{l.Run, l.Partition, l.AccountID, l.Region, l.Kind, l.ID, l.Change, l.Target, l.Account} {

@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/outputs/outputstest"
 )
 
-// A linePoint is a line of line protocol as a receiver has read it.
+// A linePoint is a parsed line of line protocol.
 type linePoint struct {
 	measurement string
 	tags        map[string]string
@@ -22,10 +22,10 @@ type linePoint struct {
 	at          time.Time
 }
 
-// lineBounds is what a strict receiver takes. 0 is anything.
+// lineBounds are the limits of a strict receiver; 0 means no limit.
 type lineBounds struct{ tags, fields, key, tagValue, fieldValue int }
 
-// parseLines reads as strictly as any receiver: the grammar, the order and uniqueness of keys, UTF-8, and the bounds.
+// parseLines checks the grammar, the order and uniqueness of keys, UTF-8, and the limits.
 func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
 	bound := func(what string, n, most int) {
 		if most > 0 && n > most && err == nil {
@@ -104,7 +104,7 @@ func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
 	return points, err
 }
 
-// lineReceiver takes line protocol, and gives it to each.
+// lineReceiver starts a receiver of line protocol that passes the points to each.
 func lineReceiver(t testing.TB, path string, most lineBounds, each func([]linePoint)) string {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +119,7 @@ func lineReceiver(t testing.TB, path string, most lineBounds, each func([]linePo
 	}).URL
 }
 
-// remoteLines is the suite's receiver for outputs that write line protocol; tag names a record.
+// remoteLines describes an output of line protocol to the remote suite; tag is the tag with the record's id.
 func remoteLines(
 	t *testing.T,
 	name, path, tag string,
@@ -139,7 +139,7 @@ func remoteLines(
 	})
 }
 
-// lines is a batch of lines that were written by hand.
+// lines makes a batch of the given lines.
 func lines(text ...string) outputs.Batch {
 	b := outputs.Batch{ID: "b", N: len(text)}
 	for _, s := range text {
@@ -148,7 +148,7 @@ func lines(text ...string) outputs.Batch {
 	return b
 }
 
-// sent is what one point came out as.
+// sent returns the only point.
 func sent(t testing.TB, got []linePoint) linePoint {
 	t.Helper()
 	if len(got) != 1 {

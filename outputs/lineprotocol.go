@@ -17,14 +17,14 @@ import (
 	"github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
-// A point is one line of line protocol in the making: what it is measured by, and what is known.
+// A point is one line of line protocol before it is written.
 type point struct {
-	kind        string // for messages
+	kind        string // for log messages
 	measurement string
-	tags        []pointTag // those before others are kept when there are too many
+	tags        []pointTag // if there are too many, the first ones are kept
 	fields      []pointField
 	at          time.Time
-	names       map[string]bool // of tags and fields
+	names       map[string]bool // of its tags and fields
 }
 
 type pointTag struct{ key, value string }
@@ -34,46 +34,46 @@ type pointField struct {
 	value lineprotocol.Value
 }
 
-// lineLimits is what a receiver takes, in bytes where it is not a number of things. 0 is any.
+// lineLimits are a receiver's limits, in bytes or as a number. 0 means no limit.
 type lineLimits struct {
 	maxTags, maxFields            int
 	maxKeyBytes, maxTagValueBytes int
-	maxFieldValueBytes            int  // of text; a longer one is left out,
-	cutLongFields                 bool // or cut
-	maxSeriesBytes                int  // measurement and tags together, as they are written
-	noDots                        bool // a dot in a name becomes an underscore
+	maxFieldValueBytes            int  // of a text; a longer one is omitted,
+	cutLongFields                 bool // or cut if this is set
+	maxSeriesBytes                int  // measurement and tags together, with escapes
+	noDots                        bool // dots in names become underscores
 	reserved                      []string
 }
 
 func (l *lineLimits) isReserved(key string) bool { return slices.Contains(l.reserved, key) }
 
-// A lineWriter writes points that their receiver will take: what goes over its limits is cut, and said.
+// A lineWriter writes points within the limits of their receiver; what exceeds a limit is cut or omitted, and logged.
 type lineWriter struct {
 	enc      lineprotocol.Encoder
 	limits   lineLimits
 	limitLog *limitLog
 }
 
-// has reports whether the name is used by a tag or a field of the point.
+// has reports whether a tag or a field of the point has the name.
 func (p *point) has(name string) bool { return p.names[name] }
 
-// addTag adds a tag. An empty value is none: line protocol has no form for it. It reports whether the point has it now.
+// addTag adds a tag, unless its value is empty: line protocol cannot express that. It reports whether it was added.
 func (w *lineWriter) addTag(p *point, key, value string) bool {
 	l := &w.limits
 	name := w.cleanKey(p, key)
 	clean := cleanText(value)
 	if l.maxTagValueBytes > 0 && len(clean) > l.maxTagValueBytes {
-		w.limitLog.report(p.kind, key, "its value is cut to "+strconv.Itoa(l.maxTagValueBytes)+" bytes")
+		w.limitLog.report(p.kind, key, "value cut to "+strconv.Itoa(l.maxTagValueBytes)+" bytes")
 		clean = cleanText(cutAt(clean, l.maxTagValueBytes))
 	}
 	switch {
 	case name == "" || clean == "":
 		return false
 	case p.names[name]:
-		w.limitLog.report(p.kind, key, "left out: the record has another "+name)
+		w.limitLog.report(p.kind, key, "omitted: the record already has "+name)
 		return false
 	case l.maxTags > 0 && len(p.tags) >= l.maxTags:
-		w.limitLog.report(p.kind, key, "left out: more than "+strconv.Itoa(l.maxTags)+" tags")
+		w.limitLog.report(p.kind, key, "omitted: more than "+strconv.Itoa(l.maxTags)+" tags")
 		return false
 	}
 	p.addName(name)
@@ -81,8 +81,8 @@ func (w *lineWriter) addTag(p *point, key, value string) bool {
 	return true
 }
 
-// addField adds a member as a field, unless a tag has its name: text, numbers and truth values as they are, numbers always as
-// floats, as one that is whole by chance would otherwise change its field's type; what is nested as JSON; null not at all.
+// addField adds a member as a field, unless a tag has its name. Strings and booleans stay as they are; numbers are
+// always floats, because a whole number would change the field's type; nested values are JSON; null is omitted.
 func (w *lineWriter) addField(p *point, key string, raw json.RawMessage) {
 	text, ok := scalar(raw)
 	switch {
@@ -105,18 +105,18 @@ func (w *lineWriter) addField(p *point, key string, raw json.RawMessage) {
 	}
 }
 
-// addText adds a field that is text.
-func (w *lineWriter) addText(p *point, key, addText string) {
-	addText = strings.ToValidUTF8(addText, "\ufffd")
-	if most := w.limits.maxFieldValueBytes; most > 0 && len(addText) > most {
+// addText adds a text field.
+func (w *lineWriter) addText(p *point, key, text string) {
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if most := w.limits.maxFieldValueBytes; most > 0 && len(text) > most {
 		if !w.limits.cutLongFields {
-			w.limitLog.report(p.kind, key, "left out: longer than "+strconv.Itoa(most)+" bytes")
+			w.limitLog.report(p.kind, key, "omitted: longer than "+strconv.Itoa(most)+" bytes")
 			return
 		}
-		w.limitLog.report(p.kind, key, "its value is cut to "+strconv.Itoa(most)+" bytes")
-		addText = cutAt(addText, most)
+		w.limitLog.report(p.kind, key, "value cut to "+strconv.Itoa(most)+" bytes")
+		text = cutAt(text, most)
 	}
-	v, ok := lineprotocol.StringValue(addText)
+	v, ok := lineprotocol.StringValue(text)
 	if ok {
 		w.addValue(p, key, v)
 	}
@@ -128,10 +128,10 @@ func (w *lineWriter) addValue(p *point, key string, v lineprotocol.Value) {
 	case name == "":
 		return
 	case p.names[name]:
-		w.limitLog.report(p.kind, key, "left out: the record has another "+name)
+		w.limitLog.report(p.kind, key, "omitted: the record already has "+name)
 		return
 	case w.limits.maxFields > 0 && len(p.fields) >= w.limits.maxFields:
-		w.limitLog.report(p.kind, key, "left out: more than "+strconv.Itoa(w.limits.maxFields)+" fields")
+		w.limitLog.report(p.kind, key, "omitted: more than "+strconv.Itoa(w.limits.maxFields)+" fields")
 		return
 	}
 	p.addName(name)
@@ -145,7 +145,7 @@ func (p *point) addName(name string) {
 	p.names[name] = true
 }
 
-// reset begins a batch. The writer's buffer is used again, unless it grew out of all proportion.
+// reset starts a batch. The buffer is reused unless it is far too large.
 func (w *lineWriter) reset(lines int) {
 	buf := w.enc.Bytes()[:0]
 	if cap(buf) > 8<<20 && cap(buf) > 8*lines {
@@ -158,46 +158,46 @@ func lineProtocolHeader() http.Header {
 	return http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
 }
 
-// cleanKey is the name as the receiver takes it, or "".
-func (w *lineWriter) cleanKey(p *point, cleanKey string) string {
+// cleanKey returns the name in the form that the receiver accepts, or "".
+func (w *lineWriter) cleanKey(p *point, key string) string {
 	l := &w.limits
-	name := strings.ReplaceAll(cleanText(cleanKey), `\`, "") // parsers differ on those before a quote, too
+	name := strings.ReplaceAll(cleanText(key), `\`, "") // parsers differ on a backslash before a quote
 	if l.noDots {
 		name = replaceDots(name)
 	}
 	if l.maxKeyBytes > 0 && len(name) > l.maxKeyBytes {
-		w.limitLog.report(p.kind, cleanKey, "its name is cut to "+strconv.Itoa(l.maxKeyBytes)+" bytes")
+		w.limitLog.report(p.kind, key, "name cut to "+strconv.Itoa(l.maxKeyBytes)+" bytes")
 		name = cutAt(name, l.maxKeyBytes)
 	}
 	if name == "" {
-		w.limitLog.report(p.kind, cleanKey, "left out: nothing of its name can be written")
+		w.limitLog.report(p.kind, key, "omitted: its name has no valid characters")
 	} else if l.isReserved(name) {
-		w.limitLog.report(p.kind, cleanKey, "left out: the receiver keeps the name for itself")
+		w.limitLog.report(p.kind, key, "omitted: the receiver reserves the name")
 		return ""
 	}
 	return name
 }
 
-// write appends the point's line. Tags that make the series' name too long are left out, the last first.
+// write appends the point's line. If the series name is too long, its last tags are omitted.
 func (w *lineWriter) write(p *point) error {
 	size := escapedLength(p.measurement)
-	kept := p.tags[:0]
+	tags := p.tags[:0]
 	for _, t := range p.tags {
 		add := escapedLength(t.key) + escapedLength(t.value) + 2
 		if w.limits.maxSeriesBytes > 0 && size+add > w.limits.maxSeriesBytes {
 			w.limitLog.report(
 				p.kind,
 				t.key,
-				"left out: tags of more than "+strconv.Itoa(w.limits.maxSeriesBytes)+" bytes together",
+				"omitted: tags of more than "+strconv.Itoa(w.limits.maxSeriesBytes)+" bytes together",
 			)
 			continue
 		}
 		size += add
-		kept = append(kept, t)
+		tags = append(tags, t)
 	}
-	slices.SortFunc(kept, func(a, b pointTag) int { return cmp.Compare(a.key, b.key) })
+	slices.SortFunc(tags, func(a, b pointTag) int { return cmp.Compare(a.key, b.key) })
 	w.enc.StartLine(p.measurement)
-	for _, t := range kept {
+	for _, t := range tags {
 		w.enc.AddTag(t.key, t.value)
 	}
 	for _, f := range p.fields {
@@ -211,14 +211,14 @@ func (w *lineWriter) write(p *point) error {
 	return nil
 }
 
-// escapedLength is the size of a name or a tag's value with its escapes.
+// escapedLength returns the size of a name or a tag's value with its escapes.
 func escapedLength(s string) int {
 	return len(s) + strings.Count(s, ",") + strings.Count(s, "=") + strings.Count(s, " ")
 }
 
-// cleanText is s as a name or a tag's value can be: control characters, line breaks among them, are spaces. Backslashes are gone
-// where they would escape what follows: before a comma, an equals sign, a space, and at the end. Line protocol has no form for
-// those that every parser reads alike.
+// cleanText returns s as a valid name or tag value. Control characters become spaces. Backslashes are removed where
+// they would escape what follows: before a comma, an equals sign or a space, and at the end. Parsers do not agree on
+// those.
 func cleanText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -249,7 +249,7 @@ func replaceDots(name string) string { return strings.ReplaceAll(name, ".", "_")
 
 func sortedKeys(m map[string]json.RawMessage) []string { return slices.Sorted(maps.Keys(m)) }
 
-// cutAt is the first n bytes of s, or a little less: no rune is torn.
+// cutAt returns at most the first n bytes of s, without splitting a rune.
 func cutAt(s string, n int) string {
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
@@ -257,7 +257,8 @@ func cutAt(s string, n int) string {
 	return s[:n]
 }
 
-// limitLog says what a receiver's limits cost: each kind, member and loss once, and how often in all at the end.
+// limitLog logs what is cut or omitted because of a receiver's limits: once for each kind, member and effect, and the
+// total at the end.
 type limitLog struct {
 	log *slog.Logger
 
@@ -273,7 +274,7 @@ func newLimitLog(log *slog.Logger, typ string) *limitLog {
 	return &limitLog{log: log.With("type", typ)}
 }
 
-// maxLimitWarnings bounds what is remembered, and said, of cuts: tags are the users'.
+// maxLimitWarnings bounds the memory and the log: the number of different tags is up to the users.
 const maxLimitWarnings = 1000
 
 func (c *limitLog) report(kind, member, what string) {
@@ -288,19 +289,20 @@ func (c *limitLog) report(kind, member, what string) {
 		c.logged = map[[3]string]bool{}
 	}
 	c.logged[key] = true
-	c.log.Warn("a member does not go out whole: the receiver has limits; this is said once for each kind and member",
+	// Logged once for each kind and member.
+	c.log.Warn("record member exceeds limits of receiver",
 		"kind", kind, "member", printableName(member), "what", what)
 }
 
-// logTotal says how often something was cut.
+// logTotal logs how often something was cut or omitted.
 func (c *limitLog) logTotal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.count > 0 {
-		c.log.Info("members that did not go out whole", "times", c.count)
+		c.log.Info("record members were cut or omitted", "times", c.count)
 		c.count = 0
 	}
 }
 
-// printableName is a member's name as a log may show it.
+// printableName shortens a member's name for a log.
 func printableName(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }

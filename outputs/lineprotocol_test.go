@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A text over DataKit's 32 MiB is cut between characters, and said; one of just that size is not.
+// A text above DataKit's limit of 32 MiB is cut between characters and logged; a text of exactly 32 MiB is not.
 func TestDataKitHugeField(t *testing.T) {
 	var log bytes.Buffer
 	w := lineWriter{limits: dataKitLimits, limitLog: newLimitLog(slog.New(slog.NewTextHandler(&log, nil)), "datakit")}

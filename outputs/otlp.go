@@ -23,16 +23,16 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// OTLP is the options of the output `otlp`: each line as a log record of OpenTelemetry, in OTLP's binary form over HTTP.
+// OTLP is the options of the output `otlp`: each line as an OpenTelemetry log record, in OTLP's binary form over HTTP.
 // https://opentelemetry.io/docs/specs/otlp/#otlphttp
 type OTLP struct {
 	Common      `yaml:",inline"`
 	HTTPClient  `yaml:",inline"`
 	Batching    `yaml:",inline"`
-	ServiceName string `yaml:"service_name" doc:"The resource attribute service.name: who speaks, not what is spoken of."`
+	ServiceName string `yaml:"service_name" doc:"The resource attribute service.name: the sender's name."`
 }
 
-// logsPath is where a receiver takes logs.
+// logsPath is the path for logs.
 const logsPath = "/v1/logs"
 
 func otlpDefaults() any {
@@ -43,25 +43,25 @@ func otlpDefaults() any {
 	}
 }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *OTLP) Validate() error {
 	errs := append(o.clientErrors("http://127.0.0.1:4318"), o.batchingErrors()...)
 	if u, err := parseURL(o.URL); err == nil &&
 		(strings.HasSuffix(u.Path, "/v1/traces") || strings.HasSuffix(u.Path, "/v1/metrics")) {
-		errs = append(errs, errors.New("url: these are logs: its path ends in "+logsPath+", or in what stands before that"))
+		errs = append(errs, errors.New("url: must end in "+logsPath+", or in what precedes it: the records are logs"))
 	}
 	if o.ServiceName == "" {
-		errs = append(errs, errors.New("service_name: is needed: the specification demands the attribute service.name"))
+		errs = append(errs, errors.New("service_name: is needed: the specification requires the attribute service.name"))
 	}
 	return errors.Join(errs...)
 }
 
 type otlp struct {
 	service     string
-	displayURL  string              // fit to be shown
-	redact      func([]byte) []byte // out of what the receiver says, our secrets
+	displayURL  string              // as messages show it
+	redact      func([]byte) []byte // removes our secrets from a response
 	log         *slog.Logger
-	lastWarning string // by the receiver, last
+	lastWarning string // the receiver's last warning
 }
 
 func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
@@ -82,12 +82,13 @@ func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
 		x.log = slog.New(slog.DiscardHandler)
 	}
 	if u.Port() == "4317" {
-		x.log.Warn("url has the port of OTLP over gRPC; this is OTLP over HTTP, whose port is 4318", "url", c.displayURL)
+		x.log.Warn("otlp url has the port of gRPC", "url", c.displayURL,
+			"hint", "Use the port of OTLP over HTTP, usually 4318: gRPC is not supported.")
 	}
 	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: x.encode, checkResponse: x.checkResponse}, nil
 }
 
-// encode groups the records of a batch by their resource: the account, its region and its tags.
+// encode groups the records of a batch by resource: account, region and tags.
 func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 	req := &logspb.ExportLogsServiceRequest{}
 	groups := map[string]*logpb.ScopeLogs{}
@@ -95,15 +96,16 @@ func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		about := x.resourceAttributes(l)
-		key := about.groupKey()
+		resource := x.resourceAttributes(l)
+		key := resource.groupKey()
 		group := groups[key]
 		if group == nil {
 			group = &logpb.ScopeLogs{Scope: &commonpb.InstrumentationScope{Name: "github.com/aws-collector/collector"}}
 			groups[key] = group
 			req.ResourceLogs = append(
 				req.ResourceLogs,
-				&logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: about.list}, ScopeLogs: []*logpb.ScopeLogs{group}},
+				&logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: resource.list},
+					ScopeLogs: []*logpb.ScopeLogs{group}},
 			)
 		}
 		r, err := logRecord(l)
@@ -122,44 +124,43 @@ func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 	return http.Header{"Content-Type": {"application/x-protobuf"}}, body, nil
 }
 
-// checkResponse looks whether the receiver has taken all. The specification has it say how many records it has not, and not which,
-// and has a client that knows no more give these up. We do not: that is a refusal, by which the spool finds them in ever
-// smaller requests and sets them aside. What was taken may so come again, as it may whenever an answer is lost;
-// log.record.uid tells.
+// checkResponse checks whether the receiver took all records. A response has the number of rejected records, but not
+// which. The specification lets clients drop them. We return a refusal instead, so the spool finds them with smaller
+// requests and writes them to its dead letters. Accepted records may be sent again meanwhile, as after a lost response;
+// log.record.uid identifies them.
 func (x *otlp) checkResponse(_ Batch, body []byte, err error) error {
 	if err != nil {
 		return err
 	}
 	resp := &logspb.ExportLogsServiceResponse{}
 	if err := proto.Unmarshal(body, resp); err != nil {
-		if jerr := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, resp); jerr != nil { // some answer in JSON, whatever the question was in
+		// Some receivers answer in JSON, whatever the format of the request.
+		asJSON := protojson.UnmarshalOptions{DiscardUnknown: true}
+		if jerr := asJSON.Unmarshal(body, resp); jerr != nil {
 			return &record.Fault{
 				Reason: record.BadAnswer,
-				Hint:   "whoever answered is no OTLP receiver: check url, and whether a proxy or a login page answers in its place",
-				Err: fmt.Errorf(
-					"%s: it answered 200 and no ExportLogsServiceResponse: %s",
-					x.displayURL,
-					excerpt(x.redact(body)),
-				),
+				Hint:   "Check url, and whether a proxy or a login page answers: the response is not OTLP.",
+				Err: fmt.Errorf("%s: the response is not an ExportLogsServiceResponse: %s",
+					x.displayURL, excerpt(x.redact(body))),
 			}
 		}
 	}
 	p := resp.GetPartialSuccess()
 	if n := p.GetRejectedLogRecords(); n > 0 {
-		return fmt.Errorf(
-			"%w: %s: %d log records: %s", ErrRefused, x.displayURL, n, excerpt(x.redact([]byte(p.GetErrorMessage()))),
-		)
+		return fmt.Errorf("%w: %s: %d log records: %s",
+			ErrRefused, x.displayURL, n, excerpt(x.redact([]byte(p.GetErrorMessage()))))
 	}
 	if m := p.GetErrorMessage(); m != x.lastWarning {
 		x.lastWarning = m
 		if m != "" {
-			x.log.Warn("receiver took the records, with a warning", "url", x.displayURL, "warning", excerpt(x.redact([]byte(m))))
+			x.log.Warn("receiver accepted the records with a warning",
+				"url", x.displayURL, "warning", excerpt(x.redact([]byte(m))))
 		}
 	}
 	return nil
 }
 
-// otlpResourceNames are the resource's attributes that are not the account's tags.
+// otlpResourceNames are the built-in attributes of the resource.
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/cloud/
 var otlpResourceNames = []string{
 	"service.name", "cloud.provider", "cloud.account.id", "cloud.region", "aws.partition", "aws.account.name",
@@ -173,13 +174,16 @@ func (x *otlp) resourceAttributes(l *Line) *attributes {
 	a.addText("cloud.region", l.Region)
 	a.addText("aws.partition", l.Partition)
 	a.addText("aws.account.name", l.Account)
-	for name, value := range extraTags(l.ExtraTags, func(name string) bool { return name == "" || slices.Contains(otlpResourceNames, name) }) {
+	for name, value := range extraTags(l.ExtraTags, func(name string) bool {
+		return name == "" ||
+			slices.Contains(otlpResourceNames, name)
+	}) {
 		a.addText(name, value)
 	}
 	return a
 }
 
-// logRecord is the record, the change or the end as an event: its body is the resource, as AWS shows it.
+// logRecord makes an event of a record, a change or an end. Its body is the resource's data.
 func logRecord(l *Line) (*logpb.LogRecord, error) {
 	r := &logpb.LogRecord{
 		EventName:      "aws.resource",
@@ -225,12 +229,12 @@ func logRecord(l *Line) (*logpb.LogRecord, error) {
 	}
 	r.Attributes = a.list
 	if r.ObservedTimeUnixNano = r.TimeUnixNano; r.ObservedTimeUnixNano == 0 {
-		r.ObservedTimeUnixNano = unixNanos(time.Now()) // the specification demands one
+		r.ObservedTimeUnixNano = unixNanos(time.Now()) // required by the specification
 	}
 	return r, nil
 }
 
-// unixNanos is 0, which means unknown, for what OTLP cannot express.
+// unixNanos returns 0, which means unknown, for times that OTLP cannot express.
 func unixNanos(t time.Time) uint64 {
 	if n := t.UnixNano(); n > 0 && t.Year() > 1970 && t.Year() < 2262 {
 		return uint64(n)
@@ -238,21 +242,21 @@ func unixNanos(t time.Time) uint64 {
 	return 0
 }
 
-// attributes are in the order in which they were added, each key once.
+// attributes is a list of attributes in order of addition.
 type attributes struct{ list []*commonpb.KeyValue }
 
 func (a *attributes) add(key string, v *commonpb.AnyValue) {
 	a.list = append(a.list, &commonpb.KeyValue{Key: key, Value: v})
 }
 
-// addText adds what there is.
+// addText adds a text unless it is empty.
 func (a *attributes) addText(key, value string) {
 	if value != "" {
 		a.add(key, textValue(value))
 	}
 }
 
-// groupKey is the same for the same attributes, all of them texts.
+// groupKey is equal for equal attributes. All values must be texts.
 func (a *attributes) groupKey() string {
 	var b strings.Builder
 	for _, kv := range a.list {
@@ -261,7 +265,7 @@ func (a *attributes) groupKey() string {
 	return b.String()
 }
 
-// addChanges adds what has changed, as an array of {path, from, to}.
+// addChanges adds the changes as an array of {path, from, to}.
 func (a *attributes) addChanges(l *Line) error {
 	if len(l.Changes) == 0 {
 		return nil
@@ -277,7 +281,7 @@ func (a *attributes) addChanges(l *Line) error {
 	return err
 }
 
-// arnOf is the resource's ARN where AWS says it, or where nothing about it can be otherwise; else "".
+// arnOf returns the resource's ARN if AWS provides it or it is certain, else "".
 func arnOf(l *Line) string {
 	data := members(l.Data)
 	for _, key := range sortedKeys(data) {
@@ -290,8 +294,8 @@ func arnOf(l *Line) string {
 	var of struct {
 		Reservation struct{ OwnerId string }
 	}
-	// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html: an instance is its owner's, and a
-	// listing shows no other's.
+	// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html: an instance belongs to its
+	// owner, and a listing contains only the account's own.
 	if l.Kind == "ec2_instance" && json.Unmarshal(l.Data, &of) == nil && of.Reservation.OwnerId == l.AccountID &&
 		l.AccountID != "" {
 		return "arn:" + l.Partition + ":ec2:" + l.Region + ":" + l.AccountID + ":instance/" + l.ID

@@ -23,7 +23,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// The receivers here read strictly; otlptest, a module of its own, sends to the OpenTelemetry Collector's.
+// The receivers of these tests are strict; the module otlptest tests with the OpenTelemetry Collector.
 
 func TestOTLPConformance(t *testing.T) {
 	outputstest.RunRemote(t, remoteHTTP(t, "otlp",
@@ -40,7 +40,7 @@ func TestOTLPConformance(t *testing.T) {
 		}))
 }
 
-// exported is what a request holds, if all of it is as the specification has it.
+// exported parses a request, and checks that it follows the specification.
 func exported(r *http.Request, body []byte) (*logspb.ExportLogsServiceRequest, error) {
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/logs" ||
 		r.Header.Get("Content-Type") != "application/x-protobuf" {
@@ -51,12 +51,12 @@ func exported(r *http.Request, body []byte) (*logspb.ExportLogsServiceRequest, e
 		return nil, err
 	}
 	if len(req.ProtoReflect().GetUnknown()) > 0 {
-		return nil, errors.New("fields that the protocol does not know")
+		return nil, errors.New("unknown fields")
 	}
 	return req, nil
 }
 
-// A logRecord is a log record with what stands around it, as Go values.
+// A logRecord is a log record with its resource, as Go values.
 type logRecord struct {
 	*logpb.LogRecord
 	resource, attributes map[string]any
@@ -108,7 +108,7 @@ func goValue(v *commonpb.AnyValue) any {
 	return nil
 }
 
-// otlpSent is what arrives of lines.
+// otlpSent sends lines, and returns the request and its log records.
 func otlpSent(t *testing.T, set func(*outputs.OTLP), lines ...string) (*logspb.ExportLogsServiceRequest, []logRecord) {
 	t.Helper()
 	var req *logspb.ExportLogsServiceRequest
@@ -130,9 +130,12 @@ func otlpSent(t *testing.T, set func(*outputs.OTLP), lines ...string) (*logspb.E
 	return req, logsOf(req)
 }
 
-const aVolume = `{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","name":"disk","tags":{"team":"platform","Name":"disk"},` +
-	`"extra_tags":{"deployment.environment.name":"production","cloud.region":"north"},"run":"01JDRUN","collected_at":"2026-11-21T22:15:03.5Z",` +
-	`"data":{"VolumeId":"vol-1","Size":100,"Encrypted":true,"KmsKeyId":null,"Ratio":1.5,"Big":18446744073709551616,"Attachments":[{"Device":"/dev/sda1"},7],"Empty":{}}}`
+const aVolume = `{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"222222222222","partition":"aws",` +
+	`"region":"us-east-1","name":"disk","tags":{"team":"platform","Name":"disk"},` +
+	`"extra_tags":{"deployment.environment.name":"production","cloud.region":"north"},"run":"01JDRUN",` +
+	`"collected_at":"2026-11-21T22:15:03.5Z",` +
+	`"data":{"VolumeId":"vol-1","Size":100,"Encrypted":true,"KmsKeyId":null,"Ratio":1.5,"Big":18446744073709551616,` +
+	`"Attachments":[{"Device":"/dev/sda1"},7],"Empty":{}}}`
 
 func TestOTLPRecord(t *testing.T) {
 	req, logs := otlpSent(t, nil, aVolume)
@@ -147,7 +150,8 @@ func TestOTLPRecord(t *testing.T) {
 	}
 	want := map[string]any{
 		"service.name": "collector", "cloud.provider": "aws", "cloud.account.id": "222222222222", "cloud.region": "us-east-1",
-		"aws.partition": "aws", "aws.account.name": "prod", "deployment.environment.name": "production", "extra_cloud.region": "north",
+		"aws.partition": "aws", "aws.account.name": "prod", "deployment.environment.name": "production",
+		"extra_cloud.region": "north",
 	}
 	if d := cmp.Diff(want, l.resource); d != "" {
 		t.Errorf("resource (-want +got):\n%s", d)
@@ -157,14 +161,16 @@ func TestOTLPRecord(t *testing.T) {
 		uid = parsed.StableID()
 	}
 	want = map[string]any{
-		"log.record.uid": uid, "aws.run": "01JDRUN", "aws.resource.kind": "ec2_volume", "aws.resource.id": "vol-1", "aws.resource.name": "disk",
-		"aws.tag.Name": "disk", "aws.tag.team": "platform",
+		"log.record.uid": uid, "aws.run": "01JDRUN", "aws.resource.kind": "ec2_volume", "aws.resource.id": "vol-1",
+		"aws.resource.name": "disk",
+		"aws.tag.Name":      "disk", "aws.tag.team": "platform",
 	}
 	if d := cmp.Diff(want, l.attributes); d != "" {
 		t.Errorf("attributes (-want +got):\n%s", d)
 	}
 	want = map[string]any{
-		"VolumeId": "vol-1", "Size": int64(100), "Encrypted": true, "KmsKeyId": nil, "Ratio": 1.5, "Big": 18446744073709551616.0,
+		"VolumeId": "vol-1", "Size": int64(100), "Encrypted": true, "KmsKeyId": nil, "Ratio": 1.5,
+		"Big":         18446744073709551616.0,
 		"Attachments": []any{map[string]any{"Device": "/dev/sda1"}, int64(7)}, "Empty": map[string]any{},
 	}
 	if d := cmp.Diff(any(want), l.body); d != "" {
@@ -175,7 +181,7 @@ func TestOTLPRecord(t *testing.T) {
 	}
 }
 
-// Records of one account and region share their resource; of two, they do not.
+// Records of one account and region share a resource; records of different ones do not.
 func TestOTLPGroups(t *testing.T) {
 	elsewhere := strings.Replace(aVolume, "us-east-1", "eu-west-1", 1)
 	tagged := strings.Replace(aVolume, `"production"`, `"staging"`, 1)
@@ -229,21 +235,28 @@ func TestOTLPChanges(t *testing.T) {
 	}
 }
 
-// An ARN is given where it is certain, and only there.
+// An ARN is set only if it is certain.
 func TestOTLPARN(t *testing.T) {
 	resource := func(kind, id, data string) string {
 		return fmt.Sprintf(
-			`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-north-1","run":"r","collected_at":"2026-11-21T22:15:03Z","data":%s}`,
+			`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-north-1",`+
+				`"run":"r","collected_at":"2026-11-21T22:15:03Z","data":%s}`,
 			kind,
 			id,
 			data,
 		)
 	}
 	for name, c := range map[string]struct{ line, want string }{
-		"an instance of its own account":  {resource("ec2_instance", "i-1", `{"InstanceId":"i-1","Reservation":{"OwnerId":"222222222222"}}`), "arn:aws-cn:ec2:cn-north-1:222222222222:instance/i-1"},
-		"an instance of another":          {resource("ec2_instance", "i-1", `{"Reservation":{"OwnerId":"111111111111"}}`), ""},
-		"AWS says it":                     {resource("ec2_subnet", "subnet-1", `{"SubnetArn":"arn:aws-cn:ec2:cn-north-1:111111111111:subnet/subnet-1"}`), "arn:aws-cn:ec2:cn-north-1:111111111111:subnet/subnet-1"},
-		"the ARN of something else":       {resource("ec2_instance", "i-1", `{"OutpostArn":"arn:aws-cn:outposts:cn-north-1:222222222222:outpost/op-1"}`), ""},
+		"an instance of its own account": {resource("ec2_instance", "i-1",
+			`{"InstanceId":"i-1","Reservation":{"OwnerId":"222222222222"}}`),
+			"arn:aws-cn:ec2:cn-north-1:222222222222:instance/i-1"},
+		"an instance of another": {resource("ec2_instance", "i-1", `{"Reservation":{"OwnerId":"111111111111"}}`),
+			""},
+		"from AWS": {resource("ec2_subnet", "subnet-1",
+			`{"SubnetArn":"arn:aws-cn:ec2:cn-north-1:111111111111:subnet/subnet-1"}`),
+			"arn:aws-cn:ec2:cn-north-1:111111111111:subnet/subnet-1"},
+		"the ARN of something else": {resource("ec2_instance", "i-1",
+			`{"OutpostArn":"arn:aws-cn:outposts:cn-north-1:222222222222:outpost/op-1"}`), ""},
 		"an image, which may be anyone's": {resource("ec2_image", "ami-1", `{"OwnerId":"222222222222"}`), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -257,7 +270,8 @@ func TestOTLPARN(t *testing.T) {
 
 func TestOTLPEndpoint(t *testing.T) {
 	for given, want := range map[string]string{
-		"": "/v1/logs", "/": "/v1/logs", "/otlp": "/otlp/v1/logs", "/otlp/v1/logs": "/otlp/v1/logs", "/v1/logs/": "/v1/logs/", "/x?key=1": "/x/v1/logs?key=1",
+		"": "/v1/logs", "/": "/v1/logs", "/otlp": "/otlp/v1/logs", "/otlp/v1/logs": "/otlp/v1/logs",
+		"/v1/logs/": "/v1/logs/", "/x?key=1": "/x/v1/logs?key=1",
 	} {
 		var got string
 		s := serve(t, func(_ http.ResponseWriter, r *http.Request) { got = r.URL.String() })
@@ -268,7 +282,7 @@ func TestOTLPEndpoint(t *testing.T) {
 	}
 }
 
-// What a receiver says beside its 200.
+// The message of a 200 response.
 func TestOTLPAnswers(t *testing.T) {
 	partly := func(n int64, text string) string {
 		b, err := proto.Marshal(
@@ -283,17 +297,18 @@ func TestOTLPAnswers(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		answer  string
-		refused string // what the refusal says; "": it is none
+		refused string // text of the refusal; "": not refused
 		hint    string
 		warns   bool
 	}{
-		"nothing":                    {},
-		"all is well, in JSON":       {answer: `{"partialSuccess":{}}`},
-		"all is well, empty":         {answer: partly(0, "")},
-		"a warning":                  {answer: partly(0, "this API is old"), warns: true},
-		"one is rejected":            {answer: partly(1, "too old\nby a day"), refused: "1 log records: too old by a day"},
-		"one is rejected, in JSON":   {answer: `{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}`, refused: "too old"},
-		"somebody else has answered": {answer: "<html>Sign in</html>", hint: "check url"},
+		"nothing":              {},
+		"all is well, in JSON": {answer: `{"partialSuccess":{}}`},
+		"all is well, empty":   {answer: partly(0, "")},
+		"a warning":            {answer: partly(0, "this API is old"), warns: true},
+		"one is rejected":      {answer: partly(1, "too old\nby a day"), refused: "1 log records: too old by a day"},
+		"one is rejected, in JSON": {answer: `{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}`,
+			refused: "too old"},
+		"another server": {answer: "<html>Sign in</html>", hint: "Check url"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, c.answer) })
@@ -316,9 +331,9 @@ func TestOTLPAnswers(t *testing.T) {
 	}
 }
 
-// What a receiver says beside its 200 may hold what it was told in confidence.
+// The message of a 200 response may contain our secrets.
 func TestOTLPShowsNoSecret(t *testing.T) {
-	for what, rejected := range map[string]int64{"a refusal": 1, "a warning": 0, "no answer of OTLP's": -1} {
+	for what, rejected := range map[string]int64{"a refusal": 1, "a warning": 0, "not an OTLP response": -1} {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			text := "no such tenant: " + r.Header.Get("Authorization")
 			b, err := proto.Marshal(
@@ -335,17 +350,17 @@ func TestOTLPShowsNoSecret(t *testing.T) {
 			_, _ = w.Write(b)
 		})
 		out, log := openRemote(t, "otlp", func(o any) {
-			o.(*outputs.OTLP).URL, o.(*outputs.OTLP).BearerToken = s.URL, secret.New("hush-hush-hush")
+			o.(*outputs.OTLP).URL, o.(*outputs.OTLP).BearerToken = s.URL, secret.New("EXAMPLE-token")
 		})
 		err := out.Send(t.Context(), batch("a", 1))
-		if said := fmt.Sprint(err) + string(log.Bytes()); strings.Contains(said, "hush") ||
-			!strings.Contains(said, "no such tenant: Bearer [redacted]") {
-			t.Errorf("%s: %s", what, said)
+		if shown := fmt.Sprint(err) + string(log.Bytes()); strings.Contains(shown, "EXAMPLE-token") ||
+			!strings.Contains(shown, "no such tenant: Bearer [redacted]") {
+			t.Errorf("%s: %s", what, shown)
 		}
 	}
 }
 
-// A 500 means "never" by the specification and "ill" by many a receiver: it is for the spool to find out.
+// A 500 is permanent by the specification, but temporary for many receivers: the spool finds out.
 func TestOTLPServerError(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	out, _ := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = s.URL })
@@ -357,7 +372,7 @@ func TestOTLPServerError(t *testing.T) {
 	}
 }
 
-// Behind a spool a record that a receiver rejects in part of its answer is set aside, and all others arrive.
+// With a spool, a record that is rejected in a partial success becomes a dead letter; all others arrive.
 func TestOTLPPartialSuccess(t *testing.T) {
 	var mu sync.Mutex
 	taken := map[string]int{}
@@ -417,9 +432,9 @@ func TestOTLPOptions(t *testing.T) {
 		set  func(*outputs.OTLP)
 		want string
 	}{
-		"right":            {func(o *outputs.OTLP) {}, ""},
+		"valid":            {func(o *outputs.OTLP) {}, ""},
 		"no url":           {func(o *outputs.OTLP) { o.URL = "" }, "url: is needed"},
-		"another signal's": {func(o *outputs.OTLP) { o.URL = "http://h:4318/v1/traces" }, "url: these are logs"},
+		"another signal's": {func(o *outputs.OTLP) { o.URL = "http://h:4318/v1/traces" }, "url: must end in"},
 		"no name":          {func(o *outputs.OTLP) { o.ServiceName = "" }, "service_name:"},
 		"a size":           {func(o *outputs.OTLP) { o.MaxRecords = 0 }, "max_records:"},
 	} {
@@ -435,11 +450,11 @@ func TestOTLPOptions(t *testing.T) {
 	}
 	_, log := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = "http://127.0.0.1:4317" })
 	if !strings.Contains(string(log.Bytes()), "4318") {
-		t.Errorf("the port of gRPC is not remarked on: %s", log.Bytes())
+		t.Errorf("the port of gRPC is not logged: %s", log.Bytes())
 	}
 }
 
-// Whatever JSON a resource is, its body says the same.
+// The body equals the resource's data, for any JSON.
 func TestOTLPBody(t *testing.T) {
 	var req *logspb.ExportLogsServiceRequest
 	s := serve(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -461,7 +476,8 @@ func TestOTLPBody(t *testing.T) {
 			t.Fatalf("sent %s, got %s", data, b)
 		}
 	}
-	for _, data := range []string{`{"n":-9223372036854775808,"m":9223372036854775807,"f":1e300,"z":-0.5}`, `{"\u00e9":"\u0000 \u2028"}`, `[[],[{}]]`, `"text"`, `7`} {
+	for _, data := range []string{`{"n":-9223372036854775808,"m":9223372036854775807,"f":1e300,"z":-0.5}`,
+		`{"\u00e9":"\u0000 \u2028"}`, `[[],[{}]]`, `"text"`, `7`} {
 		same(t, data)
 	}
 	rapid.Check(t, func(t *rapid.T) {

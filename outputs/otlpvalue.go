@@ -17,14 +17,14 @@ func intValue(n int64) *commonpb.AnyValue {
 	return &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: n}}
 }
 
-// anyValue is JSON as OTLP's own value: objects are lists of keys and values in their order, whole numbers are integers as
-// long as 64 bits hold them, null is a value that is empty.
+// anyValue converts JSON to OTLP. Objects keep the order of their members, whole numbers are integers if they fit into
+// 64 bits, and null is an empty value.
 func anyValue(b []byte) (*commonpb.AnyValue, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	v, err := nextValue(d)
 	if err != nil {
-		return nil, fmt.Errorf("no JSON: %w", err)
+		return nil, fmt.Errorf("not JSON: %w", err)
 	}
 	return v, nil
 }
@@ -50,7 +50,7 @@ func nextValue(d *json.Decoder) (*commonpb.AnyValue, error) {
 		}
 		f, err := strconv.ParseFloat(v.String(), 64)
 		if err != nil {
-			return textValue(v.String()), nil // beyond any float: its digits are the truth
+			return textValue(v.String()), nil // too large for a float: keep the digits
 		}
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: f}}, nil
 	}
@@ -70,7 +70,7 @@ func kvlistValue(d *json.Decoder) (*commonpb.AnyValue, error) {
 		}
 		list.Values = append(list.Values, &commonpb.KeyValue{Key: key.(string), Value: v})
 	}
-	_, err := d.Token() // its end
+	_, err := d.Token() // the closing bracket
 	return &commonpb.AnyValue{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: list}}, err
 }
 

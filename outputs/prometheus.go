@@ -16,13 +16,13 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// Prometheus is the options of the output `prometheus`: what is remembered, as metrics for a scrape of its own.
+// Prometheus is the options of the output `prometheus`: resources of the store as metrics, with their own scrape path.
 type Prometheus struct {
-	Name          string            `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
-	Path          string            `yaml:"path" doc:"Where it answers, below /metrics/: one output a path."`
-	Kinds         []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. Each is a metric, as aws_ec2_instance_info."`
-	Labels        map[string]string `yaml:"labels" doc:"More labels, as {team: tags.team, vpc: data.VpcId}: a field as collector list --columns takes it. In a name, what a label cannot have becomes _; two names that become one are refused, and so are account, account_id, region, id, name, state and type, which are always there."`
-	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_series_dropped says how many have none."`
+	Name          string            `yaml:"name" doc:"The output's name in metrics and logs. Default: its type, then type-2, type-3 and so on."`
+	Path          string            `yaml:"path" doc:"The path of the metrics, below /metrics/; each output needs its own."`
+	Kinds         []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" excludes. Each is a metric, such as aws_ec2_instance_info."`
+	Labels        map[string]string `yaml:"labels" doc:"More labels, such as {team: tags.team, vpc: data.VpcId}: fields of collector list --columns. Characters that a label cannot have become _; two names that become equal are an error, and so are the built-in account, account_id, region, id, name, state and type."`
+	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"The largest number of resources with a series; the metric collector_inventory_omitted_series counts the others."`
 	ServedOptions `yaml:",inline"`
 }
 
@@ -36,20 +36,20 @@ func prometheusKey(options any) string { return "GET " + options.(*Prometheus).P
 
 func (o *Prometheus) outputName() string { return o.Name }
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *Prometheus) Validate() error {
 	errs := o.validate()
 	if rest, ok := strings.CutPrefix(o.Path, metricsPath); !ok || !isPlainPath(rest) {
 		errs = append(
 			errs,
 			fmt.Errorf(
-				"path: %q is no path below %s, such as %sinventory: letters, digits, dots, -, _ and /", o.Path, metricsPath,
+				"path: %q is not a path below %s, such as %sinventory: use letters, digits, dots, -, _ and /", o.Path, metricsPath,
 				metricsPath,
 			),
 		)
 	}
 	if len(o.Kinds) == 0 {
-		errs = append(errs, errors.New("kinds: nothing is named"))
+		errs = append(errs, errors.New("kinds: is empty"))
 	}
 	if o.MaxSeries < 1 {
 		errs = append(errs, fmt.Errorf("max_series: %d is less than 1", o.MaxSeries))
@@ -60,7 +60,7 @@ func (o *Prometheus) Validate() error {
 	return errors.Join(errs...)
 }
 
-// isPlainPath reports whether s stands for itself in a URL.
+// isPlainPath reports whether s needs no escaping in a URL's path.
 func isPlainPath(s string) bool {
 	for part := range strings.SplitSeq(s, "/") {
 		if !isPlainName(part) {
@@ -70,7 +70,7 @@ func isPlainPath(s string) bool {
 	return true
 }
 
-// isPlainName reports whether s stands for itself as a part of a URL's path.
+// isPlainName reports whether s needs no escaping as one segment of a URL's path.
 func isPlainName(s string) bool {
 	for _, c := range []byte(s) {
 		if c|0x20 < 'a' || c|0x20 > 'z' {
@@ -82,14 +82,14 @@ func isPlainName(s string) bool {
 	return strings.Trim(s, ".") != ""
 }
 
-// infoLabels is the labels that each series has, in this order.
+// infoLabels are the labels that every series has, in this order.
 var infoLabels = [...]string{"account", "account_id", "region", "id", "name", "state", "type"}
 
 func (o *Prometheus) parseLabels() ([]label, error) {
 	return parseLabels(o.Labels, func(name string) string {
 		switch {
 		case slices.Contains(infoLabels[:], name):
-			return "there already, as the " + name
+			return "built in"
 		case strings.HasPrefix(name, "__"):
 			return "Prometheus's own"
 		}
@@ -97,7 +97,7 @@ func (o *Prometheus) parseLabels() ([]label, error) {
 	})
 }
 
-// exposition renders a scrape.
+// exposition renders the metrics.
 type exposition struct {
 	Prometheus
 	labels []label
@@ -114,16 +114,16 @@ func servePrometheus(name string, options any, d Deps) (Served, error) {
 	return Served{o.Path, h}, err
 }
 
-// contentType is OpenMetrics where it is asked for, else Prometheus's text.
+// contentType is OpenMetrics if the client accepts it, else Prometheus's text format.
 func (x *exposition) contentType(h http.Header) string {
 	return string(expfmt.NegotiateAccept(h, expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtOpenMetrics_0_0_1, expfmt.FmtText))
 }
 
-// overMaxSeries is why a resource has no series.
+// overMaxSeries is the reason that a resource has no series.
 const overMaxSeries = "max_series"
 
-// render writes a family of metrics a kind. Package expfmt wants a family whole, with all its series in memory, so the
-// lines are written here; gauges look alike in both formats, but for the end.
+// render writes one family of metrics per kind. Package expfmt needs all series of a family in memory, so the lines are
+// written here; both formats write gauges in the same way, except for the end of the text.
 func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Writer) (answerCounts, error) {
 	var t answerCounts
 	f, err := x.checkFreshness(ctx, x.store, func(kind string) bool { return config.Matches(x.Kinds, kind) })
@@ -134,7 +134,7 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 	writeFamily(
 		w,
 		listed,
-		"When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.",
+		"When the targets of this account and kind were last completely listed, the oldest of them, in Unix seconds.",
 	)
 	for _, k := range f.accounts {
 		s := newSample(w, listed)
@@ -143,22 +143,22 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 		s.writeLabel("kind", k.kind)
 		s.writeValue(strconv.FormatFloat(float64(f.oldest[k].UnixMilli())/1000, 'f', -1, 64))
 	}
-	dropped := make([]int, len(f.kinds))
+	omitted := make([]int, len(f.kinds))
 	for i, kind := range f.kinds {
-		if dropped[i], err = x.writeKind(ctx, w, kind, &t); err != nil {
+		if omitted[i], err = x.writeKind(ctx, w, kind, &t); err != nil {
 			return t, err
 		}
 	}
-	const without = "collector_inventory_series_dropped"
+	const omittedMetric = "collector_inventory_omitted_series"
 	writeFamily(
 		w,
-		without,
-		"Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.",
+		omittedMetric,
+		"Resources of a kind without a series because of max_series: the last by kind, account, region and id.",
 	)
 	for i, kind := range f.kinds {
-		s := newSample(w, without)
+		s := newSample(w, omittedMetric)
 		s.writeLabel("kind", kind)
-		s.writeValue(strconv.Itoa(dropped[i]))
+		s.writeValue(strconv.Itoa(omitted[i]))
 	}
 	if strings.HasPrefix(contentType, expfmt.OpenMetricsType) {
 		_, err = w.WriteString("# EOF\n")
@@ -166,29 +166,29 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 	return t, err
 }
 
-// writeKind writes a kind's series, and says how many resources have none.
+// writeKind writes the series of a kind, and returns how many resources have none.
 func (x *exposition) writeKind(
-	ctx context.Context, w *bufio.Writer, writeKind string, t *answerCounts,
-) (dropped int, err error) {
-	found, err := x.find(ctx, x.store, writeKind, anyNeedsData(x.labels))
+	ctx context.Context, w *bufio.Writer, kind string, t *answerCounts,
+) (omitted int, err error) {
+	found, err := x.find(ctx, x.store, kind, anyNeedsData(x.labels))
 	if err != nil {
 		return 0, err
 	}
-	metric := "aws_" + labelName(writeKind) + "_info"
+	metric := "aws_" + labelName(kind) + "_info"
 	first := true
 	for r, err := range found {
 		if err != nil {
-			return dropped, err
+			return omitted, err
 		}
 		if t.shown >= x.MaxSeries {
-			dropped++
+			omitted++
 			continue
 		}
 		if first {
 			writeFamily(
 				w,
 				metric,
-				"1 for each "+writeKind+" that the last full listing of its account and region showed, labelled by what it is.",
+				"1 for each "+kind+" in the last complete listing of its account and region, with its fields as labels.",
 			)
 			first = false
 		}
@@ -199,24 +199,24 @@ func (x *exposition) writeKind(
 		for _, l := range x.labels {
 			v, err := l.value(r)
 			if err != nil {
-				return dropped, err
+				return omitted, err
 			}
 			s.writeLabel(l.name, v)
 		}
 		if err := s.writeValue("1"); err != nil {
-			return dropped, err
+			return omitted, err
 		}
 		t.shown++
 	}
-	t.addLeftOut(overMaxSeries, dropped)
-	return dropped, nil
+	t.addLeftOut(overMaxSeries, omitted)
+	return omitted, nil
 }
 
-// writeFamily begins a family of gauges.
+// writeFamily writes the header of a family of gauges.
 // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 func writeFamily(w *bufio.Writer, name, help string) {
 	for _, s := range []string{"# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"} {
-		_, _ = w.WriteString(s) // a bufio.Writer keeps its error
+		_, _ = w.WriteString(s) // a bufio.Writer returns its error later
 	}
 }
 
@@ -244,10 +244,10 @@ func (s *sample) writeLabel(name, value string) {
 	_ = s.w.WriteByte('"')
 }
 
-// labelEscaper is what a label's value cannot have as it is.
+// labelEscaper escapes a label's value.
 var labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// writeValue ends the line. Its error is that of any of the line's writes.
+// writeValue ends the line. It returns the error of any write of the line.
 func (s *sample) writeValue(v string) error {
 	_, _ = s.w.WriteString("} ")
 	_, _ = s.w.WriteString(v)

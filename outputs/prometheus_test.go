@@ -18,9 +18,9 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// shelves is a store with what a scrape may meet: names in other scripts, quotes, newlines, bytes that are no text, kinds
-// that have no state, several values.
-func shelves() *memoryStore {
+// difficultStore returns a store with difficult values: other scripts, quotes, newlines, invalid UTF-8, kinds without a
+// state, several values.
+func difficultStore() *memoryStore {
 	volume := func(r *inventory.Resource) {
 		r.Kind, r.Type, r.State, r.Name = "ec2_volume", "gp3", "in-use", "disk\xff"
 	}
@@ -34,7 +34,8 @@ func shelves() *memoryStore {
 				r.Name, r.Tags = "web-1", map[string]string{"team": "platform", "cost center": "42", "a": "1"}
 				r.ExtraTags = map[string]string{"env": "prod"}
 				r.Data = []byte(
-					`{"VpcId":"vpc-1","CpuOptions":{"CoreCount":2},"EbsOptimized":true,"SecurityGroups":[{"GroupId":"sg-1"},{"GroupId":"sg-2"}]}`,
+					`{"VpcId":"vpc-1","CpuOptions":{"CoreCount":2},"EbsOptimized":true,` +
+						`"SecurityGroups":[{"GroupId":"sg-1"},{"GroupId":"sg-2"}]}`,
 				)
 			}),
 			instance("i-2", func(r *inventory.Resource) {
@@ -65,25 +66,38 @@ func inventoryOptions(o *outputs.Prometheus) {
 	}
 }
 
-const golden = `# HELP collector_inventory_listed_timestamp_seconds When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.
-# TYPE collector_inventory_listed_timestamp_seconds gauge
-collector_inventory_listed_timestamp_seconds{account="prod",account_id="222222222222",kind="ec2_instance"} 1795262398.5
-collector_inventory_listed_timestamp_seconds{account="prod",account_id="222222222222",kind="ec2_volume"} 1795262400
-# HELP aws_ec2_instance_info 1 for each ec2_instance that the last full listing of its account and region showed, labelled by what it is.
-# TYPE aws_ec2_instance_info gauge
-aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1",id="i-1",name="web-1",state="running",type="t3.micro",_1st="1",cores="2",cost_center="42",ebs="true",env="prod",groups="sg-1,sg-2",since="",team="platform",vpc="vpc-1"} 1
-aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1",id="i-2",name="Datenbank für \"Prüfung\"\nund 测试 \\",state="stopped",type="t3.micro",_1st="",cores="",cost_center="{}=,#	",ebs="",env="",groups="",since="",team="` + "\uFFFD" + `",vpc=""} 1
-# HELP aws_ec2_volume_info 1 for each ec2_volume that the last full listing of its account and region showed, labelled by what it is.
-# TYPE aws_ec2_volume_info gauge
-aws_ec2_volume_info{account="prod",account_id="222222222222",region="us-east-1",id="vol-1",name="disk` + "\uFFFD" + `",state="in-use",type="gp3",_1st="",cores="",cost_center="",ebs="",env="",groups="",since="",team="",vpc=""} 1
-# HELP collector_inventory_omitted_series Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.
-# TYPE collector_inventory_omitted_series gauge
-collector_inventory_omitted_series{kind="ec2_instance"} 0
-collector_inventory_omitted_series{kind="ec2_volume"} 1
-`
+const golden = `# HELP collector_inventory_listed_timestamp_seconds ` +
+	`When the targets of this account and kind were last ` +
+	`completely listed, the oldest of them, in Unix seconds.` + "\n" +
+	`# TYPE collector_inventory_listed_timestamp_seconds gauge` + "\n" +
+	`collector_inventory_listed_timestamp_seconds{account="prod",account_id="222222222222",` +
+	`kind="ec2_instance"} 1795262398.5` + "\n" +
+	`collector_inventory_listed_timestamp_seconds{account="prod",account_id="222222222222",` +
+	`kind="ec2_volume"} 1795262400` + "\n" +
+	`# HELP aws_ec2_instance_info 1 for each ec2_instance in the last complete listing of its account and ` +
+	`region, with its fields as labels.` + "\n" +
+	`# TYPE aws_ec2_instance_info gauge` + "\n" +
+	`aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1",id="i-1",name="web-1",` +
+	`state="running",type="t3.micro",_1st="1",cores="2",cost_center="42",ebs="true",env="prod",` +
+	`groups="sg-1,sg-2",since="",team="platform",vpc="vpc-1"} 1` + "\n" +
+	`aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1",id="i-2",` +
+	`name="Datenbank für \"Prüfung\"\nund 测试 \\",state="stopped",type="t3.micro",_1st="",cores="",` +
+	`cost_center="{}=,#	",ebs="",env="",groups="",since="",team="` + "\uFFFD" + `",vpc=""} 1` + "\n" +
+	`# HELP aws_ec2_volume_info 1 for each ec2_volume in the last complete listing of its account and ` +
+	`region, with its fields as labels.` + "\n" +
+	`# TYPE aws_ec2_volume_info gauge` + "\n" +
+	`aws_ec2_volume_info{account="prod",account_id="222222222222",region="us-east-1",id="vol-1",name="disk` +
+	"\uFFFD" + `",` +
+	`state="in-use",type="gp3",_1st="",cores="",cost_center="",ebs="",env="",groups="",since="",team="",` +
+	`vpc=""} 1` + "\n" +
+	`# HELP collector_inventory_omitted_series Resources of a kind without a series because of max_series: ` +
+	`the last by kind, account, region and id.` + "\n" +
+	`# TYPE collector_inventory_omitted_series gauge` + "\n" +
+	`collector_inventory_omitted_series{kind="ec2_instance"} 0` + "\n" +
+	`collector_inventory_omitted_series{kind="ec2_volume"} 1` + "\n"
 
 func TestExposition(t *testing.T) {
-	hs, w := openServed(t, shelves(), defaults(func(o *outputs.Prometheus) {
+	hs, w := openServed(t, difficultStore(), defaults(func(o *outputs.Prometheus) {
 		inventoryOptions(o)
 		o.MaxSeries = 3
 	}))
@@ -91,9 +105,12 @@ func TestExposition(t *testing.T) {
 	for _, c := range []struct{ accept, contentType, end string }{
 		{"", "text/plain; version=0.0.4; charset=utf-8", ""},
 		{"text/html", "text/plain; version=0.0.4; charset=utf-8", ""},
-		{"application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"},
-		{"application/openmetrics-text;version=0.0.1,text/plain;q=0.5", "application/openmetrics-text; version=0.0.1; charset=utf-8", "# EOF\n"},
-		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,text/plain;q=0.3", "text/plain; version=0.0.4; charset=utf-8", ""},
+		{"application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+			"application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"},
+		{"application/openmetrics-text;version=0.0.1,text/plain;q=0.5",
+			"application/openmetrics-text; version=0.0.1; charset=utf-8", "# EOF\n"},
+		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,text/plain;q=0.3",
+			"text/plain; version=0.0.4; charset=utf-8", ""},
 	} {
 		got := ask(h, "Accept", c.accept)
 		if ct := got.Header().Get("Content-Type"); got.Code != http.StatusOK || !strings.HasPrefix(ct, c.contentType) {
@@ -111,15 +128,16 @@ func TestExposition(t *testing.T) {
 	}
 }
 
-// The lines are what package expfmt makes of them, letter by letter.
-func TestExpositionIsExpfmts(t *testing.T) {
+// The lines equal those of package expfmt, byte by byte.
+func TestExpositionEqualsExpfmt(t *testing.T) {
 	p := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := p.TextToMetricFamilies(strings.NewReader(golden))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var again bytes.Buffer
-	for _, name := range []string{"collector_inventory_listed_timestamp_seconds", "aws_ec2_instance_info", "aws_ec2_volume_info", "collector_inventory_omitted_series"} {
+	for _, name := range []string{"collector_inventory_listed_timestamp_seconds", "aws_ec2_instance_info",
+		"aws_ec2_volume_info", "collector_inventory_omitted_series"} {
 		f := families[name]
 		if f == nil {
 			t.Fatalf("no %s", name)
@@ -144,7 +162,7 @@ func TestExpositionPassesPromtool(t *testing.T) {
 			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted",
 		)
 	}
-	hs, _ := openServed(t, shelves(), defaults(inventoryOptions))
+	hs, _ := openServed(t, difficultStore(), defaults(inventoryOptions))
 	cmd := exec.CommandContext(t.Context(), tool, "check", "metrics")
 	cmd.Stdin = ask(hs[metricsPath]).Body
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
@@ -152,28 +170,31 @@ func TestExpositionPassesPromtool(t *testing.T) {
 	}
 }
 
-// What the options may not say, each with its place: config reports it at the key's line.
+// Each error of the options begins with its key, so that config can report the line.
 func TestPrometheusOptions(t *testing.T) {
 	label := func(name, field string) func(*outputs.Prometheus) {
 		return func(o *outputs.Prometheus) { o.Labels = map[string]string{name: field} }
 	}
+	equalLabels := func(o *outputs.Prometheus) {
+		o.Labels = map[string]string{"cost center": "tags.a", "cost_center": "tags.b"}
+	}
 	for want, change := range map[string]func(*outputs.Prometheus){
 		"": inventoryOptions,
-		"where: at character 7 of \"state=(\": expected a value":   func(o *outputs.Prometheus) { o.Where = "state=(" },
-		"max_age: -1s is negative":                                 func(o *outputs.Prometheus) { o.MaxAge = -1e9 },
-		"kinds: nothing is named":                                  func(o *outputs.Prometheus) { o.Kinds = nil },
-		"max_series: 0 is less than 1":                             func(o *outputs.Prometheus) { o.MaxSeries = 0 },
-		"path: \"/metrics\" is no path":                            func(o *outputs.Prometheus) { o.Path = "/metrics" },
-		"path: \"/metrics/\" is no path":                           func(o *outputs.Prometheus) { o.Path = "/metrics/" },
-		"path: \"/metrics/../-/reload\" is no path":                func(o *outputs.Prometheus) { o.Path = "/metrics/../-/reload" },
-		"path: \"/metrics/a b\" is no path":                        func(o *outputs.Prometheus) { o.Path = "/metrics/a b" },
-		"labels.team: unknown field Team: did you mean data.Team?": label("team", "Team"),
-		"labels.region: the label region is there already":         label("region", "tags.region"),
-		"labels.account-id: the label account_id is there already": label("account-id", "tags.x"),
-		"labels.__name__: the label __name__ is Prometheus's own":  label("__name__", "tags.x"),
-		"labels.cost_center: this and \"cost center\" would both become the label cost_center; keep one": func(o *outputs.Prometheus) {
-			o.Labels = map[string]string{"cost center": "tags.a", "cost_center": "tags.b"}
+		"where: at character 7 of \"state=(\": expected a value": func(o *outputs.Prometheus) { o.Where = "state=(" },
+		"max_age: -1s is negative":                               func(o *outputs.Prometheus) { o.MaxAge = -1e9 },
+		"kinds: is empty":                                        func(o *outputs.Prometheus) { o.Kinds = nil },
+		"max_series: 0 is less than 1":                           func(o *outputs.Prometheus) { o.MaxSeries = 0 },
+		"path: \"/metrics\" is not a path":                       func(o *outputs.Prometheus) { o.Path = "/metrics" },
+		"path: \"/metrics/\" is not a path":                      func(o *outputs.Prometheus) { o.Path = "/metrics/" },
+		"path: \"/metrics/../-/reload\" is not a path": func(o *outputs.Prometheus) {
+			o.Path = "/metrics/../-/reload"
 		},
+		"path: \"/metrics/a b\" is not a path":                                                           func(o *outputs.Prometheus) { o.Path = "/metrics/a b" },
+		"labels.team: unknown field Team: did you mean data.Team?":                                             label("team", "Team"),
+		"labels.region: the label region is built in":                                                    label("region", "tags.region"),
+		"labels.account-id: the label account_id is built in":                                            label("account-id", "tags.x"),
+		"labels.__name__: the label __name__ is Prometheus's own":                                        label("__name__", "tags.x"),
+		"labels.cost_center: it and \"cost center\" would both become the label cost_center; remove one": equalLabels,
 	} {
 		err := defaults(change).Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
@@ -182,19 +203,20 @@ func TestPrometheusOptions(t *testing.T) {
 	}
 }
 
-// A crowd is a store of as many instances as one likes, made as they are asked for.
-type crowd struct {
+// A largeStore has n instances, which it creates on demand.
+type largeStore struct {
 	memoryStore
 	n int
 }
 
-func (c *crowd) Find(_ context.Context, _ inventory.Query) iter.Seq2[*inventory.Resource, error] {
+func (c *largeStore) Find(_ context.Context, _ inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	return func(yield func(*inventory.Resource, error) bool) {
 		tags := map[string]string{"team": "platform", "Name": "web"}
 		for i := range c.n {
 			r := instance(fmt.Sprintf("i-%017x", i), nil)
 			r.Name, r.Tags, r.Data = "web", tags, []byte(
-				`{"PrivateIpAddress":"10.0.0.1","VpcId":"vpc-1","SubnetId":"subnet-1","NetworkInterfaces":[{"SubnetId":"subnet-1"}]}`,
+				`{"PrivateIpAddress":"10.0.0.1","VpcId":"vpc-1","SubnetId":"subnet-1",`+
+					`"NetworkInterfaces":[{"SubnetId":"subnet-1"}]}`,
 			)
 			if !yield(r, nil) {
 				return
@@ -203,13 +225,13 @@ func (c *crowd) Find(_ context.Context, _ inventory.Query) iter.Seq2[*inventory.
 	}
 }
 
-// BenchmarkShown shows 100,000 resources; with -short a tenth.
-func BenchmarkShown(b *testing.B) {
+// BenchmarkServed serves 100,000 resources; with -short a tenth.
+func BenchmarkServed(b *testing.B) {
 	n := 100_000
 	if testing.Short() {
 		n /= 10
 	}
-	store := &crowd{memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}, n}
+	store := &largeStore{memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}, n}
 	for name, o := range map[string]any{
 		"prometheus": defaults(func(o *outputs.Prometheus) {
 			o.MaxSeries, o.Labels = 100_000, map[string]string{"team": "tags.team", "vpc": "tags.vpc"}
@@ -224,16 +246,16 @@ func BenchmarkShown(b *testing.B) {
 			}
 			for _, h := range f.Handlers() {
 				for b.Loop() {
-					h.ServeHTTP(&sink{header: http.Header{}}, httptest.NewRequest(http.MethodGet, "/", nil))
+					h.ServeHTTP(&discardResponse{header: http.Header{}}, httptest.NewRequest(http.MethodGet, "/", nil))
 				}
 			}
 		})
 	}
 }
 
-// A sink forgets what it is given.
-type sink struct{ header http.Header }
+// A discardResponse discards the response.
+type discardResponse struct{ header http.Header }
 
-func (s *sink) Header() http.Header         { return s.header }
-func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
-func (s *sink) WriteHeader(int)             {}
+func (s *discardResponse) Header() http.Header         { return s.header }
+func (s *discardResponse) Write(p []byte) (int, error) { return len(p), nil }
+func (s *discardResponse) WriteHeader(int)             {}

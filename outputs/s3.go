@@ -16,33 +16,33 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// S3 is the options of the output `s3`: objects of a bucket, of AWS's or of any store that speaks its API. An object has the
-// records of one batch that belong under one key, so a table over the bucket is partitioned by what the key says.
+// S3 is the options of the output `s3`: objects in a bucket of AWS or of any store with the same API. The records of a
+// batch that have the same key form one object, so a table over the bucket is partitioned by the key.
 type S3 struct {
 	Common      `yaml:",inline"`
 	Batching    `yaml:",inline"`
 	Bucket      string `yaml:"bucket" doc:"The bucket, which must exist."`
-	Prefix      string `yaml:"prefix" doc:"What every object's key begins with, as inventory; a slash is put after it."`
-	Key         string `yaml:"key" doc:"The folders between the prefix and an object's own name, with {account}, {account_id}, {partition}, {region}, {kind}, {date} (of the record, as 2026-11-21, in UTC) and {run}."`
-	Format      string `yaml:"format" enum:"jsonl,parquet" doc:"jsonl: the records as lines. parquet: one schema for every kind, with data as a column of JSON."`
-	Compression string `yaml:"compression" enum:"gzip,zstd,none" doc:"Of jsonl. Parquet is compressed with zstd within."`
+	Prefix      string `yaml:"prefix" doc:"The beginning of every object's key, such as inventory; a slash is added."`
+	Key         string `yaml:"key" doc:"The part of the key between prefix and object name, with {account}, {account_id}, {partition}, {region}, {kind}, {date} (of the record, such as 2026-11-21, in UTC) and {run}."`
+	Format      string `yaml:"format" enum:"jsonl,parquet" doc:"jsonl: one record per line. parquet: one schema for all kinds, with data as a JSON column."`
+	Compression string `yaml:"compression" enum:"gzip,zstd,none" doc:"Compression of jsonl. Parquet uses zstd internally."`
 
-	Endpoint  string          `yaml:"endpoint" doc:"The URL of a store that is not AWS's, as https://minio.example.com:9000."`
-	PathStyle *bool           `yaml:"path_style" doc:"Put the bucket into the path and not into the host's name. Default: true with endpoint, else false."`
+	Endpoint  string          `yaml:"endpoint" doc:"The URL of a store other than AWS, such as https://minio.example.com:9000."`
+	PathStyle *bool           `yaml:"path_style" doc:"Put the bucket into the path instead of the host name. Default: true with endpoint, else false."`
 	Region    string          `yaml:"region" doc:"The bucket's region. Default: that of the environment; with endpoint us-east-1."`
-	Timeout   config.Duration `yaml:"timeout" doc:"How long an object may take."`
-	TLS       ClientTLS       `yaml:"tls" doc:"How to trust the store, and who we are to it. Default: as for AWS."`
+	Timeout   config.Duration `yaml:"timeout" doc:"How long the upload of an object may take."`
+	TLS       ClientTLS       `yaml:"tls" doc:"How to verify the store, and the client certificate. Default: as for AWS."`
 
-	AKID          string        `yaml:"ak_id" doc:"The access key's id; needs ak_secret. Without a key and a profile the SDK's default chain is used, as for an account."`
+	AKID          string        `yaml:"ak_id" doc:"The access key's id; needs ak_secret. Without ak_id and profile: the SDK's default chain, as for an account."`
 	AKSecret      secret.String `yaml:"ak_secret" doc:"The secret access key: a reference, ${env:NAME} or ${file:/path}."`
-	SessionToken  secret.String `yaml:"session_token" doc:"The session token that belongs to a temporary key (ASIA...)."`
-	Profile       string        `yaml:"profile" doc:"A profile of the shared AWS files, in place of a key."`
-	AssumeRoleARN string        `yaml:"assume_role_arn" doc:"A role to assume with these credentials, and to write as."`
-	ExternalID    string        `yaml:"external_id" doc:"The external id that the role's trust policy asks for."`
+	SessionToken  secret.String `yaml:"session_token" doc:"The session token of a temporary key (ASIA...)."`
+	Profile       string        `yaml:"profile" doc:"A profile of the shared AWS files, instead of a key."`
+	AssumeRoleARN string        `yaml:"assume_role_arn" doc:"A role to assume with these credentials."`
+	ExternalID    string        `yaml:"external_id" doc:"The external id that the role's trust policy requires."`
 
-	SSE          string `yaml:"sse" enum:"AES256,aws:kms,aws:kms:dsse" doc:"How the store encrypts the objects. Default: as the bucket is set up."`
-	KMSKeyID     string `yaml:"kms_key_id" doc:"The key for aws:kms: its ARN. Default: the one that AWS manages."`
-	StorageClass string `yaml:"storage_class" doc:"As STANDARD_IA or INTELLIGENT_TIERING. Default: STANDARD."`
+	SSE          string `yaml:"sse" enum:"AES256,aws:kms,aws:kms:dsse" doc:"How the store encrypts the objects. Default: the bucket's setting."`
+	KMSKeyID     string `yaml:"kms_key_id" doc:"The ARN of the key for aws:kms. Default: the key that AWS manages."`
+	StorageClass string `yaml:"storage_class" doc:"Such as STANDARD_IA or INTELLIGENT_TIERING. Default: STANDARD."`
 }
 
 const (
@@ -62,32 +62,34 @@ func s3Defaults() any {
 	}
 }
 
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what older buckets and other stores allow.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the names that older buckets and
+// other stores allow.
 var bucketPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
 
-// Validate reports everything that is wrong.
+// Validate reports every error in the options.
 func (o *S3) Validate() error {
 	errs := o.Batching.batchingErrors()
-	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	addf := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch {
 	case o.Bucket == "":
-		wrong("bucket: is needed: the bucket's name")
+		addf("bucket: is needed: the bucket's name")
 	case strings.HasPrefix(o.Bucket, "s3://"):
-		wrong("bucket: is a name alone: what follows the bucket belongs into prefix")
-	case !strings.HasPrefix(o.Bucket, "arn:") && !bucketPattern.MatchString(o.Bucket): // an access point's ARN stands for a bucket
-		wrong("bucket: %q is no name of a bucket", o.Bucket)
+		addf("bucket: must be a name, not a URL: set the rest in prefix")
+	// the ARN of an access point is allowed
+	case !strings.HasPrefix(o.Bucket, "arn:") && !bucketPattern.MatchString(o.Bucket):
+		addf("bucket: %q is not a valid bucket name", o.Bucket)
 	}
 	if _, err := parseKey(o.Key); err != nil {
-		wrong("key: %w", err)
+		addf("key: %w", err)
 	}
 	if o.Format != jsonlFormat && o.Format != parquetFormat {
-		wrong("format: %q is neither %s nor %s", o.Format, jsonlFormat, parquetFormat)
+		addf("format: %q is neither %s nor %s", o.Format, jsonlFormat, parquetFormat)
 	}
 	if !slices.Contains([]string{gzipCompression, zstdCompression, noCompression}, o.Compression) {
-		wrong("compression: %q is not %s, %s or %s", o.Compression, gzipCompression, zstdCompression, noCompression)
+		addf("compression: %q is not %s, %s or %s", o.Compression, gzipCompression, zstdCompression, noCompression)
 	}
 	if o.MaxBytes > maxObjectBytes {
-		wrong("max_bytes: %s is more than 64MiB, the most that is sent in one piece", o.MaxBytes)
+		addf("max_bytes: %s is more than 64MiB, the largest object that is sent", o.MaxBytes)
 	}
 	if o.Endpoint != "" {
 		if u, err := parseURL(o.Endpoint); err != nil {
@@ -96,49 +98,49 @@ func (o *S3) Validate() error {
 				config.Problem{Path: "endpoint", Text: err.Error(), Remedy: "write it as https://minio.example.com:9000"},
 			)
 		} else if u.User != nil || u.RawQuery != "" {
-			wrong("endpoint: holds a user or a query: keys belong into ak_id and ak_secret")
+			addf("endpoint: contains a user or a query: set the key in ak_id and ak_secret")
 		} else if u.Scheme == "http" && o.TLS != (ClientTLS{}) {
-			wrong("tls: has no meaning for an endpoint that begins with http://")
+			addf("tls: has no effect with an endpoint that begins with http://")
 		}
 	}
 	if t := time.Duration(o.Timeout); t < time.Second {
-		wrong("timeout: %s is less than 1s", t)
+		addf("timeout: %s is less than 1s", t)
 	}
 	if (o.TLS.CertFile == "") != (o.TLS.KeyFile == "") {
-		wrong("tls.cert_file: cert_file and key_file stand together")
+		addf("tls.cert_file: set both cert_file and key_file")
 	}
 	switch {
 	case (o.AKID == "") != o.AKSecret.IsZero():
-		wrong("ak_id: ak_id and ak_secret stand together")
+		addf("ak_id: set both ak_id and ak_secret")
 	case o.AKID == "" && !o.SessionToken.IsZero():
-		wrong("session_token: belongs to ak_id and ak_secret")
+		addf("session_token: needs ak_id and ak_secret")
 	case o.AKID != "" && o.Profile != "":
-		wrong("profile: stands beside ak_id: remove one of them")
+		addf("profile: remove it, or ak_id")
 	}
 	if o.ExternalID != "" && o.AssumeRoleARN == "" {
-		wrong("external_id: is for assume_role_arn, which is missing")
+		addf("external_id: needs assume_role_arn")
 	}
 	if o.SSE != "" && !slices.Contains([]string{"AES256", "aws:kms", "aws:kms:dsse"}, o.SSE) {
-		wrong("sse: %q is not AES256, aws:kms or aws:kms:dsse", o.SSE)
+		addf("sse: %q is not AES256, aws:kms or aws:kms:dsse", o.SSE)
 	}
 	if o.KMSKeyID != "" && !strings.HasPrefix(o.SSE, "aws:kms") {
-		wrong("kms_key_id: needs `sse: aws:kms`")
+		addf("kms_key_id: needs `sse: aws:kms`")
 	}
 	return errors.Join(errs...)
 }
 
-// signIn is the options as those of an account.
+// signIn returns the credential options as those of an account.
 func (o *S3) signIn() config.Account {
 	var a config.Account
 	a.AKID, a.AKSecret, a.SessionToken, a.Profile = o.AKID, o.AKSecret, o.SessionToken, o.Profile
 	a.ARN, a.ExternalID, a.STSRegion = o.AssumeRoleARN, o.ExternalID, o.Region
-	if o.Endpoint != "" { // the region is another's word
+	if o.Endpoint != "" { // the region may not be one of AWS
 		a.STSRegion = ""
 	}
 	return a
 }
 
-// openS3 calls nobody: the bucket may be out of reach at the moment.
+// openS3 does not connect: the bucket may not be reachable now.
 func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 	o := options.(*S3)
 	key, err := parseKey(o.Key)
@@ -154,13 +156,13 @@ func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 	}
 	if cfg.Region == "" {
 		if o.Endpoint == "" {
-			return nil, errors.New("region: is needed: the bucket's region, here or as AWS_REGION")
+			return nil, errors.New("region: is needed: the bucket's region, or set AWS_REGION")
 		}
 		cfg.Region = "us-east-1"
 	}
 	to := o.Endpoint
 	if to == "" {
-		to = "https://s3." + cfg.Region + ".amazonaws.com" // for messages; the SDK knows every partition's
+		to = "https://s3." + cfg.Region + ".amazonaws.com" // for messages only; the SDK resolves the real endpoint
 	}
 	c, err := newHTTPClient(&HTTPClient{TLS: o.TLS, Timeout: o.Timeout}, to)
 	if err != nil {
@@ -177,18 +179,19 @@ func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 		return nil, err
 	}
 	return &s3Output{
-		putter: put, http: c, credentials: cfg.Credentials, bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"), region: cfg.Region, sse: o.SSE,
-		keyTemplate: key, format: o.objectFormat(), timeout: time.Duration(o.Timeout), sendMu: make(contextMutex, 1), uploaded: map[string]bool{},
+		putter: put, http: c, credentials: cfg.Credentials, bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"),
+		region: cfg.Region, sse: o.SSE, keyTemplate: key, format: o.objectFormat(), timeout: time.Duration(o.Timeout),
+		sendMu: make(contextMutex, 1), uploaded: map[string]bool{},
 	}, nil
 }
 
-// aws is the SDK's configuration with credentials in it, which are looked for when they are first needed.
+// aws returns the SDK's configuration with credentials, which are resolved when they are first needed.
 func (o *S3) aws(ctx context.Context, d Deps) (aws.Config, error) {
 	if d.AWS != nil {
 		return d.AWS(ctx, o.signIn())
 	}
 	if o.AKID == "" {
-		return aws.Config{}, errors.New("ak_id: is needed here")
+		return aws.Config{}, errors.New("ak_id: is needed")
 	}
 	return aws.Config{Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{
@@ -200,7 +203,7 @@ func (o *S3) aws(ctx context.Context, d Deps) (aws.Config, error) {
 	})}, nil
 }
 
-// An objectForm is how an object's bytes are written and what they are called.
+// An objectFormat is the encoding of an object, with its file name suffix.
 type objectFormat struct {
 	suffix, contentType string
 	new                 func() (objectWriter, error)

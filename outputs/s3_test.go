@@ -40,7 +40,7 @@ const (
 	exampleSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
-// A bucket is one of gofakes3's, which checks each object's MD5, and what a test has its store say instead.
+// A bucket is served by gofakes3, which checks each object's MD5; a test may inject other answers.
 type bucket struct {
 	t       *testing.T
 	backend *s3mem.Backend
@@ -50,7 +50,7 @@ type bucket struct {
 	refuse   string
 	busy     time.Duration
 	fail     func(*http.Request) bool // answer 500
-	puts     []string                 // keys, in the order of arrival, also those that were refused
+	puts     []string                 // keys in order of arrival, including refused ones
 	requests []*http.Request
 }
 
@@ -64,7 +64,7 @@ func newBucket(t *testing.T) *bucket {
 func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the wire was cut
+		return // the connection was cut
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	b.mu.Lock()
@@ -98,7 +98,7 @@ func answerS3(w http.ResponseWriter, status int, code, message string) {
 	)
 }
 
-// objects is what is in the bucket, by key.
+// objects returns the bucket's objects by key.
 func (b *bucket) objects() map[string][]byte {
 	b.t.Helper()
 	list, err := b.backend.ListBucket("records", nil, gofakes3.ListBucketPage{})
@@ -123,7 +123,7 @@ func (b *bucket) keys() []string {
 	return keys
 }
 
-// plain is an object's lines.
+// plain returns an object's lines, decompressed.
 func plain(t *testing.T, key string, body []byte) []byte {
 	t.Helper()
 	r := io.Reader(bytes.NewReader(body))
@@ -206,20 +206,32 @@ func TestS3Remote(t *testing.T) {
 	})
 }
 
-// mixed is a batch as a spool makes them: records of two accounts, two regions and two days, changes, and the end of a target.
-const mixed = `{"kind":"ec2_instance","id":"i-1","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","name":"web","tags":{"team":"a"},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T23:59:59Z","data":{"State":{"Name":"running"},"InstanceType":"t3.micro"}}
-{"kind":"ec2_instance","id":"i-2","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-22T00:00:01Z","data":{}}
-{"kind":"ec2_instance","id":"i-3","account":"a/b =ü","account_id":"222222222222","partition":"aws","region":"eu-west-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T01:00:00+02:00","data":{}}
-{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T23:59:59Z","data":{}}
-{"at":"2026-11-21T12:00:00Z","change":"changed","kind":"ec2_volume","id":"vol-2","account":"prod","account_id":"012345678901","region":"us-east-1","changes":[{"path":"State","from":"creating","to":"available"}],"record":{"kind":"ec2_volume","id":"vol-2","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-20T11:00:00Z","data":{"State":"available"}}}
-{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_volume","state":"ok","records":2,"run":"01M802TQJR0000000000000000"}
-`
+// mixed is a batch of a spool: records of two accounts, regions and days, a change, and the end of a target.
+const mixed = `{"kind":"ec2_instance","id":"i-1","account":"prod","account_id":"012345678901","partition":"aws",` +
+	`"region":"us-east-1","name":"web","tags":{"team":"a"},"extra_tags":{},"run":"01JDRUN",` +
+	`"collected_at":"2026-11-21T23:59:59Z","data":{"State":{"Name":"running"},"InstanceType":"t3.micro"}}` + "\n" +
+	`{"kind":"ec2_instance","id":"i-2","account":"prod","account_id":"012345678901","partition":"aws",` +
+	`"region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-22T00:00:01Z",` +
+	`"data":{}}` + "\n" +
+	`{"kind":"ec2_instance","id":"i-3","account":"a/b =ü","account_id":"222222222222","partition":"aws",` +
+	`"region":"eu-west-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T01:00:00+02:00",` +
+	`"data":{}}` + "\n" +
+	`{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"012345678901","partition":"aws",` +
+	`"region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T23:59:59Z",` +
+	`"data":{}}` + "\n" +
+	`{"at":"2026-11-21T12:00:00Z","change":"changed","kind":"ec2_volume","id":"vol-2","account":"prod",` +
+	`"account_id":"012345678901","region":"us-east-1","changes":[{"path":"State","from":"creating",` +
+	`"to":"available"}],"record":{"kind":"ec2_volume","id":"vol-2","account":"prod",` +
+	`"account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},` +
+	`"run":"01JDRUN","collected_at":"2026-11-20T11:00:00Z","data":{"State":"available"}}}` + "\n" +
+	`{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_volume","state":"ok","records":2,` +
+	`"run":"01M802TQJR0000000000000000"}` + "\n"
 
 func mixedBatch() outputs.Batch { return outputs.Batch{ID: "b1", N: 5, Lines: []byte(mixed)} }
 
 var nameForm = regexp.MustCompile(`(?:2026112[0-9]T[0-9]{6}Z-)?[0-9a-f]{24}\.(jsonl|jsonl\.gz|jsonl\.zst|parquet)$`)
 
-// folders is the keys without the objects' own names.
+// folders returns the keys without the objects' names.
 func folders(t *testing.T, keys []string) []string {
 	t.Helper()
 	var all []string
@@ -243,15 +255,19 @@ func TestS3Keys(t *testing.T) {
 			"account_id=222222222222/region=eu-west-1/date=2026-11-20/",
 			"account_id=__HIVE_DEFAULT_PARTITION__/region=us-east-1/date=2026-11-21/",
 		}},
-		"prefix and values that need care": {func(o *outputs.S3) { o.Prefix, o.Key = "/inventory/aws/", "/{partition}/{account}/{kind}/" }, []string{
+		"prefix and values that need care": {func(o *outputs.S3) {
+			o.Prefix, o.Key = "/inventory/aws/",
+				"/{partition}/{account}/{kind}/"
+		}, []string{
 			"inventory/aws/__HIVE_DEFAULT_PARTITION__/prod/_target/",
 			"inventory/aws/aws/a%2Fb%20%3D%C3%BC/ec2_instance/",
 			"inventory/aws/aws/prod/ec2_instance/",
 			"inventory/aws/aws/prod/ec2_volume/",
 		}},
 		"one folder": {func(o *outputs.S3) { o.Key = "" }, []string{""}},
-		"zstd":       {func(o *outputs.S3) { o.Key, o.Compression = "run={run}", "zstd" }, []string{"run=01JDRUN/", "run=01M802TQJR0000000000000000/"}},
-		"plain":      {func(o *outputs.S3) { o.Key, o.Compression = "x", "none" }, []string{"x/"}},
+		"zstd": {func(o *outputs.S3) { o.Key, o.Compression = "run={run}", "zstd" },
+			[]string{"run=01JDRUN/", "run=01M802TQJR0000000000000000/"}},
+		"plain": {func(o *outputs.S3) { o.Key, o.Compression = "x", "none" }, []string{"x/"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBucket(t)
@@ -276,7 +292,8 @@ func TestS3Keys(t *testing.T) {
 	}
 }
 
-// A batch that is sent again, by another process too, writes the same objects; one that failed in the middle is completed.
+// Sending a batch again, even by another process, writes the same objects; a batch that failed in the middle is
+// completed.
 func TestS3SameObjectsAgain(t *testing.T) {
 	b := newBucket(t)
 	s := httptest.NewServer(b)
@@ -296,14 +313,15 @@ func TestS3SameObjectsAgain(t *testing.T) {
 	if len(want) != 4 || len(b.puts) != 4-arrived {
 		t.Errorf("%d objects are there, %d of them from the first try; the second sent %d", len(want), arrived, len(b.puts))
 	}
-	must(t, openS3(t, s.URL, nil).Send(t.Context(), mixedBatch())) // killed before it could acknowledge, and started again
+	// another process, after a kill before the acknowledgement
+	must(t, openS3(t, s.URL, nil).Send(t.Context(), mixedBatch()))
 	must(t, out.Send(t.Context(), mixedBatch()))
 	if got := b.keys(); !slices.Equal(got, want) {
 		t.Errorf("sending again made other objects:\n%q\n%q", got, want)
 	}
 }
 
-// An object that is all there is of a batch is put again: that it was taken once says nothing of how the store is now.
+// The only object of a batch is uploaded again, although it arrived before: the upload must show how the store is now.
 func TestS3OneObjectAlone(t *testing.T) {
 	b := newBucket(t)
 	s := httptest.NewServer(b)
@@ -317,7 +335,8 @@ func TestS3OneObjectAlone(t *testing.T) {
 		t.Fatalf("the other object did not arrive: %q", b.keys())
 	}
 	b.fail = func(*http.Request) bool { return true }
-	if err := out.Send(t.Context(), outputs.Batch{ID: "b2", N: 1, Lines: []byte(strings.SplitAfter(mixed, "\n")[1])}); !errors.Is(
+	if err := out.Send(t.Context(), outputs.Batch{ID: "b2", N: 1,
+		Lines: []byte(strings.SplitAfter(mixed, "\n")[1])}); !errors.Is(
 		err,
 		outputs.ErrReceiverFailed,
 	) {
@@ -330,7 +349,8 @@ func TestS3OptionsReachTheStore(t *testing.T) {
 	s := httptest.NewServer(b)
 	t.Cleanup(s.Close)
 	out := openS3(t, s.URL, func(o *outputs.S3) {
-		o.SSE, o.KMSKeyID, o.StorageClass, o.Region = "aws:kms", "arn:aws:kms:eu-west-1:111111111111:key/k", "STANDARD_IA", "eu-west-1"
+		o.SSE, o.KMSKeyID, o.StorageClass, o.Region = "aws:kms", "arn:aws:kms:eu-west-1:111111111111:key/k", "STANDARD_IA",
+			"eu-west-1"
 		o.SessionToken = secret.New("a-session-token")
 	})
 	must(t, out.Send(t.Context(), mixedBatch()))
@@ -353,7 +373,7 @@ func TestS3OptionsReachTheStore(t *testing.T) {
 	if r.Header.Get("Content-Md5") == "" || r.ContentLength <= 0 {
 		t.Errorf("MD5 %q, length %d", r.Header.Get("Content-Md5"), r.ContentLength)
 	}
-	for name := range r.Header { // what other stores do not know
+	for name := range r.Header { // other stores do not support checksum headers
 		if strings.HasPrefix(name, "X-Amz-Checksum") || strings.HasPrefix(name, "X-Amz-Sdk-Checksum") ||
 			name == "X-Amz-Trailer" {
 			t.Errorf("%s was sent", name)
@@ -364,7 +384,7 @@ func TestS3OptionsReachTheStore(t *testing.T) {
 	}
 }
 
-// What a store answers, and what becomes of the batch and what a person is told.
+// The store's answers, with the reason and hint of their errors.
 func TestS3Answers(t *testing.T) {
 	for name, c := range map[string]struct {
 		status        int
@@ -374,23 +394,35 @@ func TestS3Answers(t *testing.T) {
 		hint          string
 		refused       bool
 	}{
-		"no bucket":           {404, "NoSuchBucket", "The specified bucket does not exist", "", record.Other, "make the bucket", false},
-		"denied":              {403, "AccessDenied", "Access Denied", "", record.AccessDenied, "allow s3:PutObject on arn:aws:s3:::records/*", false},
-		"other region, told":  {301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint.", "eu-central-1", record.Other, "`region: eu-central-1`", false},
-		"other region, named": {400, "AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-west-3'", "", record.Other, "`region: eu-west-3`", false},
-		"unknown key":         {403, "InvalidAccessKeyId", "does not exist in our records", "", record.BadKey, "check ak_id", false},
-		"wrong secret":        {403, "SignatureDoesNotMatch", "does not match", "", record.BadSignature, "check ak_secret", false},
-		"clock":               {403, "RequestTimeTooSkewed", "The difference is too large", "", record.ClockSkew, "clock", false},
-		"expired":             {400, "ExpiredToken", "The provided token has expired.", "", record.Expired, "renewed", false},
-		"too large":           {400, "EntityTooLarge", "exceeds the maximum", "", "", "", true},
-		"too large, a proxy":  {413, "", "", "", "", "", true},
-		"key too long":        {400, "KeyTooLongError", "Your key is too long", "", "", "", true},
-		"unknown option":      {501, "NotImplemented", "A header you provided implies functionality that is not implemented", "", record.Unsupported, "storage_class", false},
-		"torn":                {400, "BadDigest", "The Content-MD5 you specified did not match", "", record.Network, "tried again", false},
-		"slow down":           {503, "SlowDown", "Please reduce your request rate.", "", record.Throttling, "tried again", false},
-		"trouble":             {500, "InternalError", "We encountered an internal error.", "", record.Other, "in trouble", false},
-		"another's 400":       {400, "InvalidRequest", "what?", "", record.BadAnswer, "is endpoint an S3 API?", false},
-		"no S3 at all":        {404, "", "", "", record.BadAnswer, "is endpoint an S3 API?", false},
+		"no bucket": {404, "NoSuchBucket", "The specified bucket does not exist", "", record.Other,
+			"Create the bucket", false},
+		"denied": {403, "AccessDenied", "Access Denied", "", record.AccessDenied,
+			"Allow s3:PutObject on arn:aws:s3:::records/*", false},
+		"other region, told": {301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint.",
+			"eu-central-1", record.Other, "`region: eu-central-1`", false},
+		"other region, named": {400, "AuthorizationHeaderMalformed",
+			"the region 'us-east-1' is wrong; expecting 'eu-west-3'", "", record.Other, "`region: eu-west-3`", false},
+		"unknown key": {403, "InvalidAccessKeyId", "does not exist in our records", "", record.BadKey,
+			"Check ak_id", false},
+		"wrong secret": {403, "SignatureDoesNotMatch", "does not match", "", record.BadSignature, "Check ak_secret",
+			false},
+		"clock": {403, "RequestTimeTooSkewed", "The difference is too large", "", record.ClockSkew, "clock",
+			false},
+		"expired":            {400, "ExpiredToken", "The provided token has expired.", "", record.Expired, "renewed", false},
+		"too large":          {400, "EntityTooLarge", "exceeds the maximum", "", "", "", true},
+		"too large, a proxy": {413, "", "", "", "", "", true},
+		"key too long":       {400, "KeyTooLongError", "Your key is too long", "", "", "", true},
+		"unknown option": {501, "NotImplemented",
+			"A header you provided implies functionality that is not implemented", "", record.Unsupported, "storage_class",
+			false},
+		"torn": {400, "BadDigest", "The Content-MD5 you specified did not match", "", record.Network,
+			"The upload is repeated", false},
+		"slow down": {503, "SlowDown", "Please reduce your request rate.", "", record.Throttling,
+			"The upload is repeated", false},
+		"trouble": {500, "InternalError", "We encountered an internal error.", "", record.Other, "it failed",
+			false},
+		"another's 400": {400, "InvalidRequest", "what?", "", record.BadAnswer, "is an S3 API", false},
+		"no S3 at all":  {404, "", "", "", record.BadAnswer, "is an S3 API", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
@@ -418,24 +450,24 @@ func TestS3Answers(t *testing.T) {
 			case !strings.Contains(record.HintOf(err), c.hint):
 				t.Errorf("hint %q, want %q in it", record.HintOf(err), c.hint)
 			case errors.Is(err, outputs.ErrReceiverFailed) != (c.status == http.StatusInternalServerError):
-				t.Errorf("that the store failed: %v", err)
+				t.Errorf("receiver failed: %v", err)
 			case !strings.Contains(err.Error(), "s3://records/x/"), !strings.Contains(err.Error(), c.code):
 				t.Errorf("the error does not name the object and the code: %v", err)
 			case strings.Contains(err.Error(), exampleSecret):
 				t.Errorf("the error shows the secret: %v", err)
 			}
 			if asked != 1 {
-				t.Errorf("asked %d times: trying again is the spool's", asked)
+				t.Errorf("%d requests: retries belong to the spool", asked)
 			}
 		})
 	}
 }
 
-// A store that takes a connection and says nothing costs no more than timeout, and its slowness is said.
+// A store that never answers costs no more than the timeout, and the hint says so.
 func TestS3Timeout(t *testing.T) {
 	over := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // it is read, and not answered
+		_, _ = io.Copy(io.Discard, r.Body) // read the body, and do not answer
 		select {
 		case <-over:
 		case <-r.Context().Done():
@@ -444,33 +476,39 @@ func TestS3Timeout(t *testing.T) {
 	t.Cleanup(func() { close(over); s.Close() })
 	out := openS3(t, s.URL, func(o *outputs.S3) { o.Timeout = config.Duration(time.Second) })
 	err := out.Send(t.Context(), mixedBatch())
-	if record.ReasonOf(err) != record.TimedOut || !strings.Contains(record.HintOf(err), "raise timeout") {
+	if record.ReasonOf(err) != record.TimedOut || !strings.Contains(record.HintOf(err), "Raise timeout") {
 		t.Errorf("%v (%s)", err, record.HintOf(err))
 	}
 }
 
 func TestS3Validate(t *testing.T) {
 	for want, set := range map[string]func(*outputs.S3){
-		"bucket: is needed":                     func(o *outputs.S3) { o.Bucket = "" },
-		"bucket: is a name alone":               func(o *outputs.S3) { o.Bucket = "s3://records/x" },
-		`bucket: "a b" is no name`:              func(o *outputs.S3) { o.Bucket = "a b" },
-		`key: "{zone}": there is no {zone}`:     func(o *outputs.S3) { o.Key = "{zone}" },
-		`key: "{date": a { has no }`:            func(o *outputs.S3) { o.Key = "{date" },
-		`key: "date}": a } has no {`:            func(o *outputs.S3) { o.Key = "date}" },
-		`format: "csv" is neither`:              func(o *outputs.S3) { o.Format = "csv" },
-		`compression: "lz4" is not`:             func(o *outputs.S3) { o.Compression = "lz4" },
-		"max_bytes: 1GiB is more than 64MiB":    func(o *outputs.S3) { o.MaxBytes = 1 << 30 },
-		"endpoint: has no http":                 func(o *outputs.S3) { o.Endpoint = "minio:9000" },
-		"endpoint: holds a user":                func(o *outputs.S3) { o.Endpoint = "https://user:pass@minio:9000" },
-		"tls: has no meaning":                   func(o *outputs.S3) { o.Endpoint, o.TLS.CAFile = "http://minio:9000", "ca.pem" },
-		"timeout: 0s is less":                   func(o *outputs.S3) { o.Timeout = 0 },
-		"tls.cert_file: cert_file and key_file": func(o *outputs.S3) { o.TLS.KeyFile = "key.pem" },
-		"ak_id: ak_id and ak_secret":            func(o *outputs.S3) { o.AKID = "" },
-		"profile: stands beside":                func(o *outputs.S3) { o.Profile = "p" },
-		"session_token: belongs to":             func(o *outputs.S3) { o.AKID, o.AKSecret, o.SessionToken = "", secret.String{}, secret.New("t") },
-		"external_id: is for":                   func(o *outputs.S3) { o.ExternalID = "x" },
-		`sse: "rot13" is not`:                   func(o *outputs.S3) { o.SSE = "rot13" },
-		"kms_key_id: needs":                     func(o *outputs.S3) { o.KMSKeyID = "k" },
+		"bucket: is needed":                        func(o *outputs.S3) { o.Bucket = "" },
+		"bucket: must be a name":                   func(o *outputs.S3) { o.Bucket = "s3://records/x" },
+		`bucket: "a b" is not a valid bucket name`: func(o *outputs.S3) { o.Bucket = "a b" },
+		`key: "{zone}": unknown field {zone}`:      func(o *outputs.S3) { o.Key = "{zone}" },
+		`key: "{date": a { without }`:              func(o *outputs.S3) { o.Key = "{date" },
+		`key: "date}": a } without {`:              func(o *outputs.S3) { o.Key = "date}" },
+		`format: "csv" is neither`:                 func(o *outputs.S3) { o.Format = "csv" },
+		`compression: "lz4" is not`:                func(o *outputs.S3) { o.Compression = "lz4" },
+		"max_bytes: 1GiB is more than 64MiB":       func(o *outputs.S3) { o.MaxBytes = 1 << 30 },
+		"endpoint: does not begin with http":       func(o *outputs.S3) { o.Endpoint = "minio:9000" },
+		"endpoint: contains a user":                func(o *outputs.S3) { o.Endpoint = "https://user:pass@minio:9000" },
+		"tls: has no effect": func(o *outputs.S3) {
+			o.Endpoint, o.TLS.CAFile = "http://minio:9000",
+				"ca.pem"
+		},
+		"timeout: 0s is less":     func(o *outputs.S3) { o.Timeout = 0 },
+		"tls.cert_file: set both": func(o *outputs.S3) { o.TLS.KeyFile = "key.pem" },
+		"ak_id: set both":         func(o *outputs.S3) { o.AKID = "" },
+		"profile: remove it":      func(o *outputs.S3) { o.Profile = "p" },
+		"session_token: needs": func(o *outputs.S3) {
+			o.AKID, o.AKSecret, o.SessionToken = "", secret.String{},
+				secret.New("t")
+		},
+		"external_id: needs":  func(o *outputs.S3) { o.ExternalID = "x" },
+		`sse: "rot13" is not`: func(o *outputs.S3) { o.SSE = "rot13" },
+		"kms_key_id: needs":   func(o *outputs.S3) { o.KMSKeyID = "k" },
 	} {
 		err := s3Options("https://minio.example.com:9000", set).Validate()
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -488,7 +526,7 @@ func TestS3Parquet(t *testing.T) {
 	s := httptest.NewServer(b)
 	t.Cleanup(s.Close)
 	out := openS3(t, s.URL, func(o *outputs.S3) { o.Format, o.Key = "parquet", "account_id={account_id}" })
-	for range 2 { // the writers are used again
+	for range 2 { // the writers are reused
 		must(t, out.Send(t.Context(), mixedBatch()))
 	}
 	rows := map[string]parquet.Delivery{}
@@ -524,7 +562,7 @@ func TestS3Parquet(t *testing.T) {
 	}
 }
 
-// What is no record is set aside by the spool, and does not stand in the way of the others.
+// A line that is not a record is refused.
 func TestS3NoRecord(t *testing.T) {
 	out := openS3(t, "http://127.0.0.1:1", nil)
 	err := out.Send(t.Context(), outputs.Batch{N: 1, Lines: []byte("{\"kind\":\n")})
@@ -533,7 +571,7 @@ func TestS3NoRecord(t *testing.T) {
 	}
 }
 
-// A batch of many accounts is many small objects, some at once.
+// A batch of many accounts becomes many small objects, which are uploaded concurrently.
 func TestS3ManyObjects(t *testing.T) {
 	b := newBucket(t)
 	s := httptest.NewServer(b)
@@ -542,7 +580,8 @@ func TestS3ManyObjects(t *testing.T) {
 	for i := range 300 {
 		fmt.Fprintf(
 			&lines,
-			`{"kind":"k","id":"%d","account_id":"%012d","region":"us-east-1","tags":{},"extra_tags":{},"collected_at":"2026-11-21T00:00:00Z","data":{}}`+"\n",
+			`{"kind":"k","id":"%d","account_id":"%012d","region":"us-east-1","tags":{},"extra_tags":{},`+
+				`"collected_at":"2026-11-21T00:00:00Z","data":{}}`+"\n",
 			i,
 			i%100,
 		)
@@ -553,8 +592,7 @@ func TestS3ManyObjects(t *testing.T) {
 	}
 }
 
-// The path is written as the SDK's own client writes it, so that it is signed as a store sees it; the bucket is where the SDK
-// has it.
+// The path is escaped as the SDK's own client does, so that the signature is valid.
 func TestS3Paths(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
@@ -588,28 +626,37 @@ func TestS3Paths(t *testing.T) {
 	}
 }
 
-// Where the bucket is, by the SDK's rules: partitions, dual stack and FIPS, access points; what is not supported says so.
+// The SDK's rules locate the bucket: partitions, dual stack and FIPS, access points. What is not supported is an error.
 func TestS3Endpoints(t *testing.T) {
 	for name, c := range map[string]struct {
 		set  func(*outputs.S3)
 		cfg  aws.Config
-		want string // host and the path's beginning; or an error
+		want string // host and the beginning of the path; or an error
 	}{
-		"a region":          {func(o *outputs.S3) { o.Region = "eu-west-1" }, aws.Config{}, "records.s3.eu-west-1.amazonaws.com/x/"},
+		"a region": {func(o *outputs.S3) { o.Region = "eu-west-1" }, aws.Config{},
+			"records.s3.eu-west-1.amazonaws.com/x/"},
 		"the environment's": {nil, aws.Config{Region: "ap-south-1"}, "records.s3.ap-south-1.amazonaws.com/x/"},
-		"China":             {func(o *outputs.S3) { o.Region = "cn-north-1" }, aws.Config{}, "records.s3.cn-north-1.amazonaws.com.cn/x/"},
-		"a dotted bucket":   {func(o *outputs.S3) { o.Region, o.Bucket = "eu-west-1", "a.b" }, aws.Config{}, "s3.eu-west-1.amazonaws.com/a.b/x/"},
-		"path style":        {func(o *outputs.S3) { o.Region, o.PathStyle = "eu-west-1", aws.Bool(true) }, aws.Config{}, "s3.eu-west-1.amazonaws.com/records/x/"},
-		"its own endpoint":  {func(o *outputs.S3) { o.Endpoint = "https://minio.example.com:9000/deep" }, aws.Config{}, "minio.example.com:9000/deep/records/x/"},
-		"a host each":       {func(o *outputs.S3) { o.Endpoint, o.PathStyle = "https://obs.example.com", aws.Bool(false) }, aws.Config{}, "records.obs.example.com/x/"},
-		"AWS_ENDPOINT_URL":  {nil, aws.Config{Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:4566")}, "127.0.0.1:4566/records/x/"},
-		"FIPS, dual stack":  {nil, aws.Config{Region: "us-east-1", ConfigSources: []any{settings{}}}, "records.s3-fips.dualstack.us-east-1.amazonaws.com/x/"},
+		"China": {func(o *outputs.S3) { o.Region = "cn-north-1" }, aws.Config{},
+			"records.s3.cn-north-1.amazonaws.com.cn/x/"},
+		"a dotted bucket": {func(o *outputs.S3) { o.Region, o.Bucket = "eu-west-1", "a.b" }, aws.Config{},
+			"s3.eu-west-1.amazonaws.com/a.b/x/"},
+		"path style": {func(o *outputs.S3) { o.Region, o.PathStyle = "eu-west-1", aws.Bool(true) }, aws.Config{},
+			"s3.eu-west-1.amazonaws.com/records/x/"},
+		"its own endpoint": {func(o *outputs.S3) { o.Endpoint = "https://minio.example.com:9000/deep" }, aws.Config{},
+			"minio.example.com:9000/deep/records/x/"},
+		"a host each": {func(o *outputs.S3) { o.Endpoint, o.PathStyle = "https://obs.example.com", aws.Bool(false) },
+			aws.Config{}, "records.obs.example.com/x/"},
+		"AWS_ENDPOINT_URL": {nil, aws.Config{Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:4566")},
+			"127.0.0.1:4566/records/x/"},
+		"FIPS, dual stack": {nil, aws.Config{Region: "us-east-1", ConfigSources: []any{settings{}}},
+			"records.s3-fips.dualstack.us-east-1.amazonaws.com/x/"},
 		"an access point": {func(o *outputs.S3) {
 			o.Region, o.Bucket = "eu-west-1", "arn:aws:s3:eu-west-1:111111111111:accesspoint/ap"
 		}, aws.Config{},
 			"ap-111111111111.s3-accesspoint.eu-west-1.amazonaws.com/x/"},
-		"a directory bucket": {func(o *outputs.S3) { o.Region, o.Bucket = "us-east-1", "b--use1-az4--x-s3" }, aws.Config{}, "not supported"},
-		"no region":          {nil, aws.Config{}, "region: is needed"},
+		"a directory bucket": {func(o *outputs.S3) { o.Region, o.Bucket = "us-east-1", "b--use1-az4--x-s3" }, aws.Config{},
+			"not supported"},
+		"no region": {nil, aws.Config{}, "region: is needed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := &recorder{}
@@ -625,7 +672,8 @@ func TestS3Endpoints(t *testing.T) {
 				}
 			})
 			must(t, o.Validate())
-			out, err := s3Type().Open(t.Context(), o, outputs.Deps{AWS: func(_ context.Context, a config.Account) (aws.Config, error) {
+			out, err := s3Type().Open(t.Context(), o, outputs.Deps{AWS: func(_ context.Context, a config.Account) (aws.Config,
+				error) {
 				lent = a
 				return c.cfg, nil
 			}})
@@ -638,7 +686,7 @@ func TestS3Endpoints(t *testing.T) {
 			must(t, out.Send(t.Context(), mixedBatch()))
 			must(t, out.Close(t.Context()))
 			if got := asked.url; !strings.HasPrefix(got, c.want) {
-				t.Errorf("it goes to %s, want %s", got, c.want)
+				t.Errorf("the request goes to %s, want %s", got, c.want)
 			}
 			if lent.AKID != exampleKey || lent.AKSecret.Reveal() != exampleSecret {
 				t.Errorf("it signs in as %q", lent.AKID)
@@ -647,7 +695,7 @@ func TestS3Endpoints(t *testing.T) {
 	}
 }
 
-// settings is a source of the SDK's configuration.
+// settings is a configuration source of the SDK.
 type settings struct{}
 
 func (settings) GetUseFIPSEndpoint(context.Context) (aws.FIPSEndpointState, bool, error) {
@@ -657,7 +705,7 @@ func (settings) GetUseDualStackEndpoint(context.Context) (aws.DualStackEndpointS
 	return aws.DualStackEndpointStateEnabled, true, nil
 }
 
-// A recorder is a client that says yes.
+// A recorder is a client that stores the URL and answers 200.
 type recorder struct{ url string }
 
 func (r *recorder) Do(req *http.Request) (*http.Response, error) {
@@ -665,7 +713,7 @@ func (r *recorder) Do(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
 }
 
-// A clock that is off costs one try: the next goes by the store's.
+// A wrong clock costs one attempt: the next one uses the store's time.
 func TestS3ClockSkew(t *testing.T) {
 	ahead := time.Now().Add(time.Hour)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -687,7 +735,7 @@ func TestS3ClockSkew(t *testing.T) {
 	must(t, out.Send(t.Context(), mixedBatch()))
 }
 
-// A session that is over is said to be over, so that the next try has a new one.
+// An expired session is reported as expired, and the next attempt has a new one.
 func TestS3Expired(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -696,9 +744,10 @@ func TestS3Expired(t *testing.T) {
 		}
 	}))
 	t.Cleanup(s.Close)
-	out, err := s3Type().Open(t.Context(), s3Options(s.URL, nil), outputs.Deps{AWS: func(context.Context, config.Account) (aws.Config, error) {
-		return aws.Config{Credentials: new(renewed)}, nil
-	}})
+	out, err := s3Type().Open(t.Context(), s3Options(s.URL, nil),
+		outputs.Deps{AWS: func(context.Context, config.Account) (aws.Config, error) {
+			return aws.Config{Credentials: new(renewed)}, nil
+		}})
 	must(t, err)
 	if err := out.Send(t.Context(), mixedBatch()); record.ReasonOf(err) != record.Expired {
 		t.Fatalf("%v", err)
@@ -707,7 +756,7 @@ func TestS3Expired(t *testing.T) {
 	must(t, out.Close(t.Context()))
 }
 
-// renewed gives the same session until it is told that it is over.
+// renewed returns the same session until Invalidate.
 type renewed struct{ n atomic.Int32 }
 
 func (r *renewed) Invalidate() { r.n.Add(1) }

@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// explainError is what the store's answer to a PutObject means for the batch, and what a person can do.
+// explainError turns the store's answer to a PutObject into the error of the batch, with a reason and a hint.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 func (o *s3Output) explainError(err error) error {
 	var answered *s3Error
@@ -18,82 +18,86 @@ func (o *s3Output) explainError(err error) error {
 		if record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network {
 			return o.http.explainTransportError(err)
 		}
-		return err // of the credentials: it says what there is to say
+		return err // an error of the credentials has its own reason and hint
 	}
 	status := answered.Status
-	said := errors.New(record.ErrorSummary(err))
-	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
+	summary := errors.New(record.ErrorSummary(err))
+	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: summary} }
 	switch answered.Code {
 	case "NoSuchBucket":
-		return fault(record.Other, "make the bucket, or correct bucket, region or endpoint")
+		return fault(record.Other, "Create the bucket, or correct bucket, region or endpoint.")
 	case "PermanentRedirect",
 		"TemporaryRedirect",
 		"MovedPermanently",
 		"AuthorizationHeaderMalformed",
 		"IllegalLocationConstraintException":
-		return fault(record.Other, "the bucket is in another region than "+o.region+": "+answered.regionHint())
+		return fault(record.Other, answered.regionHint()+": the bucket is not in "+o.region+".")
 	case "AccessDenied", "AllAccessDisabled", "Forbidden":
-		hint := fmt.Sprintf("allow s3:PutObject on arn:aws:s3:::%s/*, in the identity's policy and in the bucket's", o.bucket)
+		hint := fmt.Sprintf("Allow s3:PutObject on arn:aws:s3:::%s/* in the identity's and the bucket's policy.", o.bucket)
 		if o.sse != "" && o.sse != "AES256" {
-			hint += ", and kms:GenerateDataKey on the key"
+			hint += " Allow kms:GenerateDataKey on the key too."
 		}
 		return fault(record.AccessDenied, hint)
 	case "InvalidAccessKeyId":
-		return fault(record.BadKey, "the key is unknown there: check ak_id and endpoint, and where the credentials come from")
+		return fault(
+			record.BadKey,
+			"Check ak_id and endpoint, or the source of the credentials: the store does not know the key.",
+		)
 	case "SignatureDoesNotMatch":
 		return fault(
 			record.BadSignature,
-			"the secret does not belong to the key: check ak_secret; or a proxy before endpoint changes the request",
+			"Check ak_secret, which does not match the key, and that no proxy changes the requests.",
 		)
 	case "RequestTimeTooSkewed":
-		return fault(record.ClockSkew, "this machine's clock is off: have it set by NTP; the next try goes by the store's")
+		return fault(record.ClockSkew,
+			"Synchronize this machine's clock, for example with NTP. The next request uses the store's time.")
 	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
 		if c, ok := o.credentials.(interface{ Invalidate() }); ok {
 			c.Invalidate()
 		}
-		return fault(record.Expired, "the session is over; it is renewed, unless it was written into session_token")
+		return fault(record.Expired, "Replace session_token if it is set; any other session is renewed automatically.")
 	case "EntityTooLarge", "KeyTooLongError", "MetadataTooLarge":
-		return fmt.Errorf("%w: %w", ErrRefused, said)
+		return fmt.Errorf("%w: %w", ErrRefused, summary)
 	case "NotImplemented", "InvalidStorageClass", "InvalidEncryptionAlgorithmError":
-		return fault(record.Unsupported, "the store does not know an option: check sse, kms_key_id and storage_class")
+		return fault(record.Unsupported, "Check sse, kms_key_id and storage_class: the store does not support one of them.")
 	case "InvalidBucketName", "MethodNotAllowed":
-		return fault(record.Other, "check bucket, endpoint and path_style")
+		return fault(record.Other, "Check bucket, endpoint and path_style.")
 	case "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout":
-		return fault(record.Network, "the object was torn on its way; it is tried again")
+		return fault(record.Network, "Nothing to do: the object was damaged in transit. The upload is repeated.")
 	}
 	switch {
 	case status == http.StatusRequestEntityTooLarge: // a proxy's answer has no code
-		return fmt.Errorf("%w: %w", ErrRefused, said)
+		return fmt.Errorf("%w: %w", ErrRefused, summary)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return o.http.withRetryAfter(
 			answered.Response,
-			fault(record.Throttling, "the store takes no more for now; it is tried again"),
+			fault(record.Throttling, "Nothing to do: the store is busy. The upload is repeated."),
 		)
 	case status == http.StatusInternalServerError:
 		return o.http.withRetryAfter(
 			answered.Response,
 			&record.Fault{
 				Reason: record.Other,
-				Hint:   "the store is in trouble; it is tried again",
-				Err:    fmt.Errorf("%w: %w", ErrReceiverFailed, said),
+				Hint:   "Check the store's health: it failed. The upload is repeated.",
+				Err:    fmt.Errorf("%w: %w", ErrReceiverFailed, summary),
 			},
 		)
 	case status >= 500:
-		return fault(record.Other, "the store is in trouble; it is tried again")
+		return fault(record.Other, "Check the store's health: it failed. The upload is repeated.")
 	}
-	return fault(record.BadAnswer, "is endpoint an S3 API? Check bucket, endpoint and path_style")
+	return fault(record.BadAnswer, "Check bucket, endpoint and path_style, and that endpoint is an S3 API.")
 }
 
 var expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 
-// regionHint is where the store says that the bucket is.
+// regionHint returns how to set the bucket's region, if the store named it.
 func (e *s3Error) regionHint() string {
 	region := cmp.Or(e.Response.Header.Get("X-Amz-Bucket-Region"), e.Region)
 	if m := expectedRegion.FindStringSubmatch(e.Message); region == "" && m != nil {
 		region = m[1]
 	}
 	if region == "" {
-		return "set region to where it is"
+		return "Set region to the bucket's region"
 	}
-	return "set `region: " + region + "`"
+	return "Set `region: " + region + "`"
 }

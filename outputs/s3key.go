@@ -10,24 +10,24 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// keyFields is what an object's key can be made of.
+// keyFields are the fields that a key may contain.
 var keyFields = []string{"account", "account_id", "partition", "region", "kind", "date", "run"}
 
-// nullPartition stands in a key where a line does not say: Hive's own word for NULL in a partition.
+// nullPartition replaces an empty value in a key: Hive's name for NULL in a partition.
 const nullPartition = "__HIVE_DEFAULT_PARTITION__"
 
-// A keyTemplate is a key with the names of fields in braces, taken apart.
+// A keyTemplate is a parsed key with fields in braces.
 type keyTemplate []keyPart
 
 type keyPart struct{ text, field string }
 
-// parseKey takes account_id={account_id}/region={region}. Its result has no slash at either end.
+// parseKey parses a key such as account_id={account_id}/region={region}. Slashes at both ends are removed.
 func parseKey(s string) (keyTemplate, error) {
 	var t keyTemplate
 	for rest := strings.Trim(s, "/"); rest != ""; {
 		text, after, braced := strings.Cut(rest, "{")
 		if strings.Contains(text, "}") {
-			return nil, fmt.Errorf("%q: a } has no {", s)
+			return nil, fmt.Errorf("%q: a } without {", s)
 		}
 		t = append(t, keyPart{text: text})
 		if !braced {
@@ -35,10 +35,10 @@ func parseKey(s string) (keyTemplate, error) {
 		}
 		field, after, closed := strings.Cut(after, "}")
 		if !closed {
-			return nil, fmt.Errorf("%q: a { has no }", s)
+			return nil, fmt.Errorf("%q: a { without }", s)
 		}
 		if !slices.Contains(keyFields, field) {
-			return nil, fmt.Errorf("%q: there is no {%s}; there are {%s}", s, field, strings.Join(keyFields, "}, {"))
+			return nil, fmt.Errorf("%q: unknown field {%s}; known fields: {%s}", s, field, strings.Join(keyFields, "}, {"))
 		}
 		t = append(t, keyPart{field: field})
 		rest = after
@@ -46,13 +46,13 @@ func parseKey(s string) (keyTemplate, error) {
 	return t, nil
 }
 
-// A place is what a line says of where it belongs.
-type spoolHarness struct {
+// A location has the values of a line for the fields of a key.
+type location struct {
 	account, accountID, partition, region, kind, run string
 	at                                               time.Time
 }
 
-func (t keyTemplate) render(p spoolHarness) string {
+func (t keyTemplate) render(p location) string {
 	var b strings.Builder
 	for _, part := range t {
 		b.WriteString(part.text)
@@ -81,12 +81,12 @@ func (t keyTemplate) render(p spoolHarness) string {
 	return b.String()
 }
 
-// writeKeyValue writes a value as Hive does: what could end it, or be read as something else by a store, is written %XX.
+// writeKeyValue escapes a value as Hive does: characters that could end it, or have a meaning for a store, become %XX.
 func writeKeyValue(b *strings.Builder, v string) {
 	if v == "" {
 		v = nullPartition
 	}
-	dots := strings.Trim(v, ".") == "" // "." and ".." are folders to some stores
+	dots := strings.Trim(v, ".") == "" // some stores treat "." and ".." as directories
 	for i := range len(v) {
 		switch c := v[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.' && !dots:
@@ -97,8 +97,9 @@ func writeKeyValue(b *strings.Builder, v string) {
 	}
 }
 
-// locationOf reads no more of a line than it needs. The end of a target says neither account id nor time: its time is the run's.
-func locationOf(line []byte) (spoolHarness, error) {
+// locationOf decodes only the fields of a key. The end of a target has no account id, and its time is the time of the
+// run.
+func locationOf(line []byte) (location, error) {
 	type envelope struct {
 		Kind        string    `json:"kind"`
 		Account     string    `json:"account"`
@@ -115,7 +116,7 @@ func locationOf(line []byte) (spoolHarness, error) {
 		Of     *envelope `json:"record"`
 	}
 	if err := json.Unmarshal(line, &l); err != nil {
-		return spoolHarness{}, fmt.Errorf("a line that is no record: %w: %.100q", err, line)
+		return location{}, fmt.Errorf("a line is not a record: %w: %.100q", err, line)
 	}
 	e, at := l.envelope, l.CollectedAt
 	if l.Change != "" {
@@ -129,5 +130,5 @@ func locationOf(line []byte) (spoolHarness, error) {
 			at = ulid.Time(id.Time())
 		}
 	}
-	return spoolHarness{e.Account, e.AccountID, e.Partition, e.Region, e.Kind, e.Run, at}, nil
+	return location{e.Account, e.AccountID, e.Partition, e.Region, e.Kind, e.Run, at}, nil
 }

@@ -21,14 +21,15 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A mockAWS is moto's, with signatures and policies enforced: botocore computes each signature anew. Its CLI is AWS's own.
+// A mockAWS is a moto server that enforces signatures and policies: botocore computes each signature. It is set up with
+// AWS's CLI.
 type mockAWS struct {
 	t           *testing.T
 	url         string
-	key, secret string // of a user who may do everything with S3
+	key, secret string // of a user with all permissions for S3
 }
 
-// openCalls is how many calls moto takes from anybody: those that make the user and the bucket.
+// openCalls is the number of calls that moto accepts without authentication: those that create the user and the bucket.
 const openCalls = 4
 
 func startMockAWS(t *testing.T) *mockAWS {
@@ -47,14 +48,14 @@ func startMockAWS(t *testing.T) *mockAWS {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "moto_server", "-p", port)
 	cmd.Env = append(os.Environ(), fmt.Sprint("INITIAL_NO_AUTH_ACTION_COUNT=", openCalls))
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &said, &said, 5*time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &output, &output, 5*time.Second
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		cancel()
 		_ = cmd.Wait() // it was killed
 		if t.Failed() {
-			t.Logf("moto_server said:\n%s", said.Bytes()[max(0, said.Len()-4000):])
+			t.Logf("output of moto_server:\n%s", output.Bytes()[max(0, output.Len()-4000):])
 		}
 	})
 	m := &mockAWS{t: t, url: "http://" + address, key: exampleKey, secret: exampleSecret}
@@ -99,12 +100,12 @@ func (m *mockAWS) aws(args ...string) []byte {
 	return out
 }
 
-// What another implementation of S3 takes, having checked our signatures, is what was sent; and its refusals are understood.
+// Another implementation of S3 accepts our signatures and stores what was sent; its errors are recognised.
 func TestS3Moto(t *testing.T) {
 	m := startMockAWS(t)
 	out := openS3(t, m.url, func(o *outputs.S3) {
 		o.AKID, o.AKSecret = m.key, secret.New(m.secret)
-		o.Prefix, o.Key = "inventory", "{account_id}/{date}" // of a path with %, = or a space moto forgets how it was written: TestS3Paths
+		o.Prefix, o.Key = "inventory", "{account_id}/{date}" // moto changes a path with %, = or a space; see TestS3Paths
 		o.SSE, o.StorageClass = "AES256", "STANDARD_IA"
 	})
 	must(t, out.Send(t.Context(), mixedBatch()))

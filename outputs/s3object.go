@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/outputs/parquet"
 )
 
-// An objectWriter writes one object after the other. It is for one goroutine.
+// An objectWriter encodes one object after another. It is not safe for concurrent use.
 type objectWriter interface {
 	write(to *bytes.Buffer, lines [][]byte) error
 }
@@ -29,7 +29,7 @@ func (plainWriter) write(to *bytes.Buffer, lines [][]byte) error {
 	return nil
 }
 
-// compressedWriter is gzip or zstd.
+// compressedWriter uses gzip or zstd.
 type compressedWriter struct {
 	encoder interface {
 		io.WriteCloser
@@ -81,7 +81,7 @@ func (p parquetWriter) write(to *bytes.Buffer, lines [][]byte) error {
 	return p.writer.Close()
 }
 
-// deliveryOf is a line as a row. Its state and type are those that the store would have.
+// deliveryOf converts a line to a row. Its state and type are the same as in the store.
 func deliveryOf(l *Line) (parquet.Delivery, error) {
 	if l.Target != "" {
 		n := int64(l.Records)

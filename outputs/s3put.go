@@ -3,7 +3,7 @@ package outputs
 import (
 	"bytes"
 	"context"
-	"crypto/md5" // Content-MD5 guards against a body that is torn on its way, not against people
+	"crypto/md5" // Content-MD5 detects damage in transit, not attacks
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -25,19 +25,19 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// A putter puts objects into a bucket. Where to and how it is signed are the SDK's; the request is one of our own, because the
-// SDK's client links all of its hundred operations, five megabytes, wherever one is used.
+// A putter uploads objects to a bucket. The endpoint and the signature come from the SDK. The request is our own: the
+// SDK's client would link all of its hundred operations, which are five megabytes.
 type putter struct {
-	bucketURL       *url.URL // the bucket
-	region, service string   // that requests are signed for
+	bucketURL       *url.URL // the bucket's
+	region, service string   // of the signature
 	header          http.Header
 	credentials     aws.CredentialsProvider
 	client          aws.HTTPClient
 	signer          *v4.Signer
-	skew            atomic.Int64 // how far the store's clock is ahead of ours, once it complained
+	skew            atomic.Int64 // how far the store's clock is ahead, after a RequestTimeTooSkewed
 }
 
-// newPutter asks the SDK's rules where the bucket is; it calls nobody.
+// newPutter resolves the bucket's endpoint with the SDK's rules. It does not connect.
 func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 	fips, dual, base, err := endpointSettings(ctx, cfg)
 	if err != nil {
@@ -51,17 +51,16 @@ func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 		pathStyle = *o.PathStyle
 	}
 	at, err := s3.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, s3.EndpointParameters{
-		Bucket: &o.Bucket, Region: &cfg.Region, Endpoint: base, UseFIPS: &fips, UseDualStack: &dual, ForcePathStyle: &pathStyle,
+		Bucket: &o.Bucket, Region: &cfg.Region, Endpoint: base,
+		UseFIPS: &fips, UseDualStack: &dual, ForcePathStyle: &pathStyle,
 	}.WithDefaults())
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s in %s: %w", o.Bucket, cfg.Region, err)
 	}
 	ways, _ := smithyauth.GetAuthOptions(&at.Properties)
 	if len(ways) == 0 || ways[0].SchemeID != "sigv4" {
-		return nil, fmt.Errorf(
-			"bucket: %s is signed for in a way that this output does not know: directory buckets and multi-region access points are not supported",
-			o.Bucket,
-		)
+		return nil, fmt.Errorf("bucket: %s is not supported: directory buckets and multi-region access points need "+
+			"another signature", o.Bucket)
 	}
 	p := &putter{
 		bucketURL:   &at.URI,
@@ -79,19 +78,20 @@ func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 	}
 	maps.Copy(p.header, at.Headers)
 	for name, value := range map[string]string{
-		"X-Amz-Server-Side-Encryption": o.SSE, "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": o.KMSKeyID, "X-Amz-Storage-Class": o.StorageClass,
+		"X-Amz-Server-Side-Encryption":                o.SSE,
+		"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": o.KMSKeyID,
+		"X-Amz-Storage-Class":                         o.StorageClass,
 	} {
 		if value != "" {
 			p.header.Set(name, value)
 		}
 	}
-	p.signer = v4.NewSigner(
-		func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true },
-	) // S3's way: the path is signed as it is sent
+	// S3 signs the path as it is sent.
+	p.signer = v4.NewSigner(func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true })
 	return p, nil
 }
 
-// endpointSettings is what the environment and the shared files say of endpoints. The SDK's sources answer by these methods.
+// endpointSettings reads the endpoint settings of the environment and the shared files, through the SDK's interfaces.
 func endpointSettings(ctx context.Context, cfg aws.Config) (fips, dual bool, base *string, err error) {
 	var errs []error
 	var haveFIPS, haveDual bool
@@ -128,7 +128,7 @@ func endpointSettings(ctx context.Context, cfg aws.Config) (fips, dual bool, bas
 	return fips, dual, base, errors.Join(errs...)
 }
 
-// put sends an object. Its error is an [*s3Error] where the store answered.
+// put uploads an object. If the store answered, the error is an [*s3Error].
 func (p *putter) put(ctx context.Context, key, contentType string, body []byte) error {
 	to := *p.bucketURL
 	to.Path = strings.TrimSuffix(to.Path, "/") + "/" + key
@@ -141,10 +141,8 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 	sum, hash := md5.Sum(body), sha256.Sum256(body)
 	payload := hex.EncodeToString(hash[:])
 	req.Header.Set("Content-Type", contentType)
-	req.Header.Set(
-		"Content-Md5",
-		base64.StdEncoding.EncodeToString(sum[:]),
-	) // newer checksums are not known to every store
+	// Not every store supports newer checksums.
+	req.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	req.Header.Set("X-Amz-Content-Sha256", payload)
 	c, err := p.credentials.Retrieve(ctx)
 	if err != nil {
@@ -154,7 +152,8 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 	if err := p.signer.SignHTTP(ctx, c, req, payload, p.service, p.region, now); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	req.Header["Idempotency-Key"] = []string{} // net/http may try it again on a new connection; it is neither signed nor sent
+	// net/http may repeat the request on a new connection. The header is neither signed nor sent.
+	req.Header["Idempotency-Key"] = []string{}
 	resp, err := p.client.Do(req)
 	if err != nil {
 		return err
@@ -167,30 +166,30 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 		return nil
 	}
 	e := &s3Error{Status: resp.StatusCode, Response: resp}
-	_ = xml.Unmarshal(answer, e) // what is no XML has no code: then the status says all
+	_ = xml.Unmarshal(answer, e) // without XML there is only the status
 	if t, derr := http.ParseTime(resp.Header.Get("Date")); derr == nil && e.Code == "RequestTimeTooSkewed" {
 		p.skew.Store(int64(time.Until(t)))
 	}
 	return e
 }
 
-// An s3Error is a store's answer. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+// An s3Error is an error response of a store. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 type s3Error struct {
 	XMLName   xml.Name       `xml:"Error"`
 	Code      string         `xml:"Code"`
 	Message   string         `xml:"Message"`
 	RequestID string         `xml:"RequestId"`
-	Region    string         `xml:"Region"` // where the bucket is
+	Region    string         `xml:"Region"` // of the bucket
 	Status    int            `xml:"-"`
-	Response  *http.Response `xml:"-"` // its head
+	Response  *http.Response `xml:"-"` // without the body
 }
 
-// The methods are those of the SDK's errors: record.CodeOf and record.Brief know them.
+// These are the methods of the SDK's errors, for record.CodeOf and record.ErrorSummary.
 func (e *s3Error) Error() string            { return e.ErrorCode() + ": " + e.Message }
 func (e *s3Error) ErrorMessage() string     { return strings.TrimSpace(e.Message) }
 func (e *s3Error) ServiceRequestID() string { return e.RequestID }
 
-// ErrorCode is the store's code, or the status where a proxy answered in its place.
+// ErrorCode returns the store's code, or the status if a proxy answered.
 func (e *s3Error) ErrorCode() string {
 	if e.Code == "" {
 		return e.Response.Status

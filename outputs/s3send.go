@@ -17,11 +17,11 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// s3Output writes an object for each part of a batch that belongs under one key. An object is named by its content, so that
-// a batch that is sent again writes the same objects again.
+// s3Output writes one object for each key in a batch. The object's name depends on its content, so a batch that is sent
+// again writes the same objects.
 type s3Output struct {
 	putter         *putter
-	http           *httpClient // for TLS, and for what an error of the way there means
+	http           *httpClient // for TLS, and to explain errors of the connection
 	credentials    aws.CredentialsProvider
 	bucket, prefix string
 	region, sse    string
@@ -31,16 +31,16 @@ type s3Output struct {
 
 	sendMu  contextMutex
 	closed  bool
-	writers []objectWriter // that rest
+	writers []objectWriter // reused
 
 	uploadedMu sync.Mutex
-	uploaded   map[string]bool // objects of Sends that failed, which arrived all the same
+	uploaded   map[string]bool // objects that arrived although their Send failed
 }
 
-// maxUploads is how many objects of a batch are on their way at once: a small object is all latency.
+// maxUploads is how many objects of a batch are uploaded at once: for small objects latency dominates.
 const maxUploads = 4
 
-// Send returns when every object is in the bucket.
+// Send returns when all objects are in the bucket.
 func (o *s3Output) Send(ctx context.Context, b Batch) error {
 	if err := o.sendMu.lock(ctx); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (o *s3Output) Send(ctx context.Context, b Batch) error {
 		wg.Go(func() {
 			for obj := range next {
 				if err := o.upload(ctx, w, obj, len(objects) == 1); err != nil {
-					once.Do(func() { failed = err; close(stop) }) // those on their way may arrive, and are then not sent again
+					once.Do(func() { failed = err; close(stop) }) // the others may arrive; those are not sent again
 					return
 				}
 			}
@@ -96,14 +96,14 @@ feeding:
 	return failed
 }
 
-// An object is the lines of a batch that belong under one key.
+// An object is the lines of a batch with the same key.
 type object struct {
 	folder string
 	at     time.Time // of the first line
-	lines  [][]byte  // borrowed
+	lines  [][]byte  // shared with the batch
 }
 
-// split sorts a batch's lines by where they belong, in the order of their coming.
+// split groups a batch's lines by key, in order.
 func (o *s3Output) split(lines []byte) ([]*object, error) {
 	var all []*object
 	by := map[string]*object{}
@@ -123,7 +123,8 @@ func (o *s3Output) split(lines []byte) ([]*object, error) {
 	return all, nil
 }
 
-// objectKey is the object's key: by time, so that a listing is in the order of collecting, then by content.
+// objectKey returns the object's key: first the time, so that listings are in order of collection, then a hash of the
+// content.
 func (o *s3Output) objectKey(obj *object) string {
 	h := sha256.New()
 	for _, l := range obj.lines {
@@ -139,37 +140,40 @@ func (o *s3Output) objectKey(obj *object) string {
 	)
 }
 
-// upload puts an object, unless it arrived in an earlier try. One that is all there is of a batch is put in any case: a spool
-// may want to know whether the store takes anything now.
+// upload uploads an object, unless an earlier attempt did. The only object of a batch is always uploaded: the spool may
+// use it to test whether the store works now.
 func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object, only bool) error {
 	key := o.objectKey(obj)
 	if !only && o.isUploaded(key, false) {
 		return nil
 	}
-	body := new(bytes.Buffer) // its own: a transport may read it yet when a cancelled request has returned
+	body := new(bytes.Buffer) // not reused: a transport may still read it after a cancelled request
 	if err := w.write(body, obj.lines); err != nil {
 		return err
 	}
-	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("no answer within %s", config.Duration(o.timeout)),
-		Hint: "the store is slow or out of reach: raise timeout, or make batches smaller"}
-	within, cancel := context.WithTimeoutCause(ctx, o.timeout, late)
+	timeoutErr := &record.Fault{
+		Reason: record.TimedOut,
+		Err:    fmt.Errorf("no answer within %s", config.Duration(o.timeout)),
+		Hint:   "Raise timeout, or set a smaller max_bytes: the store is slow or cannot be reached.",
+	}
+	putCtx, cancel := context.WithTimeoutCause(ctx, o.timeout, timeoutErr)
 	defer cancel()
-	err := o.putter.put(within, key, o.format.contentType, body.Bytes())
+	err := o.putter.put(putCtx, key, o.format.contentType, body.Bytes())
 	switch {
 	case err == nil:
 		o.isUploaded(key, true)
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case within.Err() != nil:
-		err = late
+	case putCtx.Err() != nil:
+		err = timeoutErr
 	default:
 		err = o.explainError(err)
 	}
 	return fmt.Errorf("put s3://%s/%s: %w", o.bucket, key, err)
 }
 
-// isUploaded reports whether an object came through in an earlier try, or notes that it did.
+// isUploaded reports whether an earlier attempt uploaded the object; with note it records that it was uploaded.
 func (o *s3Output) isUploaded(key string, note bool) bool {
 	o.uploadedMu.Lock()
 	defer o.uploadedMu.Unlock()
@@ -179,7 +183,7 @@ func (o *s3Output) isUploaded(key string, note bool) bool {
 	return o.uploaded[key]
 }
 
-// Flush has nothing to wait for: the store has answered when Send returns.
+// Flush has nothing to wait for: when Send returns, the store has answered.
 func (o *s3Output) Flush(ctx context.Context) error {
 	if err := o.sendMu.lock(ctx); err != nil {
 		return err

@@ -14,20 +14,20 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// Shaping is which records and changes an output is sent, and how their members are called there. It happens before a
-// spool, once; the ends of targets pass as they are.
+// Shaping selects the records and changes that an output gets, and renames their members. It is applied once, before
+// the spool. The ends of targets are not changed.
 type Shaping struct {
-	Where  string            `yaml:"where" doc:"Only what satisfies this condition, as 'kind=ec2_instance and tags.env=prod': the language of collector list --where. Of a change, what the resource was or what it has become must satisfy it."`
-	Rename map[string]string `yaml:"rename" doc:"Members by other names, as {data.InstanceId: host.id, tags.team: labels.team}: a path in the record to a path in what is sent; \"\" leaves the member out. No path goes through a list."`
+	Where  string            `yaml:"where" doc:"Send only what matches this condition, such as 'kind=ec2_instance and tags.env=prod', in the language of collector list --where. A change is sent if the resource matches before or after it."`
+	Rename map[string]string `yaml:"rename" doc:"Rename members, such as {data.InstanceId: host.id, tags.team: labels.team}: from a path in the record to a path in the output; \"\" removes the member. Paths cannot go through lists."`
 }
 
-// recordMembers is the members that an output which translates lines reads: there, they keep their names.
+// recordMembers are the members that an output which translates records needs under their own names.
 var recordMembers = []string{
 	"kind", "id", "account", "account_id", "partition", "region", "name", "tags", "extra_tags", "run", "collected_at",
 	"data",
 }
 
-// validate reports everything that is wrong. translates says that the output does not send the lines as they are.
+// validate reports every error. translates: the output sends another format than the lines.
 func (s *Shaping) validate(translates bool) error {
 	var errs []error
 	if s.Where != "" {
@@ -35,18 +35,20 @@ func (s *Shaping) validate(translates bool) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("where: %w", err))
 		} else if f, uses := w.Uses(inventory.StoredFields[:]...); uses {
-			errs = append(errs, fmt.Errorf("where: %s is known to the store only, and this looks at what is just being collected", f))
+			errs = append(errs,
+				fmt.Errorf("where: %s is known only in the store, and cannot be used for records as they are collected", f))
 		}
 	}
 	for _, from := range slices.Sorted(maps.Keys(s.Rename)) {
 		to := s.Rename[from]
 		switch root, rest, _ := strings.Cut(from, "."); {
 		case !validPath(from) || to != "" && !validPath(to):
-			errs = append(errs, fmt.Errorf("rename: %q: %q: a path is members with dots between, as data.InstanceId", from, to))
+			errs = append(errs, fmt.Errorf("rename: %q: %q: a path is members separated by dots, such as data.InstanceId",
+				from, to))
 		case !slices.Contains(recordMembers, root):
 			errs = append(
 				errs,
-				fmt.Errorf("rename: %q: a record has no %s; it has %s", from, root, strings.Join(recordMembers, ", ")),
+				fmt.Errorf("rename: %q: unknown member %s; known members: %s", from, root, strings.Join(recordMembers, ", ")),
 			)
 		case slices.Contains([]string{"tags", "extra_tags", "data"}, root) && (rest != "" || !translates):
 			if into, _, nested := strings.Cut(to, "."); translates && to != "" &&
@@ -54,14 +56,15 @@ func (s *Shaping) validate(translates bool) error {
 				errs = append(
 					errs,
 					fmt.Errorf(
-						"rename: %q: %q: this output translates records, so a member can move within tags, extra_tags and data only",
+						"rename: %q: %q: this output translates records, so members can move only within tags, extra_tags and data",
 						from,
 						to,
 					),
 				)
 			}
 		case translates:
-			errs = append(errs, fmt.Errorf("rename: %q: this output translates records and needs %s as it is", from, from))
+			errs = append(errs, fmt.Errorf("rename: %q: this output translates records and needs %s under its own name", from,
+				from))
 		}
 	}
 	return errors.Join(errs...)
@@ -71,7 +74,7 @@ func validPath(path string) bool { return !slices.Contains(strings.Split(path, "
 
 func (s *Shaping) isEmpty() bool { return s == nil || s.Where == "" && len(s.Rename) == 0 }
 
-// apply is b as the output is to have it. Its lines are b's own where nothing is to be done, else new ones.
+// apply returns the batch as the output gets it. If there is nothing to do, the lines are the same.
 func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 	if s.isEmpty() {
 		return b, nil
@@ -79,7 +82,7 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 	var where *inventory.Where
 	if s.Where != "" {
 		var err error
-		if where, err = inventory.ParseWhere(s.Where, now); err != nil { // it was parsed before; ages are taken from now
+		if where, err = inventory.ParseWhere(s.Where, now); err != nil { // valid; parsed again for ages relative to now
 			return b, fmt.Errorf("where: %w", err)
 		}
 		if kinds := where.RequiredValues("kind"); kinds != nil && b.Target.Kind != "" &&
@@ -92,23 +95,23 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 	for from, to := range s.Rename {
 		moves = append(moves, move{splitPath(from), splitPath(to)})
 	}
-	slices.SortFunc(moves, func(a, b move) int { // what is inside moves before what it is in
+	slices.SortFunc(moves, func(a, b move) int { // nested members first
 		return cmp.Or(cmp.Compare(len(b.from), len(a.from)), slices.Compare(a.from, b.from))
 	})
 	var out bytes.Buffer
 	n := 0
 	for raw := range bytes.Lines(b.Lines) {
-		kept, err := shapeLine(&out, raw, where, moves)
+		records, err := shapeLine(&out, raw, where, moves)
 		if err != nil {
 			return b, err
 		}
-		n += kept
+		n += records
 	}
 	b.N, b.Lines = n, out.Bytes()
 	return b, nil
 }
 
-// shapeLine appends raw, if it is to be sent, and says how many records that is.
+// shapeLine appends the line if it is sent, and returns its number of records.
 func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []move) (int, error) {
 	l, err := parseLine(raw)
 	if err != nil {
@@ -118,7 +121,7 @@ func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []mo
 		out.Write(raw)
 		return 0, nil
 	}
-	if where != nil && l.Change == "" { // a change was asked for by the condition, of which either side may be true
+	if where != nil && l.Change == "" { // changes were already selected by the store's query
 		if ok, err := where.Match(inventory.ResourceOf(l.Record)); err != nil || !ok {
 			return 0, err
 		}
@@ -131,7 +134,7 @@ func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []mo
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	if err := d.Decode(&line); err != nil {
-		return 0, fmt.Errorf("a line that is no JSON object: %w", err)
+		return 0, fmt.Errorf("a line is not a JSON object: %w", err)
 	}
 	rec := line
 	if l.Change != "" {
@@ -140,7 +143,7 @@ func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []mo
 	for _, m := range moves {
 		m.apply(rec)
 	}
-	e := json.NewEncoder(out) // which ends the line
+	e := json.NewEncoder(out) // Encode ends the line
 	e.SetEscapeHTML(false)
 	return 1, e.Encode(line)
 }
@@ -154,7 +157,7 @@ func splitPath(s string) []string {
 	return strings.Split(s, ".")
 }
 
-// apply moves a member. What does not exist moves nothing; what stood at the new place is replaced.
+// apply moves a member. A missing member is ignored; a member at the new path is replaced.
 func (m move) apply(rec map[string]any) {
 	v, ok := removeMember(rec, m.from)
 	if !ok || len(m.to) == 0 {
@@ -171,7 +174,8 @@ func (m move) apply(rec map[string]any) {
 	rec[m.to[len(m.to)-1]] = v
 }
 
-// removeMember takes the member out. A tag's key may have dots in it, so the rest of a path is also tried as one key.
+// removeMember removes a member and returns it. The rest of a path is also tried as one key, because tag keys contain
+// dots.
 func removeMember(o map[string]any, path []string) (any, bool) {
 	if whole := strings.Join(path, "."); len(path) > 0 {
 		if v, ok := o[whole]; ok {
