@@ -189,11 +189,12 @@ func TestPrometheusOptions(t *testing.T) {
 		"path: \"/metrics/../-/reload\" is not a path": func(o *outputs.Prometheus) {
 			o.Path = "/metrics/../-/reload"
 		},
-		"path: \"/metrics/a b\" is not a path":                                                           func(o *outputs.Prometheus) { o.Path = "/metrics/a b" },
-		"labels.team: unknown field Team: did you mean data.Team?":                                             label("team", "Team"),
-		"labels.region: the label region is built in":                                                    label("region", "tags.region"),
-		"labels.account-id: the label account_id is built in":                                            label("account-id", "tags.x"),
-		"labels.__name__: the label __name__ is Prometheus's own":                                        label("__name__", "tags.x"),
+		"path: \"/metrics/a b\" is not a path":                     func(o *outputs.Prometheus) { o.Path = "/metrics/a b" },
+		"labels.team: unknown field Team: did you mean data.Team?": label("team", "Team"),
+		"labels.region: the label region is built in":              label("region", "tags.region"),
+		"labels.account-id: the label account_id is built in":      label("account-id", "tags.x"),
+		"labels.__name__: the label __name__ is Prometheus's own":  label("__name__", "tags.x"),
+
 		"labels.cost_center: it and \"cost center\" would both become the label cost_center; remove one": equalLabels,
 	} {
 		err := defaults(change).Validate()

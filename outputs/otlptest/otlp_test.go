@@ -1,5 +1,5 @@
-// Package otlptest holds the output `otlp` against the receiver of the OpenTelemetry Collector itself. It is a module of its
-// own, as that receiver needs a hundred modules that the program does not.
+// Package otlptest tests the output `otlp` with the receiver of the OpenTelemetry Collector. It is a module of its own,
+// because that receiver needs a hundred modules that the program does not need.
 package otlptest
 
 import (
@@ -37,14 +37,14 @@ func TestConformance(t *testing.T) {
 	outputstest.RunRemote(
 		t,
 		outputstest.Remote{
-			Type: otlp(t),
+			Type: otlpType(t),
 			TLS:  true,
 			Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
 				p := &pipeline{}
 				forward(t, w, p.start(t))
 				return outputstest.Receiver{
 					Options: func(ca string) any {
-						o := otlp(t).Options().(*outputs.OTLP)
+						o := otlpType(t).Options().(*outputs.OTLP)
 						o.URL, o.TLS.CAFile = w.URL(), ca
 						return o
 					},
@@ -61,16 +61,16 @@ func TestConformance(t *testing.T) {
 	)
 }
 
-func otlp(t *testing.T) outputs.Type {
+func otlpType(t *testing.T) outputs.Type {
 	t.Helper()
 	i := slices.IndexFunc(outputs.Types, func(typ outputs.Type) bool { return typ.Name == "otlp" })
 	if i < 0 {
-		t.Fatal("there is no output otlp")
+		t.Fatal("no output otlp")
 	}
 	return outputs.Types[i]
 }
 
-// What a Collector's processor or exporter refuses for good comes back as a 500.
+// A permanent error of a Collector's processor or exporter is a 500.
 func TestPermanentError(t *testing.T) {
 	p := &pipeline{refused: "i-1", refusal: consumererror.NewPermanent(errors.New("not this one"))}
 	out := open(t, "http://"+p.start(t))
@@ -78,7 +78,7 @@ func TestPermanentError(t *testing.T) {
 		err,
 		outputs.ErrReceiverFailed,
 	) {
-		t.Errorf("a request of several: %v; want one by which the spool finds out whose fault it is", err)
+		t.Errorf("a request of several records: %v; want ErrReceiverFailed", err)
 	}
 	if err := out.Send(t.Context(), outputstest.BatchOf("good", outputstest.Page("k", 2, 10))); err != nil {
 		t.Error(err)
@@ -90,9 +90,9 @@ func TestPermanentError(t *testing.T) {
 
 func open(t *testing.T, url string) outputs.Output {
 	t.Helper()
-	o := otlp(t).Options().(*outputs.OTLP)
+	o := otlpType(t).Options().(*outputs.OTLP)
 	o.URL = url
-	out, err := otlp(t).Open(t.Context(), o, outputs.Deps{})
+	out, err := otlpType(t).Open(t.Context(), o, outputs.Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +104,14 @@ func open(t *testing.T, url string) outputs.Output {
 	return out
 }
 
-// What a Collector makes of a record is what a pipeline after it reads.
-func TestWhatAPipelineSees(t *testing.T) {
+// A pipeline after the receiver gets the record's fields.
+func TestPipeline(t *testing.T) {
 	p := &pipeline{}
 	out := open(t, "http://"+p.start(t))
-	line := `{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","name":"disk","tags":{"team":"platform"},` +
-		`"extra_tags":{"deployment.environment.name":"production"},"run":"r","collected_at":"2026-11-21T22:15:03Z","data":{"Size":100,"State":"in-use"}}` + "\n"
+	line := `{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"222222222222","partition":"aws",` +
+		`"region":"us-east-1","name":"disk","tags":{"team":"platform"},` +
+		`"extra_tags":{"deployment.environment.name":"production"},"run":"r","collected_at":"2026-11-21T22:15:03Z",` +
+		`"data":{"Size":100,"State":"in-use"}}` + "\n"
 	if err := out.Send(t.Context(), outputs.Batch{N: 1, Lines: []byte(line)}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func TestWhatAPipelineSees(t *testing.T) {
 	}
 }
 
-// A pipeline is what stands behind the receiver: it keeps what it is handed, or refuses it for good.
+// A pipeline is a consumer behind the receiver: it stores the logs, or refuses them permanently.
 type pipeline struct {
 	mu      sync.Mutex
 	logs    []plog.Logs
@@ -160,7 +162,7 @@ func (p *pipeline) received() []string {
 func (p *pipeline) consume(_ context.Context, logs plog.Logs) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.busy > 0 { // as the collector's own memory limiter says it
+	if p.busy > 0 { // as the collector's memory limiter does
 		st, err := status.New(codes.ResourceExhausted, "later").
 			WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(p.busy)})
 		p.busy = 0
@@ -180,13 +182,13 @@ func (p *pipeline) consume(_ context.Context, logs plog.Logs) error {
 	if slices.Contains(ids, p.refused) {
 		return p.refusal
 	}
-	own := plog.NewLogs()
-	logs.CopyTo(own)
-	p.logs, p.ids = append(p.logs, own), append(p.ids, ids...)
+	stored := plog.NewLogs()
+	logs.CopyTo(stored)
+	p.logs, p.ids = append(p.logs, stored), append(p.ids, ids...)
 	return nil
 }
 
-// start is the address of a receiver that runs until the test ends.
+// start runs a receiver until the test ends, and returns its address.
 func (p *pipeline) start(t *testing.T) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -220,7 +222,7 @@ func (p *pipeline) start(t *testing.T) string {
 	return address
 }
 
-// forward leads each connection that the wire takes to the receiver, which listens for itself.
+// forward connects each connection of the faulty listener to the receiver, which has its own listener.
 func forward(t *testing.T, w *outputstest.FaultyListener, to string) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -236,7 +238,7 @@ func forward(t *testing.T, w *outputstest.FaultyListener, to string) {
 			}
 			for _, c := range [][2]net.Conn{{in, out}, {out, in}} {
 				wg.Go(func() {
-					_, _ = io.Copy(c[0], c[1]) // the wire's faults are its ends
+					_, _ = io.Copy(c[0], c[1]) // the faulty listener ends connections
 					_, _ = c[0].Close(), c[1].Close()
 				})
 			}
