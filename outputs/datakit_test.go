@@ -123,8 +123,8 @@ func TestDataKitBareInstance(t *testing.T) {
 func TestDataKitOtherKinds(t *testing.T) {
 	for _, c := range []struct {
 		kind, name, data string
-		tags             map[string]string // beside name, RegionId, AccountId, cloud_provider
-		fields           map[string]any    // beside message
+		tags             map[string]string // in addition to name, RegionId, AccountId, cloud_provider
+		fields           map[string]any    // in addition to message
 	}{
 		{"ec2_volume", "data",
 			`{"VolumeId":"x","State":"in-use","Size":100,"Encrypted":true,"Attachments":[{"Device":"/dev/sdf"}],"Iops":null,` +
@@ -316,7 +316,7 @@ func TestDataKitEndpoint(t *testing.T) {
 }
 
 // A line that is not a record is refused.
-func TestLinesThatAreNone(t *testing.T) {
+func TestInvalidLines(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
 	for name, set := range map[string]func(any){
 		"datakit": func(o any) { o.(*outputs.DataKit).URL = s.URL },
@@ -383,7 +383,7 @@ func records(kinds ...string) *rapid.Generator[record.Record] {
 }
 
 // asValue and asName return a text as a tag's value and as a name, independently of the code under test.
-func asValue(s string, most int) string {
+func asValue(s string, maxBytes int) string {
 	for r := rune(0); r <= 127; r++ {
 		if r < 32 || r == 127 {
 			s = strings.ReplaceAll(s, string(r), " ")
@@ -391,10 +391,10 @@ func asValue(s string, most int) string {
 	}
 	unescaping := func(s string) string { return beforeSpecial.ReplaceAllString(s, "$1") }
 	s = unescaping(s)
-	if most == 0 || len(s) <= most {
+	if maxBytes == 0 || len(s) <= maxBytes {
 		return s
 	}
-	return unescaping(strings.ToValidUTF8(s[:most], ""))
+	return unescaping(strings.ToValidUTF8(s[:maxBytes], ""))
 }
 
 var beforeSpecial = regexp.MustCompile(`\\+([,= ]|$)`)
@@ -431,12 +431,12 @@ func TestDataKitAnyRecord(t *testing.T) {
 }
 
 // checkPoint compares a point with its record: id, time, and each member and extra tag with a name of its own.
-func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, mostTag int, dotless bool) {
+func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, maxTag int, dotless bool) {
 	if len(got) != 1 {
 		t.Fatalf("%d points", len(got))
 	}
 	p := got[0]
-	if want := asValue(r.ID, mostTag); p.tags[idTag] != want || !p.at.Equal(r.CollectedAt) {
+	if want := asValue(r.ID, maxTag); p.tags[idTag] != want || !p.at.Equal(r.CollectedAt) {
 		t.Errorf("id %q, want %q; at %s, want %s", p.tags[idTag], want, p.at, r.CollectedAt)
 	}
 	uses := map[string]int{} // the winner of a name that is used twice is tested elsewhere
@@ -457,11 +457,11 @@ func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, most
 	}
 	for key, value := range r.ExtraTags {
 		name := asName(key, dotless)
-		if uses[name] > 1 || slices.Contains(own, name) || asValue(value, mostTag) == "" ||
+		if uses[name] > 1 || slices.Contains(own, name) || asValue(value, maxTag) == "" ||
 			strings.HasPrefix(name, "extra_") {
 			continue
 		}
-		if p.tags[name] != asValue(value, mostTag) {
+		if p.tags[name] != asValue(value, maxTag) {
 			t.Errorf("extra tag %q: %q, want %q", key, p.tags[name], value)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // extraTags yields an account's extra_tags, sorted, each with the name under which it is sent. All outputs that send
-// them beside names of their own share one rule: a built-in name keeps its meaning, and the account's tag is sent as
-// extra_<key>, or as extra_extra_<key> if that name is used too. builtIn reports whether the output or its receiver
+// them together with their own names share one rule: a built-in name keeps its meaning, and the account's tag is sent
+// as extra_<key>, or as extra_extra_<key> if that name is used too. builtIn reports whether the output or its receiver
 // uses a name.
 func extraTags(tags map[string]string, builtIn func(name string) bool) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {

@@ -224,7 +224,7 @@ func TestKafkaMessages(t *testing.T) {
 			headers: map[string]string{"change": "gone", "ended": "absent"}},
 		"gone, as a tombstone": {line: itsEnd, tombstones: true, key: key, at: "2026-11-21T22:30:04Z",
 			headers: map[string]string{"change": "gone", "ended": "absent"}},
-		"changed is no tombstone": {line: itsChange, tombstones: true, key: key, value: itsChange},
+		"changed, not a tombstone": {line: itsChange, tombstones: true, key: key, value: itsChange},
 		"the end of a target": {line: anEnd, key: "_target/prod/us-east-1/ec2_instance", value: anEnd,
 			headers: map[string]string{"kind": "_target", "target": "ec2_instance"}},
 	} {
@@ -692,7 +692,7 @@ func TestKafkaOptions(t *testing.T) {
 		"no topic":             {func(o *outputs.Kafka) { o.Topic = "" }, "topic: is needed"},
 		"a topic with a slash": {func(o *outputs.Kafka) { o.Topic = "aws/ec2" }, "letters, digits"},
 		"a template":           {func(o *outputs.Kafka) { o.Topic = "aws.{{.Account}}.{{.Kind}}" }, ""},
-		"half a template":      {func(o *outputs.Kafka) { o.Topic = "aws.{{.Kind" }, "topic: \"aws.{{.Kind\""},
+		"incomplete template":  {func(o *outputs.Kafka) { o.Topic = "aws.{{.Kind" }, "topic: \"aws.{{.Kind\""},
 		"an unknown field":     {func(o *outputs.Kafka) { o.Topic = "aws.{{.Knid}}" }, "it may use {{.Kind}}"},
 		"too long a topic":     {func(o *outputs.Kafka) { o.Topic = strings.Repeat("x", 250) }, "249"},
 		"compression":          {func(o *outputs.Kafka) { o.Compression = "brotli" }, "compression: \"brotli\""},
@@ -702,7 +702,7 @@ func TestKafkaOptions(t *testing.T) {
 		"no user":              {func(o *outputs.Kafka) { o.SASL.Mechanism = "PLAIN" }, "sasl.username:"},
 		"no password": {func(o *outputs.Kafka) { o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "u"} },
 			"sasl.password:"},
-		"half a certificate": {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
+		"certificate without key": {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := findType(t, "kafka").Options().(*outputs.Kafka)

@@ -26,10 +26,10 @@ type linePoint struct {
 type lineBounds struct{ tags, fields, key, tagValue, fieldValue int }
 
 // parseLines checks the grammar, the order and uniqueness of keys, UTF-8, and the limits.
-func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
-	bound := func(what string, n, most int) {
-		if most > 0 && n > most && err == nil {
-			err = fmt.Errorf("line %d: %s of %d, more than %d", len(points)+1, what, n, most)
+func parseLines(b []byte, limits lineBounds) (points []linePoint, err error) {
+	bound := func(what string, n, limit int) {
+		if limit > 0 && n > limit && err == nil {
+			err = fmt.Errorf("line %d: %s of %d, more than %d", len(points)+1, what, n, limit)
 		}
 	}
 	bad := func(format string, args ...any) {
@@ -58,8 +58,8 @@ func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
 			if len(value) == 0 || !utf8.Valid(key) || !utf8.Valid(value) {
 				bad("tag %q=%q", key, value)
 			}
-			bound("tag key", len(key), most.key)
-			bound("tag value", len(value), most.tagValue)
+			bound("tag key", len(key), limits.key)
+			bound("tag value", len(value), limits.tagValue)
 			keys = append(keys, string(key))
 			p.tags[string(key)] = string(value)
 			series += len(key) + len(value) + 2
@@ -76,12 +76,12 @@ func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
 			if key == nil {
 				break
 			}
-			bound("field key", len(key), most.key)
+			bound("field key", len(key), limits.key)
 			if _, ok := p.tags[string(key)]; ok {
 				bad("%q is a tag and a field", key)
 			}
 			if value.Kind() == lineprotocol.String {
-				bound("field "+string(key), len(value.StringV()), most.fieldValue)
+				bound("field "+string(key), len(value.StringV()), limits.fieldValue)
 			}
 			n++
 			p.fields[string(key)] = value.Interface()
@@ -89,8 +89,8 @@ func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
 		if n != len(p.fields) || n == 0 {
 			bad("%d fields, %d different", n, len(p.fields))
 		}
-		bound("tags", len(p.tags), most.tags)
-		bound("fields", len(p.fields), most.fields)
+		bound("tags", len(p.tags), limits.tags)
+		bound("fields", len(p.fields), limits.fields)
 		bound("series", series, 65535)
 		var terr error
 		if p.at, terr = d.Time(lineprotocol.Nanosecond, time.Time{}); terr != nil {
@@ -105,10 +105,10 @@ func parseLines(b []byte, most lineBounds) (points []linePoint, err error) {
 }
 
 // lineReceiver starts a receiver of line protocol that passes the points to each.
-func lineReceiver(t testing.TB, path string, most lineBounds, each func([]linePoint)) string {
+func lineReceiver(t testing.TB, path string, limits lineBounds, each func([]linePoint)) string {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		points, err := parseLines(body(t, r), most)
+		points, err := parseLines(body(t, r), limits)
 		if err != nil || r.Method != http.MethodPost || r.URL.Path != path {
 			t.Errorf("%s %s: %v", r.Method, r.URL, err)
 			w.WriteHeader(http.StatusBadRequest)
@@ -123,14 +123,14 @@ func lineReceiver(t testing.TB, path string, most lineBounds, each func([]linePo
 func remoteLines(
 	t *testing.T,
 	name, path, tag string,
-	most lineBounds,
+	limits lineBounds,
 	set func(o any, url, ca string),
 ) outputstest.Remote {
 	return remoteHTTP(t, name, set, func(r *http.Request, b []byte) ([]string, error) {
 		if r.URL.Path != path {
 			return nil, fmt.Errorf("written to %s", r.URL.Path)
 		}
-		points, err := parseLines(b, most)
+		points, err := parseLines(b, limits)
 		var ids []string
 		for _, p := range points {
 			ids = append(ids, p.tags[tag])

@@ -108,13 +108,13 @@ func (w *lineWriter) addField(p *point, key string, raw json.RawMessage) {
 // addText adds a text field.
 func (w *lineWriter) addText(p *point, key, text string) {
 	text = strings.ToValidUTF8(text, "\ufffd")
-	if most := w.limits.maxFieldValueBytes; most > 0 && len(text) > most {
+	if limit := w.limits.maxFieldValueBytes; limit > 0 && len(text) > limit {
 		if !w.limits.cutLongFields {
-			w.limitLog.report(p.kind, key, "omitted: longer than "+strconv.Itoa(most)+" bytes")
+			w.limitLog.report(p.kind, key, "omitted: longer than "+strconv.Itoa(limit)+" bytes")
 			return
 		}
-		w.limitLog.report(p.kind, key, "value cut to "+strconv.Itoa(most)+" bytes")
-		text = cutAt(text, most)
+		w.limitLog.report(p.kind, key, "value cut to "+strconv.Itoa(limit)+" bytes")
+		text = cutAt(text, limit)
 	}
 	v, ok := lineprotocol.StringValue(text)
 	if ok {

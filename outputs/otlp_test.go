@@ -283,7 +283,7 @@ func TestOTLPEndpoint(t *testing.T) {
 }
 
 // The message of a 200 response.
-func TestOTLPAnswers(t *testing.T) {
+func TestOTLPResponses(t *testing.T) {
 	partly := func(n int64, text string) string {
 		b, err := proto.Marshal(
 			&logspb.ExportLogsServiceResponse{
@@ -375,7 +375,7 @@ func TestOTLPServerError(t *testing.T) {
 // With a spool, a record that is rejected in a partial success becomes a dead letter; all others arrive.
 func TestOTLPPartialSuccess(t *testing.T) {
 	var mu sync.Mutex
-	taken := map[string]int{}
+	accepted := map[string]int{}
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		req, err := exported(r, body(t, r))
 		if err != nil {
@@ -389,7 +389,7 @@ func TestOTLPPartialSuccess(t *testing.T) {
 			if id := l.attributes["aws.resource.id"].(string); id == "i-6" {
 				rejected++
 			} else {
-				taken[id]++
+				accepted[id]++
 			}
 		}
 		b, err := proto.Marshal(
@@ -422,8 +422,8 @@ func TestOTLPPartialSuccess(t *testing.T) {
 	if err := set.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if st.Spool.DeadLetters != 1 || len(taken) != 9 {
-		t.Errorf("%d set aside, %d taken: %v", st.Spool.DeadLetters, len(taken), taken)
+	if st.Spool.DeadLetters != 1 || len(accepted) != 9 {
+		t.Errorf("%d dead letters, %d accepted: %v", st.Spool.DeadLetters, len(accepted), accepted)
 	}
 }
 

@@ -121,7 +121,7 @@ func TestExposition(t *testing.T) {
 		}
 	}
 	if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "why=max_series resources=1 shown=3") {
-		t.Errorf("what is left out is logged once; the log says:\n%s", w.log.String())
+		t.Errorf("omitted resources must be logged once; the log says:\n%s", w.log.String())
 	}
 	if got := w.answers[0]; got != "prometheus 3 map[max_series:1]" {
 		t.Errorf("answered: %s", got)

@@ -322,7 +322,7 @@ func TestS3SameObjectsAgain(t *testing.T) {
 }
 
 // The only object of a batch is uploaded again, although it arrived before: the upload must show how the store is now.
-func TestS3OneObjectAlone(t *testing.T) {
+func TestS3OnlyObject(t *testing.T) {
 	b := newBucket(t)
 	s := httptest.NewServer(b)
 	t.Cleanup(s.Close)
@@ -398,9 +398,9 @@ func TestS3Answers(t *testing.T) {
 			"Create the bucket", false},
 		"denied": {403, "AccessDenied", "Access Denied", "", record.AccessDenied,
 			"Allow s3:PutObject on arn:aws:s3:::records/*", false},
-		"other region, told": {301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint.",
+		"other region, in a header": {301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint.",
 			"eu-central-1", record.Other, "`region: eu-central-1`", false},
-		"other region, named": {400, "AuthorizationHeaderMalformed",
+		"other region, in the message": {400, "AuthorizationHeaderMalformed",
 			"the region 'us-east-1' is wrong; expecting 'eu-west-3'", "", record.Other, "`region: eu-west-3`", false},
 		"unknown key": {403, "InvalidAccessKeyId", "does not exist in our records", "", record.BadKey,
 			"Check ak_id", false},
@@ -415,7 +415,7 @@ func TestS3Answers(t *testing.T) {
 		"unknown option": {501, "NotImplemented",
 			"A header you provided implies functionality that is not implemented", "", record.Unsupported, "storage_class",
 			false},
-		"torn": {400, "BadDigest", "The Content-MD5 you specified did not match", "", record.Network,
+		"damaged": {400, "BadDigest", "The Content-MD5 you specified did not match", "", record.Network,
 			"The upload is repeated", false},
 		"slow down": {503, "SlowDown", "Please reduce your request rate.", "", record.Throttling,
 			"The upload is repeated", false},
@@ -563,7 +563,7 @@ func TestS3Parquet(t *testing.T) {
 }
 
 // A line that is not a record is refused.
-func TestS3NoRecord(t *testing.T) {
+func TestS3InvalidLine(t *testing.T) {
 	out := openS3(t, "http://127.0.0.1:1", nil)
 	err := out.Send(t.Context(), outputs.Batch{N: 1, Lines: []byte("{\"kind\":\n")})
 	if !errors.Is(err, outputs.ErrRefused) {

@@ -62,11 +62,11 @@ func TestShape(t *testing.T) {
 	s := Shaping{Where: "state=running"}
 	if _, err := s.apply(Batch{Lines: []byte("{]\n")}, now); err == nil ||
 		!strings.Contains(err.Error(), "not a JSON object") {
-		t.Errorf("a line that is no JSON: %v", err)
+		t.Errorf("a line that is not JSON: %v", err)
 	}
 }
 
-func TestShapingIsRefused(t *testing.T) {
+func TestShapingValidate(t *testing.T) {
 	for name, c := range map[string]struct {
 		shaping    Shaping
 		translates bool

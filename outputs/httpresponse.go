@@ -132,9 +132,9 @@ func (c *httpClient) redact(answer []byte) []byte {
 
 // excerpt returns the beginning of a response as one printable line.
 func excerpt(answer []byte) string {
-	const most = 200
+	const maxLength = 200
 	var b strings.Builder
-	for _, r := range string(answer[:min(len(answer), 4*most)]) {
+	for _, r := range string(answer[:min(len(answer), 4*maxLength)]) {
 		switch {
 		case unicode.IsSpace(r) || !unicode.IsPrint(r) || r == unicode.ReplacementChar:
 			if s := b.String(); s == "" || strings.HasSuffix(s, " ") {
@@ -142,7 +142,7 @@ func excerpt(answer []byte) string {
 			}
 			r = ' '
 		}
-		if b.Len()+len(string(r)) > most {
+		if b.Len()+len(string(r)) > maxLength {
 			return strings.TrimSpace(b.String()) + "…"
 		}
 		b.WriteRune(r)
