@@ -302,7 +302,10 @@ func TestDataKitEndpoint(t *testing.T) {
 		out, _ := openRemote(
 			t,
 			"datakit",
-			func(o any) { d := o.(*outputs.DataKit); d.URL, d.Token = s.URL+c.url, secret.New(c.token) },
+			func(o any) {
+				d := o.(*outputs.DataKit)
+				d.URL, d.Token = s.URL+c.url, secret.New(c.token)
+			},
 		)
 		if err := out.Send(t.Context(), batch("a", 1)); err != nil || asked != c.want {
 			t.Errorf("%s: asked for %s, want %s: %v", c.url, asked, c.want, err)

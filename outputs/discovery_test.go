@@ -199,5 +199,8 @@ scrape_configs:
 	}
 
 	store.now.Store(instancesOf())
-	until("the target to go", func() (bool, string) { _, all, text := targets(); return all == 0, text })
+	until("the target to go", func() (bool, string) {
+		_, all, text := targets()
+		return all == 0, text
+	})
 }

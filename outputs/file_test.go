@@ -57,7 +57,11 @@ type locked struct {
 	w  io.Writer
 }
 
-func (l *locked) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.w.Write(p) }
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
 
 func send(t *testing.T, f Output, lines string) {
 	t.Helper()

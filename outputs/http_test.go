@@ -55,9 +55,21 @@ func remoteHTTP(
 					set(o, w.URL(), ca)
 					return o
 				},
-				Received: func() []string { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.got) },
-				Refuse:   func(id string) { r.mu.Lock(); defer r.mu.Unlock(); r.refuse = id },
-				Busy:     func(d time.Duration) { r.mu.Lock(); defer r.mu.Unlock(); r.busy = d },
+				Received: func() []string {
+					r.mu.Lock()
+					defer r.mu.Unlock()
+					return slices.Clone(r.got)
+				},
+				Refuse: func(id string) {
+					r.mu.Lock()
+					defer r.mu.Unlock()
+					r.refuse = id
+				},
+				Busy: func(d time.Duration) {
+					r.mu.Lock()
+					defer r.mu.Unlock()
+					r.busy = d
+				},
 			}
 		},
 	}

@@ -213,7 +213,10 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	})
 	err := openHTTP(
 		t,
-		func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) },
+		func(o *outputs.HTTP) {
+			o.URL = s.URL
+			o.BearerToken = secret.New(canary)
+		},
 	).Send(t.Context(), batch("a", 1))
 	if err == nil || !strings.Contains(record.HintOf(err), elsewhere.URL+"/…") {
 		t.Errorf("%v (%s): does not name the target", err, record.HintOf(err))
@@ -228,7 +231,10 @@ func TestResponseInErrors(t *testing.T) {
 	})
 	err := openHTTP(
 		t,
-		func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) },
+		func(o *outputs.HTTP) {
+			o.URL = s.URL
+			o.BearerToken = secret.New(canary)
+		},
 	).Send(t.Context(), batch("a", 1))
 	if err == nil || !errors.Is(err, outputs.ErrRefused) || strings.Contains(err.Error(), canary) {
 		t.Fatalf("%v", err)
@@ -451,17 +457,26 @@ func TestNoSecretShows(t *testing.T) {
 	query := "?token=" + escaped
 	withUser := strings.Replace(s.URL, "http://", "http://user:"+escaped+"@", 1)
 	for name, set := range map[string]func(any){
-		"http bearer": func(o any) { h := o.(*outputs.HTTP); h.URL, h.BearerToken = s.URL+query, secret.New(canary) },
+		"http bearer": func(o any) {
+			h := o.(*outputs.HTTP)
+			h.URL, h.BearerToken = s.URL+query, secret.New(canary)
+		},
 		"http basic": func(o any) {
 			h := o.(*outputs.HTTP)
 			h.URL, h.BasicAuth = s.URL, outputs.BasicAuth{Username: "u", Password: secret.New(canary)}
 		},
-		"http user": func(o any) { h := o.(*outputs.HTTP); h.URL = withUser },
+		"http user": func(o any) {
+			h := o.(*outputs.HTTP)
+			h.URL = withUser
+		},
 		"http headers": func(o any) {
 			h := o.(*outputs.HTTP)
 			h.URL, h.Headers = s.URL, map[string]secret.String{"X-Key": secret.New(canary)}
 		},
-		"http hmac":           func(o any) { h := o.(*outputs.HTTP); h.URL, h.HMAC.Key = s.URL, secret.New(canary) },
+		"http hmac": func(o any) {
+			h := o.(*outputs.HTTP)
+			h.URL, h.HMAC.Key = s.URL, secret.New(canary)
+		},
 		"http path":           func(o any) { o.(*outputs.HTTP).URL = s.URL + "/services/" + escaped },
 		"http path, raw":      func(o any) { o.(*outputs.HTTP).URL = s.URL + "/" + canary },
 		"http bare query":     func(o any) { o.(*outputs.HTTP).URL = s.URL + "/in?" + canary },
@@ -473,10 +488,22 @@ func TestNoSecretShows(t *testing.T) {
 			h := o.(*outputs.HTTP)
 			h.URL = "http://u:canary%2FK7MDENG%2FEXAMPLEKEY@127.0.0.1:1/" + query
 		},
-		"datakit":      func(o any) { h := o.(*outputs.DataKit); h.URL, h.Token = s.URL, secret.New(canary) },
-		"datakit dead": func(o any) { h := o.(*outputs.DataKit); h.URL, h.Token = "http://127.0.0.1:1", secret.New(canary) },
-		"influx":       func(o any) { h := o.(*outputs.Influx); h.URL, h.Token = s.URL+"/write?db=x", secret.New(canary) },
-		"influx user":  func(o any) { h := o.(*outputs.Influx); h.URL = withUser + "/write?db=x" },
+		"datakit": func(o any) {
+			h := o.(*outputs.DataKit)
+			h.URL, h.Token = s.URL, secret.New(canary)
+		},
+		"datakit dead": func(o any) {
+			h := o.(*outputs.DataKit)
+			h.URL, h.Token = "http://127.0.0.1:1", secret.New(canary)
+		},
+		"influx": func(o any) {
+			h := o.(*outputs.Influx)
+			h.URL, h.Token = s.URL+"/write?db=x", secret.New(canary)
+		},
+		"influx user": func(o any) {
+			h := o.(*outputs.Influx)
+			h.URL = withUser + "/write?db=x"
+		},
 	} {
 		typ, _, _ := strings.Cut(name, " ")
 		out, log := openRemote(t, typ, set)
@@ -584,7 +611,10 @@ func TestNoSecretShowsOfInvalidHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()

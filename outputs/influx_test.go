@@ -27,7 +27,11 @@ func TestInfluxRemote(t *testing.T) {
 func influx(t testing.TB, set func(*outputs.Influx), b outputs.Batch) (got []linePoint, log string) {
 	t.Helper()
 	url := lineReceiver(t, "/write", lineBounds{fieldValue: 64 << 10}, func(p []linePoint) { got = append(got, p...) })
-	out, logged := openRemote(t, "influx", func(o any) { x := o.(*outputs.Influx); x.URL = url + "/write?db=aws"; set(x) })
+	out, logged := openRemote(t, "influx", func(o any) {
+		x := o.(*outputs.Influx)
+		x.URL = url + "/write?db=aws"
+		set(x)
+	})
 	if err := out.Send(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +131,10 @@ func TestInfluxLimits(t *testing.T) {
 // The header of each authentication method; only one method may be set.
 func TestInfluxAuthorization(t *testing.T) {
 	var got http.Header
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header; w.WriteHeader(http.StatusNoContent) })
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		w.WriteHeader(http.StatusNoContent)
+	})
 	for want, set := range map[string]func(*outputs.Influx){
 		"Token " + canary:  func(o *outputs.Influx) { o.Token = secret.New(canary + "\n") },
 		"Bearer " + canary: func(o *outputs.Influx) { o.BearerToken = secret.New(canary) },
@@ -140,7 +147,11 @@ func TestInfluxAuthorization(t *testing.T) {
 		out, _ := openRemote(
 			t,
 			"influx",
-			func(o any) { x := o.(*outputs.Influx); x.URL = s.URL + "/api/v2/write?bucket=b"; set(x) },
+			func(o any) {
+				x := o.(*outputs.Influx)
+				x.URL = s.URL + "/api/v2/write?bucket=b"
+				set(x)
+			},
 		)
 		if err := out.Send(t.Context(), batch("a", 1)); err != nil || got.Get("Authorization") != want {
 			t.Errorf("%q, want %q: %v", got.Get("Authorization"), want, err)

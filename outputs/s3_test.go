@@ -199,8 +199,16 @@ func TestS3Remote(t *testing.T) {
 					return s3Options(w.URL(), func(o *outputs.S3) { o.TLS.CAFile = ca })
 				},
 				Received: b.ids,
-				Refuse:   func(id string) { b.mu.Lock(); defer b.mu.Unlock(); b.refuse = id },
-				Busy:     func(d time.Duration) { b.mu.Lock(); defer b.mu.Unlock(); b.busy = d },
+				Refuse: func(id string) {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					b.refuse = id
+				},
+				Busy: func(d time.Duration) {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					b.busy = d
+				},
 			}
 		},
 	})
@@ -473,7 +481,10 @@ func TestS3Timeout(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}))
-	t.Cleanup(func() { close(over); s.Close() })
+	t.Cleanup(func() {
+		close(over)
+		s.Close()
+	})
 	out := openS3(t, s.URL, func(o *outputs.S3) { o.Timeout = config.Duration(time.Second) })
 	err := out.Send(t.Context(), mixedBatch())
 	if record.ReasonOf(err) != record.TimedOut || !strings.Contains(record.HintOf(err), "Raise timeout") {

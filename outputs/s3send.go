@@ -69,7 +69,10 @@ func (o *s3Output) Send(ctx context.Context, b Batch) error {
 		wg.Go(func() {
 			for obj := range next {
 				if err := o.upload(ctx, w, obj, len(objects) == 1); err != nil {
-					once.Do(func() { failed = err; close(stop) }) // the others may arrive; those are not sent again
+					once.Do(func() {
+						failed = err
+						close(stop)
+					}) // the others may arrive; those are not sent again
 					return
 				}
 			}

@@ -54,7 +54,11 @@ func TestConformance(t *testing.T) {
 						defer p.mu.Unlock()
 						p.refused, p.refusal = id, status.Error(codes.InvalidArgument, "not this one")
 					},
-					Busy: func(d time.Duration) { p.mu.Lock(); defer p.mu.Unlock(); p.busy = d },
+					Busy: func(d time.Duration) {
+						p.mu.Lock()
+						defer p.mu.Unlock()
+						p.busy = d
+					},
 				}
 			},
 		},

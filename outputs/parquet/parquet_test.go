@@ -279,7 +279,10 @@ func TestMemoryBetweenFiles(t *testing.T) {
 
 type byteCounter struct{ n int }
 
-func (c *byteCounter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+func (c *byteCounter) Write(p []byte) (int, error) {
+	c.n += len(p)
+	return len(p), nil
+}
 
 func TestGroupsAreBounded(t *testing.T) {
 	var b bytes.Buffer

@@ -18,12 +18,24 @@ func TestThriftBytes(t *testing.T) {
 		write func(*thriftWriter)
 		want  string
 	}{
-		"nothing":             {func(t *thriftWriter) {}, "00"},
-		"numbers are zigzag":  {func(t *thriftWriter) { t.i32(1, -1); t.i64(2, 150) }, "15 01 16 ac02 00"},
-		"a byte":              {func(t *thriftWriter) { t.i8(1, 64) }, "13 40 00"},
-		"a boolean is a type": {func(t *thriftWriter) { t.boolean(1, true); t.boolean(2, false) }, "11 12 00"},
-		"a long step":         {func(t *thriftWriter) { t.i32(1, 0); t.i32(17, 1) }, "15 00 05 22 02 00"},
-		"text":                {func(t *thriftWriter) { t.text(4, "id"); t.bytes(5, []byte{255}) }, "48 026964 18 01ff 00"},
+		"nothing": {func(t *thriftWriter) {}, "00"},
+		"numbers are zigzag": {func(t *thriftWriter) {
+			t.i32(1, -1)
+			t.i64(2, 150)
+		}, "15 01 16 ac02 00"},
+		"a byte": {func(t *thriftWriter) { t.i8(1, 64) }, "13 40 00"},
+		"a boolean is a type": {func(t *thriftWriter) {
+			t.boolean(1, true)
+			t.boolean(2, false)
+		}, "11 12 00"},
+		"a long step": {func(t *thriftWriter) {
+			t.i32(1, 0)
+			t.i32(17, 1)
+		}, "15 00 05 22 02 00"},
+		"text": {func(t *thriftWriter) {
+			t.text(4, "id")
+			t.bytes(5, []byte{255})
+		}, "48 026964 18 01ff 00"},
 		"the outer structure continues its steps": {func(t *thriftWriter) {
 			t.structField(2, func() { t.i32(1, 1) })
 			t.i32(3, 1)

@@ -98,7 +98,10 @@ func elements(name string, fields []Field) []element {
 			}
 		case Int64:
 			e.physical, e.converted, e.logical = typeInt64, convertedInt64, func(t *thriftWriter) {
-				t.structField(logicalInteger, func() { t.i8(1, 64); t.boolean(2, true) })
+				t.structField(logicalInteger, func() {
+					t.i8(1, 64)
+					t.boolean(2, true)
+				})
 			}
 		case Map:
 			e.children, e.converted, e.logical = 1, convertedMap, emptyStruct(logicalMap)
