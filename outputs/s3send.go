@@ -69,10 +69,11 @@ func (o *s3Output) Send(ctx context.Context, b Batch) error {
 		wg.Go(func() {
 			for obj := range next {
 				if err := o.upload(ctx, w, obj, len(objects) == 1); err != nil {
+					// Uploads in progress may still succeed; those objects are not sent again.
 					once.Do(func() {
 						failed = err
 						close(stop)
-					}) // the others may arrive; those are not sent again
+					})
 					return
 				}
 			}
