@@ -43,7 +43,7 @@ func TestInventoryEndpoints(t *testing.T) {
 		t.Errorf("targets: %.300s", got)
 	}
 	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() ||
-		d.hasMetric(`collector_output_shown_resources{output="nodes"} 0`)() {
+		d.hasMetric(`collector_output_served_resources{output="nodes"} 0`)() {
 		t.Errorf("the output's own metrics are missing:\n%s", d.get("/metrics"))
 	}
 	write(t, config, with(`{type: prometheus, path: /metrics/mine, where: "state=no-such-state"}, `))
