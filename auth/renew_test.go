@@ -167,8 +167,8 @@ func TestRenewalIsPaced(t *testing.T) {
 	})
 }
 
-// TestHungSTS: an STS that hangs affects only its own account; a caller waits as long as its context allows, and the next
-// caller is not blocked.
+// TestHungSTS: an STS that hangs affects only its own account. A caller waits as long as its context allows, and does
+// not block the next one.
 func TestHungSTS(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fixture) {
 		s := w.sessions(Options{})

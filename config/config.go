@@ -117,10 +117,11 @@ type SignIn struct {
 	Role  `yaml:",inline"`
 	Roles []Role `yaml:"assume_roles" doc:"A chain of roles, first to last; instead of assume_role_arn."`
 
-	AccountID   string `yaml:"account_id" doc:"The account that the sign-in must belong to: 12 digits. With role, the role's account."`
-	RoleName    string `yaml:"role" doc:"The name of a role in account_id: short for assume_role_arn."` // Parse sets Role.ARN from it
+	AccountID string `yaml:"account_id" doc:"The account that the sign-in must belong to: 12 digits. With role, the role's account."`
+	// Parse sets Role.ARN from RoleName, and Partition from IsGlobal.
+	RoleName    string `yaml:"role" doc:"The name of a role in account_id: short for assume_role_arn."`
 	Partition   string `yaml:"partition" names:"partitions" doc:"The partition that the sign-in must belong to. Default: that of the role, else that of the regions, else aws."`
-	IsGlobal    *bool  `yaml:"is_global" doc:"An old way to write partition: true is aws, false is aws-cn."` // Parse sets Partition from it
+	IsGlobal    *bool  `yaml:"is_global" doc:"An old way to write partition: true is aws, false is aws-cn."`
 	RequireRole bool   `yaml:"require_role" doc:"Refuse to collect as a user: the sign-in must end in a role."`
 	STSRegion   string `yaml:"sts_region" doc:"The region whose STS is called. Default: the first region that is named, else the partition's default."`
 

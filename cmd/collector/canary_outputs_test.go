@@ -17,15 +17,19 @@ import (
 	"testing"
 )
 
-// canaries are planted secrets, by what they are.
+// canaries are planted secrets, by a description of each.
 type canaries map[string]string
 
-// requireAbsent looks for each of them, and for the forms in which it travels: in a header of basic authentication, in a URL, in hexadecimal.
+// requireAbsent fails if text has one of the secrets, plain or encoded: as base64, as a URL escape or in hexadecimal.
 func (c canaries) requireAbsent(t *testing.T, where, text string) {
 	t.Helper()
 	for what, planted := range c {
-		forms := map[string]string{"": planted, ", escaped": url.QueryEscape(planted), ", in hexadecimal": hex.EncodeToString([]byte(planted))}
-		for i := range 3 { // wherever it stands in what was encoded: the digits that hold it alone
+		forms := map[string]string{
+			"":                 planted,
+			", escaped":        url.QueryEscape(planted),
+			", in hexadecimal": hex.EncodeToString([]byte(planted)),
+		}
+		for i := range 3 { // at each offset in the encoded text: only the digits that depend on the secret
 			b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", i) + planted))
 			forms[fmt.Sprint(", as base64 ", i)] = b[min(4*((i+2)/3), len(b)) : len(b)/4*4-4]
 		}
@@ -37,7 +41,7 @@ func (c canaries) requireAbsent(t *testing.T, where, text string) {
 	}
 }
 
-// A gossip is a receiver that repeats, in each refusal, all that it was told.
+// echoServer is a receiver whose refusals repeat the whole request.
 type echoServer struct {
 	mu    sync.Mutex
 	heard map[string]int // requests, by the first part of their path
@@ -72,8 +76,9 @@ func (g *echoServer) count(part string) int {
 	return g.heard[part]
 }
 
-// Secrets of outputs, of organizations and of the store leave no more than those of accounts do: whether a receiver takes records, is
-// away, refuses them or is no receiver, and whatever it says. Nor do they stand in what is kept: spools, dead letters, the list of members.
+// Secrets of outputs, organizations and the store never leave the program: whether a receiver accepts records, is
+// unavailable, refuses them or is no receiver at all, and whatever it answers. Spools, dead letters and the list of
+// members do not have them either.
 func TestOutputSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
 	g := &echoServer{heard: map[string]int{}}
@@ -86,7 +91,8 @@ func TestOutputSecretsDoNotLeak(t *testing.T) {
 		"the secret of an organization that is wrong": planted("organization"),
 	}
 	for _, what := range []string{
-		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn", "path", "bare", "where", "folder",
+		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn",
+		"path", "bare", "where", "folder",
 	} {
 		c[what] = planted(what)
 	}
@@ -102,7 +108,8 @@ func TestOutputSecretsDoNotLeak(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "no-folder"), "a file, so that nothing can be written below it")
 	withUser := strings.Replace(receiver.URL, "http://", "http://u:"+url.QueryEscape(c["user"])+"@", 1)
-	write(t, config, fmt.Sprintf(`
+	write(t, config, fmt.Sprintf(
+		`
 schedule: "@every 1s"
 jitter: 0s
 drain_timeout: 2s
@@ -131,11 +138,34 @@ outputs:
   - {type: http, name: dead, url: "http://127.0.0.1:1/${file:%[24]s/path}?%[23]s"}
   - {type: s3, bucket: bad, endpoint: "%[8]s", ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: %[20]q, session_token: %[21]q}
 web: {listen: "127.0.0.1:0"}
-`, dir, scene.Accounts[0].Key.ID, scene.Accounts[0].Key.Secret, scene.Organization.Key.ID, scene.Organization.Key.Secret, scene.Organization.Role,
-		c["the secret of an organization that is wrong"], receiver.URL, c["bearer"], c["hmac"], c["header"], url.QueryEscape(c["query"]), c["basic"], withUser,
-		c["datakit"], c["influx"], c["otlp"], strings.TrimPrefix(receiver.URL, "http://"), c["kafka"], c["s3"], c["s3-session"], url.PathEscape(c["path"]), url.QueryEscape(c["bare"]), referred))
+`,
+		dir,
+		scene.Accounts[0].Key.ID,
+		scene.Accounts[0].Key.Secret,
+		scene.Organization.Key.ID,
+		scene.Organization.Key.Secret,
+		scene.Organization.Role,
+		c["the secret of an organization that is wrong"],
+		receiver.URL,
+		c["bearer"],
+		c["hmac"],
+		c["header"],
+		url.QueryEscape(c["query"]),
+		c["basic"],
+		withUser,
+		c["datakit"],
+		c["influx"],
+		c["otlp"],
+		strings.TrimPrefix(receiver.URL, "http://"),
+		c["kafka"],
+		c["s3"],
+		c["s3-session"],
+		url.PathEscape(c["path"]),
+		url.QueryEscape(c["bare"]),
+		referred,
+	))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "COLLECTOR_LOG_LEVEL=debug"}
-	verb := func(args ...string) string {
+	command := func(args ...string) string {
 		t.Helper()
 		stdout, stderr, code := runProcess(t, env, append(args, "--config", config)...)
 		if code == exitUsage && args[0] != "login" && args[0] != "list" {
@@ -145,31 +175,37 @@ web: {listen: "127.0.0.1:0"}
 		return stdout + stderr
 	}
 
-	if said := verb("run", "--once", "--flush-timeout", "3s"); !strings.Contains(said, "reason=signature") {
-		t.Errorf("the organization did not fail: the canary was not tried:\n%s", said)
+	if output := command("run", "--once", "--flush-timeout", "3s"); !strings.Contains(output, "reason=signature") {
+		t.Errorf("the organization did not fail, so its secret was not tested:\n%s", output)
 	}
 	for _, part := range []string{"good", "bad", "away", "closed"} {
 		if g.count(part) == 0 {
-			t.Errorf("nothing was sent to %s: its canaries were not tried", part)
+			t.Errorf("nothing was sent to %s, so its secrets were not tested", part)
 		}
 	}
-	if letters, err := filepath.Glob(filepath.Join(dir, "data", "spools", "*", "dead-letter.jsonl")); err != nil || len(letters) == 0 {
-		t.Errorf("no letter is dead: %v", err)
+	if letters, err := filepath.Glob(filepath.Join(dir, "data", "spools", "*", "dead-letter.jsonl")); err != nil ||
+		len(letters) == 0 {
+		t.Errorf("no dead letters: %v", err)
 	}
-	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(verb("db", "export"))
+	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(command("db", "export"))
 	if instance == nil {
 		t.Fatal("nothing was exported")
 	}
 	for _, args := range [][]string{
-		{"validate"}, {"schema"}, {"check", "-o", "json"}, {"check"}, {"policy"}, {"policy", "all", "--account-id", "123456789012"}, {"policy", "organization"}, {"run", "--plan"},
-		{"run", "--dry-run", "--once"}, {"list", "instance", "-o", "json"}, {"history", instance[1], "-o", "jsonl"}, {"changes", "-o", "jsonl"}, {"db", "check"},
+		{"validate"}, {"schema"}, {"check", "-o", "json"}, {"check"}, {"policy"},
+		{"policy", "all", "--account-id", "123456789012"}, {"policy", "organization"}, {"run", "--plan"},
+		{"run", "--dry-run", "--once"}, {"list", "instance", "-o", "json"}, {"history", instance[1], "-o", "jsonl"},
+		{"changes", "-o", "jsonl"}, {"db", "check"},
 		{"db", "export", "--history"}, {"sql", "select * from resources"}, {"login", "organization:key"}, {"healthcheck"},
 	} {
-		verb(args...)
+		command(args...)
 	}
 
 	d := startDaemon(t, config, s.URL)
-	d.waitUntil("what is shown", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
+	d.waitUntil(
+		"what is shown",
+		func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") },
+	)
 	d.waitUntil("the organization's run", d.logMatches(`run ended" account=organization:key-`))
 	for _, path := range []string{"/metrics", "/metrics/inventory", "/api/v1/sd/nodes", "/", "/-/ready", "/-/healthy"} {
 		c.requireAbsent(t, path, d.get(path))
@@ -190,11 +226,14 @@ web: {listen: "127.0.0.1:0"}
 		return err
 	})
 	if err != nil || files < 10 {
-		t.Errorf("%d files are kept: %v", files, err)
+		t.Errorf("%d files stored: %v", files, err)
 	}
 
 	good := mustRead(t, config)
-	for _, option := range []string{"where: 'name = ${file:%s/where} (('", "rename: {data.A: 'b.${file:%s/where}..c'}", "max_bytes: '${file:%s/where}'", "nosuch: '${file:%s/where}'"} {
+	for _, option := range []string{
+		"where: 'name = ${file:%s/where} (('", "rename: {data.A: 'b.${file:%s/where}..c'}", "max_bytes: '${file:%s/where}'",
+		"nosuch: '${file:%s/where}'",
+	} {
 		write(t, config, strings.Replace(good, "name: good,", "name: good, "+fmt.Sprintf(option, referred)+",", 1))
 		for _, args := range [][]string{{"validate"}, {"run", "--plan"}, {"run", "--once"}, {"check"}, {"list"}} {
 			stdout, stderr, code := runProcess(t, env, append(args, "--config", config)...)
@@ -205,17 +244,28 @@ web: {listen: "127.0.0.1:0"}
 		}
 	}
 
-	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\noutputs:\n  - {type: file, name: folder, path: '%s/no-folder/${file:%s/folder}/x'}", dir, referred), 1))
-	if said := verb("run", "--once"); !strings.Contains(said, "one of its parents is a file") {
-		t.Errorf("the output was not tried: %s", said)
+	write(
+		t,
+		config,
+		strings.Replace(
+			good, "\noutputs:",
+			fmt.Sprintf("\noutputs:\n  - {type: file, name: folder, path: '%s/no-folder/${file:%s/folder}/x'}", dir, referred),
+			1,
+		),
+	)
+	if output := command("run", "--once"); !strings.Contains(output, "one of its parents is a file") {
+		t.Errorf("the output was not tested: %s", output)
 	}
 
 	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\nstore: {type: postgres, dsn: %q}\noutputs:",
 		"postgres://collector:"+url.QueryEscape(c["dsn"])+"@127.0.0.1:1/collector"), 1))
-	if said := verb("validate"); !strings.Contains(said, ": ok, ") {
-		t.Errorf("the file is not taken: %s", said)
+	if output := command("validate"); !strings.Contains(output, ": ok, ") {
+		t.Errorf("the file was not accepted: %s", output)
 	}
-	for _, args := range [][]string{{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"}, {"sql", "select 1"}, {"check", "-o", "json"}} {
-		verb(args...)
+	for _, args := range [][]string{
+		{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"},
+		{"sql", "select 1"}, {"check", "-o", "json"},
+	} {
+		command(args...)
 	}
 }
