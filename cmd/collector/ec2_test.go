@@ -153,11 +153,11 @@ func TestNoUsableRegion(t *testing.T) {
 		{"one region that is named is not enabled", three, nil, listings("", "nowhere"), exitDone, exitDone, ""},
 		{
 			"none that is named is enabled", "me-south-1, af-south-1", nil, listings("", "nowhere"), exitFailed, exitFailed,
-			"enable the region for the account",
+			"Enable the region for the account",
 		},
 		{
 			"narrowed to one that is not enabled", three, []string{"--region", "me-south-1"}, listings("", "nowhere"),
-			exitFailed, exitFailed, "enable the region for the account",
+			exitFailed, exitFailed, "Enable the region for the account",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

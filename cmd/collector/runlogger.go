@@ -23,6 +23,22 @@ type runLogger struct {
 	log  *slog.Logger
 	mu   sync.Mutex
 	runs map[string]*runLog // by run
+
+	failing map[string]map[failureKey]*failureEpisode // by account
+	regions map[string]*regionsEpisode                // by account
+}
+
+// A failureEpisode is a failure that repeats, with the kinds that it was last seen of. A run lists only the kinds of its
+// schedule, and says nothing about the others.
+type failureEpisode struct {
+	episode
+	kinds map[string]bool
+}
+
+// A regionsEpisode is a list of regions that fails again and again.
+type regionsEpisode struct {
+	episode
+	cause string
 }
 
 type runLog struct {
@@ -32,6 +48,7 @@ type runLog struct {
 	throttles int
 	failures  map[failureKey]*failure
 	unusable  map[failureKey]*failure // regions that could not be listed: used only if there is no other failure
+	kinds     map[string]bool         // listed or tried
 }
 
 // failureKey is what the targets have in common that one line reports: a service control policy that denies a region
@@ -69,13 +86,18 @@ func (f *failure) location() string {
 var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
 
 func newRunLogger(log *slog.Logger) *runLogger {
-	return &runLogger{log: log, runs: map[string]*runLog{}}
+	return &runLogger{
+		log: log, runs: map[string]*runLog{},
+		failing: map[string]map[failureKey]*failureEpisode{}, regions: map[string]*regionsEpisode{},
+	}
 }
 
 func (l *runLogger) runOf(run string) *runLog {
 	r := l.runs[run]
 	if r == nil {
-		r = &runLog{failures: map[failureKey]*failure{}, unusable: map[failureKey]*failure{}}
+		r = &runLog{
+			failures: map[failureKey]*failure{}, unusable: map[failureKey]*failure{}, kinds: map[string]bool{},
+		}
 		l.runs[run] = r
 	}
 	return r
@@ -93,6 +115,7 @@ func (l *runLogger) TargetEnded(o record.Outcome) {
 	r.records += o.Records
 	r.calls += o.Calls
 	r.throttles += o.Throttles
+	r.kinds[o.Kind] = true
 	addFailure(r.failures, o)
 	if o.State == record.RegionDisabled {
 		o.AccountUnusable = true
@@ -141,12 +164,69 @@ func (l *runLogger) RunEnded(account, run string, s record.Status, took time.Dur
 	if (s == record.RunFailed || s == record.RunPartial) && len(r.failures) == 0 {
 		r.failures = r.unusable
 	}
-	for _, f := range sortedFailures(r.failures) {
-		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.targets, "where", f.location(),
-			"error", f.example.Error, "hint", f.example.Hint)
+	failed := 0
+	for _, f := range r.failures {
+		failed += f.targets
 	}
-	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "records", r.records,
-		"calls", r.calls, "throttles", r.throttles, "duration", took.Round(time.Millisecond))
+	l.logFailures(log, account, r)
+	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "failed", failed,
+		"records", r.records, "calls", r.calls, "throttles", r.throttles, "duration", took.Round(time.Millisecond))
+}
+
+// logFailures logs what changed in the account's failures, and at level debug what did not.
+func (l *runLogger) logFailures(log *slog.Logger, account string, r *runLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	episodes := l.failing[account]
+	if episodes == nil {
+		episodes = map[failureKey]*failureEpisode{}
+	}
+	for _, f := range sortedFailures(r.failures) {
+		attrs := []any{"state", f.state, "reason", f.reason, "targets", f.targets, "where", f.location(),
+			"error", f.example.Error, "hint", f.example.Hint}
+		e := episodes[f.failureKey]
+		if e == nil {
+			e = &failureEpisode{}
+			if old, ok := replacedEpisode(episodes, r.failures, f.kinds); ok {
+				e.since = episodes[old].since // the cause changed: it has failed since then
+				attrs = append(attrs, "previous_reason", old.reason)
+				delete(episodes, old)
+			}
+			episodes[f.failureKey] = e
+		}
+		e.kinds = f.kinds
+		e.repeat(log, "targets failed", attrs...)
+	}
+	for key, e := range episodes {
+		if r.failures[key] == nil && overlap(e.kinds, r.kinds) {
+			log.Info("targets recovered", "state", key.state, "reason", key.reason, "duration", e.lasted())
+			delete(episodes, key)
+		}
+	}
+	if l.failing[account] = episodes; len(episodes) == 0 {
+		delete(l.failing, account)
+	}
+}
+
+// replacedEpisode returns the failure that these kinds had before, and no longer have.
+func replacedEpisode(
+	episodes map[failureKey]*failureEpisode, failures map[failureKey]*failure, kinds map[string]bool,
+) (failureKey, bool) {
+	for key, e := range episodes {
+		if failures[key] == nil && overlap(e.kinds, kinds) {
+			return key, true
+		}
+	}
+	return failureKey{}, false
+}
+
+func overlap(a, b map[string]bool) bool {
+	for k := range a {
+		if b[k] {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *runLogger) Missed(account, reason string) {
@@ -164,11 +244,43 @@ func (l *runLogger) Planned(account string, regions, disabled []string, warning 
 	if as := new(inactiveMembersError); errors.As(warning, &as) {
 		// The member directory logs changes. A suspended member would repeat this at each run.
 		l.log.Debug("members of the organization are not collected", "organization", account, "reason", as)
-	} else if warning != nil {
-		l.log.Warn("account regions uncertain, using built-in list", "account", account, "regions", len(regions),
-			"error", warning, "hint", record.HintOf(warning))
+	} else {
+		l.logRegions(account, len(regions), warning)
 	}
 	l.log.Debug("regions planned", "account", account, "regions", regions, "disabled", disabled)
+}
+
+func (l *runLogger) logRegions(account string, regions int, warning error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.regions[account]
+	if warning == nil {
+		if e != nil {
+			l.log.Info("account regions certain again", "account", account, "duration", e.lasted())
+			delete(l.regions, account)
+		}
+		return
+	}
+	cause := string(record.ReasonOf(warning))
+	switch {
+	case e == nil:
+		e = &regionsEpisode{}
+		l.regions[account] = e
+	case e.cause != cause:
+		e.logged = time.Time{}
+	}
+	e.cause = cause
+	e.repeat(l.log, "account regions uncertain, using built-in list", "account", account, "regions", regions,
+		"error", warning, "hint", record.HintOf(warning))
+}
+
+// Configured forgets accounts that left the configuration.
+func (l *runLogger) Configured(kinds map[string][]string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	removed := func(account string) bool { _, ok := kinds[account]; return !ok }
+	maps.DeleteFunc(l.failing, func(account string, _ map[failureKey]*failureEpisode) bool { return removed(account) })
+	maps.DeleteFunc(l.regions, func(account string, _ *regionsEpisode) bool { return removed(account) })
 }
 
 func (l *runLogger) TargetStarted(record.Target, string)                {}
@@ -178,4 +290,3 @@ func (l *runLogger) Expires(string, time.Time)                          {}
 func (l *runLogger) Progress(record.Target, string, int)                {}
 func (l *runLogger) NextStart(string, time.Time)                        {}
 func (l *runLogger) Undelivered(record.Target, string, string, error)   {}
-func (l *runLogger) Configured(map[string][]string)                     {}

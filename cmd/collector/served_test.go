@@ -33,7 +33,7 @@ func TestInventoryEndpoints(t *testing.T) {
 		if strings.Contains(got, "aws_ec2_instance_info{") {
 			return true
 		}
-		if !strings.Contains(got, "nothing was listed in full yet") {
+		if !strings.Contains(got, "no listing is complete yet") {
 			t.Fatalf("before the first listing: %s", got)
 		}
 		return false

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A failure that repeats is logged when it begins, when its cause changes, once a day, and when it ends. Every other
+// line of it is at level debug. The run's own line has the counts.
+func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		l := newRunLogger(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		run := func(name string, outcomes ...record.Outcome) (lines []string) {
+			t.Helper()
+			b.Reset()
+			for _, o := range outcomes {
+				o.Account, o.Region, o.Run = "prod", "us-east-1", name
+				l.TargetEnded(o)
+			}
+			l.RunEnded("prod", name, record.RunPartial, time.Second)
+			for line := range strings.Lines(b.String()) {
+				if !strings.Contains(line, `"run ended"`) {
+					lines = append(lines, line)
+				}
+			}
+			return lines
+		}
+		want := func(lines []string, each ...string) {
+			t.Helper()
+			if len(lines) != len(each) {
+				t.Fatalf("%d lines, want %d: %q", len(lines), len(each), lines)
+			}
+			for i, texts := range each {
+				for text := range strings.SplitSeq(texts, "|") {
+					if !strings.Contains(lines[i], text) {
+						t.Errorf("%q is not in %q", text, lines[i])
+					}
+				}
+			}
+		}
+		volumes := record.Target{Kind: "ec2_volume"}
+		denied := record.Outcome{Target: volumes, State: record.Denied, Reason: record.AccessDenied, Hint: "allow it"}
+		timedOut := record.Outcome{Target: volumes, State: record.Timeout, Reason: record.TimedOut}
+		ok := record.Outcome{Target: volumes, State: record.OK}
+		other := record.Outcome{Target: record.Target{Kind: "ec2_vpc"}, State: record.OK}
+
+		want(run("r1", denied), "level=WARN|targets failed|access_denied")
+		for range 95 {
+			time.Sleep(15 * time.Minute)
+			want(run("r2", denied), "level=DEBUG|targets failed")
+		}
+		time.Sleep(15 * time.Minute)
+		want(run("r3", denied), "level=WARN|targets failed|duration=24h0m0s")
+		time.Sleep(time.Hour)
+		want(run("r4", other)) // a run of other kinds says nothing about these
+		want(run("r5", timedOut), "level=WARN|targets failed|previous_reason=access_denied|duration=25h0m0s")
+		want(run("r6", timedOut), "level=DEBUG|targets failed")
+		time.Sleep(time.Hour)
+		want(run("r7", ok), "level=INFO|targets recovered|duration=26h0m0s")
+		want(run("r8", ok))
+		want(run("r9", denied), "level=WARN|targets failed|access_denied")
+
+		l.Configured(map[string][]string{"test": nil})
+		want(run("r10", denied), "level=WARN|targets failed") // a block of that name is another account now
+
+		b.Reset()
+		warning := &record.Fault{Reason: record.AccessDenied, Err: errors.New("denied")}
+		for range 3 {
+			l.Planned("prod", nil, nil, warning)
+		}
+		l.Planned("prod", nil, nil, nil)
+		got := b.String()
+		if strings.Count(got, "level=WARN") != 1 || strings.Count(got, "account regions certain again") != 1 {
+			t.Errorf("%s", got)
+		}
+	})
+}
