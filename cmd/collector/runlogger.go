@@ -28,8 +28,8 @@ type runLogger struct {
 	regions map[string]*regionsEpisode                // by account
 }
 
-// A failureEpisode is a failure that repeats, with the kinds that it was last seen of. A run lists only the kinds of its
-// schedule, and says nothing about the others.
+// A failureEpisode is a failure that repeats, with the kinds that failed last. A run lists only the kinds of its
+// schedule, and tells nothing about the others.
 type failureEpisode struct {
 	episode
 	kinds map[string]bool
