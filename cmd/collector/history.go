@@ -29,7 +29,8 @@ func (c *cli) historyCommand() *cobra.Command {
 		Short: "Show how a resource changed over time, and why it ended",
 		Long: `Shows every stored version of the resource with this id, oldest first: when it was valid, what
 changed, and why it ended. The reasons are absent (a complete listing did not contain the resource), terminated (the
-same, and AWS had reported its termination), account_removed and region_removed.`,
+same, and AWS had reported its termination), account_removed, region_removed and kind_removed (the configuration or AWS
+no longer names it).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query, err := q.query()

@@ -25,8 +25,8 @@ views are documented and stay the same in later versions:
   resources  the current resources: kind, id, name, state, type, account, account_id, partition, region, run,
              tags and extra_tags (JSON), data (JSON, as AWS describes the resource), and first_seen, state_since,
              valid_from, last_seen (RFC 3339, UTC)
-  versions   every version: the same columns, valid_to, and ended (absent, terminated, account_removed or
-             region_removed)
+  versions   every version: the same columns, valid_to, and ended (absent, terminated, account_removed,
+             region_removed or kind_removed)
   targets    each account, region and kind: state, reason, error, hint, records, run, started, ended, last_seen,
              retired, why
 
