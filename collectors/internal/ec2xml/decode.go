@@ -106,7 +106,7 @@ type Decoder struct {
 	program   *Program
 	options   Options
 	page      *record.Page
-	draft     *record.Draft // p.Items or p.Around
+	draft     *record.Draft // page.Items or page.Enclosing
 	hints     []hint        // by slot of the program
 	path      []string      // the open elements
 	itemStart int           // size of page.Items before the current item
