@@ -155,27 +155,23 @@ func (w *watchdog) beginStall(s *Stall) {
 // probeUntilWritable probes, one call at a time, until the database accepts writes.
 func (w *watchdog) probeUntilWritable() {
 	defer w.wg.Done()
-	result := make(chan error, 1)
-	probing := false
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-time.After(checkInterval):
 		}
-		if !probing {
-			probing = true
-			go func() { // a goroutine, because the driver may ignore the context
-				ctx, cancel := context.WithTimeoutCause(context.Background(), w.timeout, w.noAnswerError())
-				defer cancel()
-				result <- catchPanic(func() error { return w.Driver.ProbeWrite(ctx) })
-			}()
-		}
+		result := make(chan error, 1)
+		go func() { // a goroutine, because the driver may ignore the context
+			ctx, cancel := context.WithTimeoutCause(context.Background(), w.timeout, w.noAnswerError())
+			defer cancel()
+			result <- catchPanic(func() error { return w.Driver.ProbeWrite(ctx) })
+		}()
 		select {
 		case <-w.quit:
 			return
 		case err := <-result:
-			if probing = false; err != nil {
+			if err != nil {
 				w.health.updateStall(err)
 				continue
 			}
@@ -185,7 +181,6 @@ func (w *watchdog) probeUntilWritable() {
 			w.health.endStall()
 			w.mu.Unlock()
 			return
-		case <-time.After(w.timeout):
 		}
 	}
 }
