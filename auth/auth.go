@@ -4,6 +4,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"log/slog"
@@ -33,9 +34,9 @@ type Options struct {
 	Log        *slog.Logger        // nil: nothing is logged
 }
 
-// Sessions holds the sessions of all accounts. It outlives reloads: the key of a session is how its block signs in, not
-// the block's name. So a renamed account keeps its role session, a changed role gets a new one, and no reload spends an
-// MFA code. It is safe for concurrent use. Call Close at the end.
+// Sessions holds the sessions of all accounts. It survives reloads: a session is found by how its block signs in, not
+// by the block's name. So a renamed account keeps its role session, a changed role gets a new one, and no reload costs
+// an MFA code. It is safe for concurrent use. Call Close at the end.
 type Sessions struct {
 	aws            aws.Config
 	sts            stsClient
@@ -48,15 +49,15 @@ type Sessions struct {
 	background     *background
 	sso            *ssoTokens
 	metadata       *imds.Client
-	instance       *layer // the one instance role
+	instance       *cachedStep // the one instance role
 
 	organizations *organizationsAPI
 	tagCache      tagCache
 
-	mu        sync.Mutex
-	layers    map[pipelineKey]*layer
-	keyAges   map[string]*sharedCall[time.Time] // when access keys were created, by id
-	lastSweep time.Time                         // when idle layers were last removed
+	mu          sync.Mutex
+	cachedSteps map[pipelineKey]*cachedStep
+	keyAges     map[string]*sharedCall[time.Time] // when access keys were created, by id
+	lastSweep   time.Time                         // when idle steps were last removed
 }
 
 // NewSessions returns Sessions without a session. It makes no calls.
@@ -71,7 +72,7 @@ func NewSessions(o Options) *Sessions {
 		store:          o.MFA,
 		identities:     o.Identities,
 		log:            o.Log,
-		layers:         make(map[pipelineKey]*layer),
+		cachedSteps:    make(map[pipelineKey]*cachedStep),
 		keyAges:        make(map[string]*sharedCall[time.Time]),
 		organizations:  newOrganizations(o.AWS),
 	}
@@ -82,7 +83,8 @@ func NewSessions(o Options) *Sessions {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, f := range s.loader.ignored {
-		s.log.Warn("AWS setting ignored", "setting", f.Where, "error", f.Text)
+		s.log.Warn("AWS setting ignored", "setting", f.Where, "error", f.Text,
+			"hint", cmp.Or(f.Hint, "Correct the setting, or remove it."))
 	}
 	if s.identities == nil {
 		s.identities = NewFileIdentityStore(IdentityStoreOptions{Log: s.log})
@@ -97,7 +99,7 @@ func NewSessions(o Options) *Sessions {
 		s.store = new(memoryStore)
 	}
 	s.metadata = s.loader.imds(o.AWS)
-	s.instance = s.layerFor(nil, pipelineKey{}, &imdsStep{client: s.metadata, disabled: func() bool {
+	s.instance = s.cachedStepFor(nil, pipelineKey{}, &imdsStep{client: s.metadata, disabled: func() bool {
 		return !s.loader.overridesIMDS() && (s.loader.env.EC2IMDSClientEnableState == imds.ClientDisabled ||
 			strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true"))
 	}})
@@ -113,7 +115,7 @@ func (s *Sessions) Close() { s.background.stop() }
 type Session struct {
 	Identity record.Identity
 
-	top      *layer
+	last     *cachedStep
 	resolver *ownerResolver // nil: the owner of the credentials does not matter
 
 	sessions *Sessions
@@ -121,13 +123,13 @@ type Session struct {
 	checked  atomic.Pointer[owner] // the owner that was last checked against the block
 }
 
-// Path lists the steps of the sign-in, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
-func (s *Session) Path() []string { return s.top.path() }
+// Path lists the steps of the sign-in, for messages: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
+func (s *Session) Path() []string { return s.last.path() }
 
 // Retrieve returns the current credentials. It waits for STS only if none are valid, and never longer than ctx.
 func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if s.resolver == nil {
-		return s.top.Retrieve(ctx)
+		return s.last.Retrieve(ctx)
 	}
 	c, owner, err := s.resolver.retrieve(ctx, s.sessions, "")
 	if err != nil {
@@ -139,31 +141,31 @@ func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return c, nil
 }
 
-// Invalidate reports that AWS refused the current credentials as expired: the next Retrieve gets new ones, and renews
-// the steps before as well if needed. When several callers report it at once, only the first has an effect.
-func (s *Session) Invalidate() { s.top.invalidate() }
+// RejectCurrent reports that AWS refused the current credentials as expired: the next Retrieve gets new ones, and
+// renews the steps before as well if needed. When several callers report it at once, only the first has an effect.
+func (s *Session) RejectCurrent() { s.last.rejectCurrent() }
 
-// Drop is Invalidate for a caller that knows which credentials were refused.
-func (s *Session) Drop(c aws.Credentials) { s.top.Drop(c) }
+// Reject is RejectCurrent for a caller that knows which credentials were refused.
+func (s *Session) Reject(c aws.Credentials) { s.last.Reject(c) }
 
-// Refresh implements [Provider].
-func (s *Session) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
-	return s.top.Refresh(ctx, c)
+// Renew implements [Provider].
+func (s *Session) Renew(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
+	return s.last.Renew(ctx, c)
 }
 
 // Expires is when the account stops working without renewal: the end of the MFA session, if there is one, else the end
 // of the current credentials, which are renewed in time. false: they do not expire.
 func (s *Session) Expires() (time.Time, bool) {
-	if mfa := s.top.mfaLayer(); mfa != nil {
+	if mfa := s.last.findMFA(); mfa != nil {
 		return mfa.expires()
 	}
-	return s.top.expires()
+	return s.last.expires()
 }
 
 // LoginDue is when a person must log in again: the end of an MFA session for which there is no source of new codes.
-// false: nobody has to.
+// false: no login is needed.
 func (s *Session) LoginDue() (time.Time, bool) {
-	mfa := s.top.mfaLayer()
+	mfa := s.last.findMFA()
 	if mfa == nil {
 		return time.Time{}, false
 	}
@@ -173,8 +175,8 @@ func (s *Session) LoginDue() (time.Time, bool) {
 	return mfa.expires()
 }
 
-// Open signs in, checks the identity against the block and against the account that the block was before, and ensures
-// that the credentials are valid now. Its error holds a [record.Fault]; the caller adds the account's name.
+// Open signs in, compares the identity with the block and with the account that the block was before, and ensures that
+// the credentials are valid now. Its error holds a [record.Fault]; the caller adds the account's name.
 //
 // The next Open after an error tries again. Only a clear refusal (a wrong key, a denied role) is repeated for ten
 // seconds without a call, so that many blocks with one broken base cost one call.
@@ -183,45 +185,45 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 	if err != nil {
 		return nil, err
 	}
-	resolver := s.resolverFor(steps)
+	resolver := s.resolverFor(steps, a.Name)
 	_, owner, err := resolver.retrieve(ctx, s, region)
 	if err != nil {
 		return nil, err
 	}
-	out := &Session{Identity: owner.identity, top: resolver.top, resolver: resolver, sessions: s, block: a}
+	out := &Session{Identity: owner.identity, last: resolver.last, resolver: resolver, sessions: s, block: a}
 	if err := out.checkOwner(owner); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// resolverFor returns the owner resolver of the steps, and creates it if needed.
-func (s *Sessions) resolverFor(steps []Step) *ownerResolver {
+// resolverFor returns the owner resolver of the steps, and creates it if needed, for the account that is opened.
+func (s *Sessions) resolverFor(steps []Step, account string) *ownerResolver {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	top := s.topLayer(steps)
-	if top.resolver == nil {
-		top.resolver = &ownerResolver{top: top}
+	last := s.lastStep(steps)
+	if last.resolver == nil {
+		last.resolver = &ownerResolver{last: last, account: account}
 	}
-	return top.resolver
+	return last.resolver
 }
 
-// topLayer returns the last layer of the steps. s.mu is held.
-func (s *Sessions) topLayer(steps []Step) *layer {
-	var top *layer
+// lastStep returns the cached form of the last step. s.mu is held.
+func (s *Sessions) lastStep(steps []Step) *cachedStep {
+	var last *cachedStep
 	var key pipelineKey
 	for _, step := range steps {
 		key = key.with(step)
-		top = s.layerFor(top, key, step)
+		last = s.cachedStepFor(last, key, step)
 	}
-	if top.resolver == nil {
+	if last.resolver == nil {
 		t := now()
 		if t.Sub(s.lastSweep) > idleTimeout/8 { // not each time: the cost would be quadratic in new accounts
 			s.removeIdle()
 			s.lastSweep = t
 		}
 	}
-	return top
+	return last
 }
 
 // Forget frees what is cached for a block that will not be opened again soon: the credentials of its last role, and the
@@ -240,7 +242,7 @@ func (s *Sessions) Forget(ctx context.Context, a config.Account) {
 		_, fixed := step.(constant)
 		_, role := step.(revocable)
 		if fixed || role && i == len(steps)-1 {
-			delete(s.layers, key)
+			delete(s.cachedSteps, key)
 		}
 	}
 }
@@ -253,32 +255,32 @@ func (p pipelineKey) with(s Step) pipelineKey {
 	return pipelineKey(sum[:len(p)])
 }
 
-// layerFor returns the layer of a key, and creates it if needed. s.mu is held, except in NewSessions.
-func (s *Sessions) layerFor(prev *layer, key pipelineKey, step Step) *layer {
+// cachedStepFor returns the cached step of a key, and creates it if needed. s.mu is held, except in NewSessions.
+func (s *Sessions) cachedStepFor(prev *cachedStep, key pipelineKey, step Step) *cachedStep {
 	if s.instance != nil && step == s.instance.step {
 		return s.instance
 	}
-	l := s.layers[key]
+	l := s.cachedSteps[key]
 	if l == nil {
-		l = &layer{step: step, prev: prev, background: s.background}
+		l = &cachedStep{step: step, prev: prev, background: s.background}
 		if key != (pipelineKey{}) {
-			s.layers[key] = l
+			s.cachedSteps[key] = l
 		}
 	}
 	l.lastUsed = instantOf(now())
 	return l
 }
 
-// idleTimeout is how long a session is cached after it was last opened: its block was removed or changed. A schedule
-// that is slower than this signs in again, which costs nothing.
+// idleTimeout is how long a session is cached after it was last opened. Usually its block was removed or changed. An
+// account with a schedule that is slower than this signs in again, which costs nothing.
 const idleTimeout = 48 * time.Hour
 
 // removeIdle bounds the memory of a process that is reloaded for years. s.mu is held.
 func (s *Sessions) removeIdle() {
 	old := instantOf(now().Add(-idleTimeout))
-	for k, l := range s.layers {
+	for k, l := range s.cachedSteps {
 		if l.lastUsed < old {
-			delete(s.layers, k)
+			delete(s.cachedSteps, k)
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// keyStep is an access key that is written in the block.
+// keyStep is the access key in a block.
 type keyStep struct {
 	id     string
 	secret secret.String
@@ -36,13 +36,13 @@ func (*keyStep) constant() {}
 func (s *keyStep) Name() string { return "ak " + maskID(s.id) }
 
 func (s *keyStep) Key() string {
-	return "ak " + s.id + " " + digest(s.secret.Reveal()) + " " + digest(s.token.Reveal())
+	return "ak " + s.id + " " + hashSecret(s.secret.Reveal()) + " " + hashSecret(s.token.Reveal())
 }
 
 func (s *keyStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 	if s.id == "" || s.secret.IsZero() {
 		return aws.Credentials{}, fault(record.NoCredentials, "Set both `ak_id` and `ak_secret`.",
-			"%s: the access key is incomplete", s.Name())
+			"%s: ak_id or ak_secret is missing", s.Name())
 	}
 	if strings.HasPrefix(s.id, "ASIA") && s.token.IsZero() {
 		return aws.Credentials{}, fault(record.NoCredentials,
@@ -65,8 +65,8 @@ func maskID(id string) string {
 	return id[:4] + "…" + id[len(id)-4:]
 }
 
-// digest replaces a secret in a map key.
-func digest(s string) string {
+// hashSecret replaces a secret in a map key.
+func hashSecret(s string) string {
 	h := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(h[:16])
 }
@@ -100,7 +100,7 @@ func (s *envStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 	return c, nil
 }
 
-// imdsStep is the role of the instance that this program runs on. All accounts share one client, and so its token.
+// imdsStep is the role of the instance that this program runs on. All accounts share one client and its token.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 type imdsStep struct {
 	client   *imds.Client
@@ -129,8 +129,8 @@ func imdsDisabled() error {
 		"instance role: AWS_EC2_METADATA_DISABLED=true disables the instance metadata service")
 }
 
-const hopLimitHint = "In a container, raise the hop limit, which drops the answer if it is 1: " +
-	"`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`."
+const hopLimitHint = "In a container, raise the hop limit: `aws ec2 modify-instance-metadata-options " +
+	"--http-put-response-hop-limit 2`; with a hop limit of 1, no response reaches a container."
 
 // fromIMDS reports whether err comes from the instance metadata service, at any depth of a chain.
 func fromIMDS(err error) bool {
@@ -148,7 +148,7 @@ func imdsFault(err error) error {
 	if errors.As(err, &re) {
 		status = re.HTTPStatusCode()
 	}
-	// The SDK's text is not used: it quotes the answer, which is the credentials.
+	// The SDK's text is not used: it quotes the response, which is the credentials.
 	f := &record.Fault{Reason: record.NoCredentials, Err: textError("instance role: " + safeErrorText(err))}
 	switch {
 	case record.CodeOf(err) != "":
@@ -157,7 +157,7 @@ func imdsFault(err error) error {
 	case status == http.StatusNotFound:
 		f.Hint = "Attach an instance profile, or give the account its own credentials: the instance has no role."
 	case status == http.StatusUnauthorized:
-		f.Hint = "The metadata service requires a token, and did not issue one. " + hopLimitHint
+		f.Hint = hopLimitHint + " The metadata service requires a token, and did not issue one."
 	default:
 		f.Hint = "Check that this is an EC2 instance and that no firewall blocks 169.254.169.254. " + hopLimitHint
 	}
@@ -178,7 +178,7 @@ type containerStep struct {
 func (*containerStep) Name() string { return "container" }
 
 func (s *containerStep) Key() string {
-	return "container " + s.endpoint + " " + digest(s.token.Reveal()) + " " + s.file
+	return "container " + s.endpoint + " " + hashSecret(s.token.Reveal()) + " " + s.file
 }
 
 func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {

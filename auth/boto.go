@@ -31,8 +31,8 @@ func (l *loader) botoKey(getenv func(string) string) (aws.Credentials, error) {
 			continue
 		case secret == "":
 			return aws.Credentials{}, fault(record.NoCredentials,
-				"Add aws_secret_access_key next to it, or remove it.",
-				"default chain: %s has an aws_access_key_id alone", file)
+				"Add aws_secret_access_key to that file, or remove aws_access_key_id from it.",
+				"default chain: %s has aws_access_key_id without aws_secret_access_key", file)
 		}
 		return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, Source: "boto: " + file}, nil
 	}

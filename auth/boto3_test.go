@@ -393,7 +393,7 @@ func TestProfilesAsBoto3(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if len(lines) != len(cases) {
-		t.Fatalf("%d answers to %d cases", len(lines), len(cases))
+		t.Fatalf("%d results for %d cases", len(lines), len(cases))
 	}
 	for i, c := range cases {
 		var arn string

@@ -21,31 +21,32 @@ const (
 	renewalWindow    = 5 * time.Minute  // before expiry; up to half of it later, so that sessions do not end together
 	retryPause       = 30 * time.Second // between two attempts to renew credentials that are still valid
 	negativeCacheTTL = 10 * time.Second // how long a clear refusal is repeated without a call
-	minimumAge       = 5 * time.Second  // younger credentials are not the ones that AWS refused as expired
-	revocationAge    = 10 * time.Minute // younger credentials are not refreshed when AWS denies a call
+	minimumAge       = 5 * time.Second  // younger credentials cannot be the ones that AWS refused as expired
+	revocationAge    = 10 * time.Minute // younger credentials are not renewed when AWS denies a call
 )
 
 // A Provider gives a step the credentials of the step before it.
 type Provider interface {
 	aws.CredentialsProvider
-	// Drop reports that AWS refused these credentials: they are not returned again, if they are still the current ones.
-	Drop(aws.Credentials)
-	// Refresh replaces credentials that AWS accepts but denies a call that they should be allowed: a role's sessions can
-	// be revoked by a policy that denies everything to sessions from before a time. false: there are no better ones.
-	Refresh(context.Context, aws.Credentials) (aws.Credentials, bool)
+	// Reject reports that AWS refused these credentials. If they are still the current ones, they are not returned again.
+	Reject(aws.Credentials)
+	// Renew replaces credentials that AWS accepts, but with which it denies a call that it should allow: a role's sessions
+	// can be revoked by a policy that denies everything to sessions from before a time. false: there are no better ones.
+	Renew(context.Context, aws.Credentials) (aws.Credentials, bool)
 }
 
-// A layer is a step with its credentials, cached and renewed. It differs from the SDK's cache when something fails:
+// A cachedStep is a step with its credentials, cached and renewed. It differs from the SDK's cache when something
+// fails:
 //   - renewal begins before expiry, in the background, and callers get the valid credentials in the meantime;
 //   - a renewal that fails or hangs does not take valid credentials away;
 //   - a caller waits no longer than its own context, and its context does not end the call for the others.
-type layer struct {
+type cachedStep struct {
 	step       Step
-	prev       *layer // nil for a base
+	prev       *cachedStep // nil for a base
 	background *background
 
 	lastUsed instant        // guarded by Sessions.mu
-	resolver *ownerResolver // nil: no session ends with this layer. Guarded by Sessions.mu
+	resolver *ownerResolver // nil: no session ends with this step. Guarded by Sessions.mu
 
 	mu        sync.Mutex
 	creds     *packedCredentials // nil: none
@@ -63,8 +64,8 @@ type cachedError struct {
 	until instant
 }
 
-// packedCredentials is the form in which a layer caches credentials: with ten thousand layers, one string is smaller.
-// A layer holds a pointer to it, so that printing a layer prints no secret.
+// packedCredentials is the form in which credentials are cached: with ten thousand accounts, one string is smaller. A
+// cachedStep holds a pointer to it, so that printing a cachedStep prints no secret.
 type packedCredentials struct {
 	text                         string // the access key id, the secret, the token and the account id, concatenated
 	secretAt, tokenAt, accountAt int32  // where these begin in text
@@ -101,7 +102,8 @@ func (k *packedCredentials) unpack() aws.Credentials {
 // A constant step takes its credentials from the configuration: they are not cached or renewed.
 type constant interface{ constant() }
 
-// An instant is a time in nanoseconds since 1970, smaller than a time.Time: ten thousand accounts have many layers.
+// An instant is a time in nanoseconds since 1970, smaller than a time.Time: ten thousand accounts have many cached
+// steps.
 type instant int64
 
 func instantOf(t time.Time) instant {
@@ -122,180 +124,181 @@ func (i instant) time() time.Time {
 func now() time.Time { return time.Now().Round(0) }
 
 // Retrieve returns valid credentials, without waiting if there are any.
-func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	if _, ok := l.step.(constant); ok {
-		return l.step.Retrieve(ctx, nil)
+func (s *cachedStep) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if _, ok := s.step.(constant); ok {
+		return s.step.Retrieve(ctx, nil)
 	}
-	l.mu.Lock()
+	s.mu.Lock()
 	t := now()
-	if l.valid(t) {
-		c, at := l.creds.unpack(), instantOf(t)
-		if l.renewal == nil && l.renewAt != 0 && at >= l.renewAt && at >= l.retryAt {
-			l.startRenewal()
+	if s.valid(t) {
+		c, at := s.creds.unpack(), instantOf(t)
+		if s.renewal == nil && s.renewAt != 0 && at >= s.renewAt && at >= s.retryAt {
+			s.startRenewal()
 		}
-		l.mu.Unlock()
+		s.mu.Unlock()
 		return c, nil
 	}
-	if l.cachedErr != nil && instantOf(t) < l.cachedErr.until {
-		defer l.mu.Unlock()
-		return aws.Credentials{}, l.cachedErr.err
+	if s.cachedErr != nil && instantOf(t) < s.cachedErr.until {
+		defer s.mu.Unlock()
+		return aws.Credentials{}, s.cachedErr.err
 	}
-	f := l.renewal
+	f := s.renewal
 	switch {
 	case f != nil:
-	case ctx == l.background.ctx: // a later step calls, on a background goroutine: it needs no other one
+	case ctx == s.background.ctx: // a later step calls, on a background goroutine: it needs no other one
 		f = newSharedCall[aws.Credentials]()
-		l.renewal = f
-		l.mu.Unlock()
-		l.runRenewal(ctx, f)
+		s.renewal = f
+		s.mu.Unlock()
+		s.runRenewal(ctx, f)
 		return f.val, f.err
 	default:
-		l.startRenewal()
-		f = l.renewal
+		s.startRenewal()
+		f = s.renewal
 	}
-	l.mu.Unlock()
-	return f.wait(ctx, l.step.Name())
+	s.mu.Unlock()
+	return f.wait(ctx, s.step.Name())
 }
 
-// startRenewal starts the one call that all callers wait for. l.mu is held.
-func (l *layer) startRenewal() {
+// startRenewal starts the one call that all callers wait for. s.mu is held.
+func (s *cachedStep) startRenewal() {
 	f := newSharedCall[aws.Credentials]()
-	l.renewal = f
-	if !l.background.run(func(ctx context.Context) { l.runRenewal(ctx, f) }) {
-		f.finish(aws.Credentials{}, errClosed) // l.renewal stays: no other renewal will start
+	s.renewal = f
+	if !s.background.run(func(ctx context.Context) { s.runRenewal(ctx, f) }) {
+		f.finish(aws.Credentials{}, errClosed) // s.renewal stays: no other renewal will start
 	}
 }
 
-func (l *layer) runRenewal(ctx context.Context, f *sharedCall[aws.Credentials]) {
-	c, err := l.retrieveStep(ctx)
-	l.renewalDone(c, err)
+func (s *cachedStep) runRenewal(ctx context.Context, f *sharedCall[aws.Credentials]) {
+	c, err := s.retrieveStep(ctx)
+	s.renewalDone(c, err)
 	f.finish(c, err)
 }
 
-func (l *layer) retrieveStep(ctx context.Context) (c aws.Credentials, err error) {
+func (s *cachedStep) retrieveStep(ctx context.Context) (c aws.Credentials, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = &record.Fault{Reason: record.Panicked, Err: fmt.Errorf("%s: panic: %v", l.step.Name(), r)}
+			err = &record.Fault{Reason: record.Panicked, Err: fmt.Errorf("%s: panic: %v", s.step.Name(), r)}
 		}
 	}()
-	if l.prev == nil {
-		return l.step.Retrieve(ctx, nil)
+	if s.prev == nil {
+		return s.step.Retrieve(ctx, nil)
 	}
-	return l.step.Retrieve(ctx, l.prev)
+	return s.step.Retrieve(ctx, s.prev)
 }
 
-func (l *layer) renewalDone(c aws.Credentials, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.renewal = nil
+func (s *cachedStep) renewalDone(c aws.Credentials, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewal = nil
 	t := now()
-	l.retryAt = instantOf(t.Add(retryPause))
+	s.retryAt = instantOf(t.Add(retryPause))
 	if err == nil {
-		l.creds, l.obtained, l.cachedErr = pack(c), instantOf(t), nil
+		s.creds, s.obtained, s.cachedErr = pack(c), instantOf(t), nil
 		due := renewalTime(c, t)
-		if s, ok := l.step.(rechecker); ok {
-			due = s.recheckAt(due, t)
+		if r, ok := s.step.(rechecker); ok {
+			due = r.recheckAt(due, t)
 		}
-		l.renewAt = instantOf(due)
+		s.renewAt = instantOf(due)
 		return
 	}
 	if isRefusal(err) {
-		l.cachedErr = &cachedError{err, instantOf(t.Add(negativeCacheTTL))}
+		s.cachedErr = &cachedError{err, instantOf(t.Add(negativeCacheTTL))}
 	}
-	if l.valid(t) && l.background.ctx.Err() == nil {
+	if s.valid(t) && s.background.ctx.Err() == nil {
 		// No caller waits for this error, so it is logged.
-		l.background.log.Warn("credentials not renewed; valid ones stay in use",
-			"step", l.step.Name(), "expires", l.creds.expires.time(),
+		s.background.log.Warn("credentials not renewed; valid ones stay in use",
+			"step", s.step.Name(), "expires", s.creds.expires.time(),
 			"error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 	}
 }
 
-// Drop implements [Provider].
-func (l *layer) Drop(c aws.Credentials) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.creds == nil {
+// Reject implements [Provider].
+func (s *cachedStep) Reject(c aws.Credentials) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.creds == nil {
 		return
 	}
-	if mine := l.creds.unpack(); mine.AccessKeyID == c.AccessKeyID && mine.SessionToken == c.SessionToken {
-		l.discard()
+	if mine := s.creds.unpack(); mine.AccessKeyID == c.AccessKeyID && mine.SessionToken == c.SessionToken {
+		s.rejectLocked()
 	}
 }
 
-// invalidate is Drop for a caller that does not know which credentials were refused. When several callers report it at
-// once, the late ones do not drop what the first one fetched.
-func (l *layer) invalidate() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if instantOf(now().Add(-minimumAge)) >= l.obtained {
-		l.discard()
+// rejectCurrent is Reject for a caller that does not know which credentials were refused. When several callers report
+// it at once, the late ones do not reject what the first one fetched.
+func (s *cachedStep) rejectCurrent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if instantOf(now().Add(-minimumAge)) >= s.obtained {
+		s.rejectLocked()
 	}
 }
 
-func (l *layer) discard() {
-	if d, ok := l.step.(dropper); ok && l.creds != nil {
-		d.drop(l.creds.unpack())
+// rejectLocked removes the current credentials from the cache, and from the step's own store. s.mu is held.
+func (s *cachedStep) rejectLocked() {
+	if d, ok := s.step.(rejecter); ok && s.creds != nil {
+		d.reject(s.creds.unpack())
 	}
-	if l.creds != nil {
-		l.rejected = l.creds
+	if s.creds != nil {
+		s.rejected = s.creds
 	}
-	l.reset()
+	s.clearLocked()
 }
 
 // isRejected reports whether AWS refused credentials that have not expired.
-func (l *layer) isRejected(k *packedCredentials) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return k == l.rejected
+func (s *cachedStep) isRejected(k *packedCredentials) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return k == s.rejected
 }
 
 // packedOf returns the cached form of c, the existing one if c is cached here.
-func (l *layer) packedOf(c aws.Credentials) *packedCredentials {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.creds != nil && sameCredentials(l.creds.unpack(), c) {
-		return l.creds
+func (s *cachedStep) packedOf(c aws.Credentials) *packedCredentials {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.creds != nil && sameCredentials(s.creds.unpack(), c) {
+		return s.creds
 	}
 	return pack(c)
 }
 
-// reset empties the cache. l.mu is held.
-func (l *layer) reset() { l.creds, l.renewAt, l.retryAt, l.cachedErr = nil, 0, 0, nil }
+// clearLocked empties the cache. s.mu is held.
+func (s *cachedStep) clearLocked() { s.creds, s.renewAt, s.retryAt, s.cachedErr = nil, 0, 0, nil }
 
-// reload drops valid credentials, because the store has better ones.
-func (l *layer) reload() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reset()
+// clear removes valid credentials, because the store has better ones.
+func (s *cachedStep) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clearLocked()
 }
 
-// Refresh implements [Provider]. A denial that is no revocation comes again, so there is at most one renewal per
+// Renew implements [Provider]. A denial that is not a revocation comes again, so there is at most one renewal per
 // revocationAge, for all accounts behind a role.
-func (l *layer) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
-	if _, ok := l.step.(revocable); !ok {
+func (s *cachedStep) Renew(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
+	if _, ok := s.step.(revocable); !ok {
 		return c, false
 	}
-	l.mu.Lock()
+	s.mu.Lock()
 	t := instantOf(now())
 	switch {
-	case l.creds != nil && !sameCredentials(l.creds.unpack(), c): // another caller already refreshed them
-		defer l.mu.Unlock()
-		return l.creds.unpack(), l.valid(now())
-	case l.creds == nil || t < l.retryAt || t < l.obtained+instant(revocationAge):
-		l.mu.Unlock()
+	case s.creds != nil && !sameCredentials(s.creds.unpack(), c): // another caller already renewed them
+		defer s.mu.Unlock()
+		return s.creds.unpack(), s.valid(now())
+	case s.creds == nil || t < s.retryAt || t < s.obtained+instant(revocationAge):
+		s.mu.Unlock()
 		return c, false
-	case l.renewal == nil:
-		l.startRenewal()
+	case s.renewal == nil:
+		s.startRenewal()
 	}
-	f, old := l.renewal, l.creds
-	l.mu.Unlock()
-	other, err := f.wait(ctx, l.step.Name())
+	f, old := s.renewal, s.creds
+	s.mu.Unlock()
+	other, err := f.wait(ctx, s.step.Name())
 	if err != nil || sameCredentials(other, c) {
 		return c, false // renewalDone logged the error, and kept the valid credentials
 	}
-	l.mu.Lock()
-	l.rejected = old
-	l.mu.Unlock()
+	s.mu.Lock()
+	s.rejected = old
+	s.mu.Unlock()
 	return other, true
 }
 
@@ -307,44 +310,44 @@ func sameCredentials(a, b aws.Credentials) bool {
 	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
 }
 
-// A dropper is a step that also stores credentials elsewhere, and must not return refused ones from there.
-type dropper interface{ drop(aws.Credentials) }
+// A rejecter is a step that also stores credentials elsewhere, and must not return refused ones from there.
+type rejecter interface{ reject(aws.Credentials) }
 
 // A rechecker is a step whose credentials may be renewed elsewhere: it chooses when to look.
 type rechecker interface {
 	recheckAt(due, t time.Time) time.Time
 }
 
-func (l *layer) expires() (time.Time, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.creds == nil || !l.creds.canExpire {
+func (s *cachedStep) expires() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.creds == nil || !s.creds.canExpire {
 		return time.Time{}, false
 	}
-	return l.creds.expires.time(), true
+	return s.creds.expires.time(), true
 }
 
-// mfaLayer is the layer of the MFA session; nil: there is none.
-func (l *layer) mfaLayer() *layer {
-	for ; l != nil; l = l.prev {
-		if _, ok := l.step.(*mfaStep); ok {
-			return l
+// findMFA returns the step of the MFA session; nil: there is none.
+func (s *cachedStep) findMFA() *cachedStep {
+	for ; s != nil; s = s.prev {
+		if _, ok := s.step.(*mfaStep); ok {
+			return s
 		}
 	}
 	return nil
 }
 
 // path lists the names of the steps up to this one.
-func (l *layer) path() []string {
+func (s *cachedStep) path() []string {
 	var names []string
-	for ; l != nil; l = l.prev {
-		name := l.step.Name()
-		if n, ok := l.step.(interface{ nameWithSource(source string) string }); ok {
-			l.mu.Lock()
-			if l.creds != nil {
-				name = n.nameWithSource(l.creds.source)
+	for ; s != nil; s = s.prev {
+		name := s.step.Name()
+		if n, ok := s.step.(interface{ nameWithSource(source string) string }); ok {
+			s.mu.Lock()
+			if s.creds != nil {
+				name = n.nameWithSource(s.creds.source)
 			}
-			l.mu.Unlock()
+			s.mu.Unlock()
 		}
 		names = append(names, name)
 	}
@@ -352,8 +355,8 @@ func (l *layer) path() []string {
 	return names
 }
 
-// valid reports whether the cached credentials can be used. l.mu is held.
-func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(l.creds.unpack(), at) }
+// valid reports whether the cached credentials can be used. s.mu is held.
+func (s *cachedStep) valid(at time.Time) bool { return s.creds != nil && valid(s.creds.unpack(), at) }
 
 func valid(c aws.Credentials, at time.Time) bool {
 	return c.HasKeys() && (!c.CanExpire || at.Before(c.Expires))

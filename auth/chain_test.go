@@ -15,11 +15,11 @@ func TestOneGoroutineAChain(t *testing.T) {
 	background := newBackground(slog.New(slog.DiscardHandler))
 	defer background.stop()
 	stack := ""
-	base := &layer{background: background, step: fakeStep(func(context.Context, Provider) (aws.Credentials, error) {
+	base := &cachedStep{background: background, step: fakeStep(func(context.Context, Provider) (aws.Credentials, error) {
 		stack = string(debug.Stack())
 		return aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "s"}, nil
 	})}
-	top := &layer{
+	top := &cachedStep{
 		background: background,
 		prev:       base,
 		step: fakeStep(func(ctx context.Context, prev Provider) (aws.Credentials, error) {
@@ -29,7 +29,7 @@ func TestOneGoroutineAChain(t *testing.T) {
 	if c, err := top.Retrieve(t.Context()); err != nil || c.AccessKeyID != "AKIAIOSFODNN7EXAMPLE" {
 		t.Fatalf("%+v, %v", c.AccessKeyID, err)
 	}
-	if n := strings.Count(stack, "(*layer).runRenewal("); n != 2 {
+	if n := strings.Count(stack, "(*cachedStep).runRenewal("); n != 2 {
 		t.Errorf("the base was called below %d steps, itself included, want 2:\n%s", n, stack)
 	}
 }

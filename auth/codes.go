@@ -14,7 +14,7 @@ import (
 type codeSource interface {
 	// name is the key of the block that configures the source.
 	name() string
-	// key identifies the source: a digest, as in [Step].
+	// key identifies the source by a hash, as in [Step].
 	key() string
 	// unattended reports whether the source can give a code at any time, so that sessions are renewed without a person.
 	unattended() bool
@@ -48,7 +48,7 @@ const codePeriod = 30 * time.Second // of AWS's devices
 type literalCode struct{ text secret.String }
 
 func (literalCode) name() string          { return "`token_code`" }
-func (c literalCode) key() string         { return "code " + digest(c.text.Reveal()) }
+func (c literalCode) key() string         { return "code " + hashSecret(c.text.Reveal()) }
 func (literalCode) unattended() bool      { return false }
 func (literalCode) period() time.Duration { return codePeriod }
 
@@ -61,7 +61,7 @@ type seedCodes struct{ config.TOTP }
 
 func (seedCodes) name() string { return "`totp_seed`" }
 func (c seedCodes) key() string {
-	return "seed " + digest(c.Key.Reveal()+c.Algorithm+c.Period.String())
+	return "seed " + hashSecret(c.Key.Reveal()+c.Algorithm+c.Period.String())
 }
 func (seedCodes) unattended() bool        { return true }
 func (c seedCodes) period() time.Duration { return c.Period }
@@ -86,7 +86,7 @@ type commandCodes struct {
 }
 
 func (commandCodes) name() string          { return "`token_command`" }
-func (c commandCodes) key() string         { return "command " + digest(strings.Join(c.argv, "\x00")) }
+func (c commandCodes) key() string         { return "command " + hashSecret(strings.Join(c.argv, "\x00")) }
 func (commandCodes) unattended() bool      { return true }
 func (commandCodes) period() time.Duration { return codePeriod }
 

@@ -9,9 +9,9 @@ import (
 )
 
 // ConfigFor returns the process's configuration with a block's credentials, for calls to a service that is not
-// collected. It makes no calls: the credentials are fetched when first needed, and their identity is not checked,
-// because they may belong to a store that is not AWS's. They renew themselves; a caller whose credentials were refused
-// calls Invalidate.
+// collected. It makes no calls: the credentials are fetched when they are first needed, and their identity is not
+// checked, because they may belong to a store that is not AWS's. They are renewed automatically. A caller whose
+// credentials were refused calls RejectCurrent.
 func (s *Sessions) ConfigFor(ctx context.Context, a config.Account) (aws.Config, error) {
 	steps, _, err := s.plan(ctx, a)
 	if err != nil {
@@ -20,6 +20,6 @@ func (s *Sessions) ConfigFor(ctx context.Context, a config.Account) (aws.Config,
 	cfg := s.aws.Copy()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cfg.Credentials = &Session{top: s.topLayer(steps)}
+	cfg.Credentials = &Session{last: s.lastStep(steps)}
 	return cfg, nil
 }

@@ -45,7 +45,7 @@ func TestConfigForRole(t *testing.T) {
 		t.Error("the account has another session")
 	}
 	w.count("AssumeRole", 1)
-	if _, ok := cfg.Credentials.(interface{ Invalidate() }); !ok {
+	if _, ok := cfg.Credentials.(interface{ RejectCurrent() }); !ok {
 		t.Error("the credentials cannot be invalidated")
 	}
 }

@@ -190,13 +190,13 @@ func TestRotatedFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("[x]\n"+keyLines(next)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got.Drop(retrieve(w, got))
+	got.Reject(retrieve(w, got))
 	if !w.works(got) {
 		t.Error("the new key was not read")
 	}
 }
 
-// TestBusyIMDS: a call to a metadata service that answers 429 is repeated.
+// TestBusyIMDS: a call to a metadata service that responds with 429 is repeated.
 func TestBusyIMDS(t *testing.T) {
 	w, url := ordinaryEnv(t)
 	r := w.home.AddRole("instance", trusting("ec2.amazonaws.com"))
@@ -311,7 +311,7 @@ func TestCanary(t *testing.T) {
 	byseed := w.ak(seed(w.user.AddMFA("second")))
 	w.open(s, byseed)
 	planted = append(planted, byseed.TOTPSeed.Reveal(), seedKey(t, byseed))
-	for l := got.top; l != nil; l = l.prev {
+	for l := got.last; l != nil; l = l.prev {
 		c, err := l.Retrieve(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -345,7 +345,7 @@ func TestCanary(t *testing.T) {
 	}
 	for _, v := range []any{
 		got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store,
-		mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step,
+		mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.last.step,
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			texts = append(texts, fmt.Sprintf(verb, v))

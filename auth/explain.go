@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// errorContext is what a step knows that AWS's answer does not say.
+// errorContext is what a step knows and AWS's response does not say.
 type errorContext struct {
 	operation  string          // "assume role arn:…": begins the error
 	signer     string          // the step whose credentials were used: "ak AKIA…MPLE"
@@ -42,7 +42,7 @@ func explain(err error, c errorContext) error {
 	}
 	text := c.redact(record.ErrorSummary(err))
 	var api smithy.APIError
-	// The text of another service's answer is not shown: it may be a secret. STS's own texts are.
+	// The text of another service's response is not shown: it may be a secret. STS's own texts are shown.
 	foreign := !errors.As(err, &api) && reachedNetwork(err)
 	if foreign {
 		text = safeErrorText(err)
@@ -50,7 +50,7 @@ func explain(err error, c errorContext) error {
 	reason := reasonOf(err, text, c)
 	f = &record.Fault{Reason: reason, Hint: hintFor(reason, err, text, c), Text: c.operation + ": " + text, Err: err}
 	if foreign {
-		f.Err = textError(text) // err holds the raw answer
+		f.Err = textError(text) // err holds the raw response
 	}
 	return f
 }
@@ -69,7 +69,8 @@ func (c errorContext) redact(text string) string {
 	return text
 }
 
-// reasonOf reads AWS's answer. With the codes AccessDenied and ValidationError, STS says the rest only in the text.
+// reasonOf reads AWS's response. With the codes AccessDenied and ValidationError, STS gives the details only in the
+// text.
 func reasonOf(err error, text string, c errorContext) record.Reason {
 	has := func(s string) bool { return strings.Contains(text, s) }
 	switch {
@@ -105,7 +106,7 @@ func reasonOf(err error, text string, c errorContext) record.Reason {
 
 var callerPattern = regexp.MustCompile(`User: (arn:\S+) is not authorized`)
 
-// hintFor is what an expert would advise.
+// hintFor is what a person should do.
 func hintFor(r record.Reason, err error, text string, c errorContext) string {
 	switch r {
 	case record.BadKey:
@@ -119,7 +120,8 @@ func hintFor(r record.Reason, err error, text string, c errorContext) string {
 		return fmt.Sprintf("Check %s: the key was deleted or made inactive, or it belongs to another partition than %s "+
 			"(set `partition` or `sts_region`), or %s is not enabled for its account.", c.signer, partition, c.region)
 	case record.BadSignature:
-		return fmt.Sprintf("Check the secret of %s: it may be of another key, or a character is missing or added.", c.signer)
+		return fmt.Sprintf("Check the secret of %s: it may belong to another key, or have a missing or added character.",
+			c.signer)
 	case record.ClockSkew:
 		return skewHint(err)
 	case record.Expired:
@@ -156,24 +158,24 @@ func hintFor(r record.Reason, err error, text string, c errorContext) string {
 		return fmt.Sprintf("Activate STS in %s for this account, or set `sts_region` to an enabled region.", c.region)
 	case record.BadAnswer:
 		return fmt.Sprintf("Look for a proxy or a login page between here and AWS, and check HTTPS_PROXY and "+
-			"AWS_ENDPOINT_URL: the answer for STS in %s did not come from STS.", c.region)
+			"AWS_ENDPOINT_URL: the response to a call of STS in %s did not come from STS.", c.region)
 	case record.Throttling:
 		return "Nothing to do: STS throttles calls; the next run tries again."
 	case record.TimedOut:
 		return fmt.Sprintf("Check the network, the proxy and the security group of the VPC endpoint, or set `sts_region`: "+
-			"STS in %s did not answer in time.", c.region)
+			"STS in %s did not respond in time.", c.region)
 	case record.Network:
 		return fmt.Sprintf("Check the network, DNS, HTTPS_PROXY and AWS_CA_BUNDLE: STS in %s cannot be reached.", c.region)
 	}
 	var re *smithyhttp.ResponseError
 	if errors.As(err, &re) && re.HTTPStatusCode() >= http.StatusInternalServerError {
 		return fmt.Sprintf("Wait for the next run, which tries again, or set `sts_region` to another region: "+
-			"STS in %s answers %d.", c.region, re.HTTPStatusCode())
+			"STS in %s responds with HTTP status %d.", c.region, re.HTTPStatusCode())
 	}
 	return ""
 }
 
-// assumeHint lists all that can refuse an AssumeRole. AWS gives the same answer for each.
+// assumeHint lists every reason to refuse an AssumeRole. AWS gives the same response for each.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_roles.html
 func assumeHint(text string, c errorContext) string {
 	caller := c.signer
@@ -199,7 +201,7 @@ func assumeHint(text string, c errorContext) string {
 		"on it; %s%s.", c.role, caller, external, mfa)
 }
 
-// skewHint compares the clocks, by the Date header of the answer.
+// skewHint compares the clocks, by the Date header of the response.
 func skewHint(err error) string {
 	const fix = "Make NTP work on this machine (chronyd, systemd-timesyncd; a suspended VM wakes with an old time)"
 	if at, ok := serverDate(err); ok {
@@ -216,7 +218,7 @@ func skewHint(err error) string {
 	return fix + ": its clock differs from AWS's."
 }
 
-// serverDate is the time by AWS's clock when it refused.
+// serverDate is the time of the refusal by AWS's clock.
 func serverDate(err error) (time.Time, bool) {
 	var re *smithyhttp.ResponseError
 	if !errors.As(err, &re) || re.Response == nil {
@@ -259,6 +261,6 @@ type timeoutError struct {
 }
 
 func (e *timeoutError) Error() string {
-	return fmt.Sprintf("%s: no answer within %s", e.operation, e.timeout)
+	return fmt.Sprintf("%s: timed out after %s", e.operation, e.timeout)
 }
 func (*timeoutError) Unwrap() error { return context.DeadlineExceeded }

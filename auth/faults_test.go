@@ -52,7 +52,7 @@ func TestWrong(t *testing.T) {
 		{"key without a secret", func(s *scene) {
 			s.block = s.ak()
 			s.block.AKSecret = secret.String{}
-		}, record.NoCredentials, []string{"the access key is incomplete", "`ak_secret`"}},
+		}, record.NoCredentials, []string{"ak_id or ak_secret is missing", "`ak_secret`"}},
 		{"ASIA without token", func(s *scene) {
 			key(awsfake.Key{ID: "ASIAIOSFODNN7EXAMPLE", Secret: unknown.Secret})(&s.block)
 		}, record.NoCredentials, []string{"`session_token`"}},
@@ -142,7 +142,7 @@ func TestWrong(t *testing.T) {
 		{"profile that is not there", func(s *scene) {
 			s.load.ConfigFiles = []string{write(s.t, "config", "[profile y]\nregion = us-east-1\n")}
 			profile("x")(&s.block)
-		}, record.NoCredentials, []string{"AWS_CONFIG_FILE", "profile x: it is in no shared AWS file"}},
+		}, record.NoCredentials, []string{"AWS_CONFIG_FILE", "profile x: the profile is not in any shared AWS file"}},
 		{"[profile x] in a credentials file", func(s *scene) {
 			s.load.CredentialsFiles = []string{write(s.t, "credentials", "[profile x]\n"+keyLines(unknown))}
 			profile("x")(&s.block)
@@ -171,11 +171,11 @@ func TestWrong(t *testing.T) {
 		{"STS is unavailable", func(s *scene) {
 			s.aws.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "sts"})
 			s.block = s.ak()
-		}, record.Other, []string{"answers 503", "`sts_region`"}},
-		{"a proxy answers for STS", func(s *scene) {
+		}, record.Other, []string{"status 503", "`sts_region`"}},
+		{"a proxy responds for STS", func(s *scene) {
 			s.aws.Inject(awsfake.Fault{Kind: awsfake.ProxyPage, Service: "sts"})
 			s.block = s.ak()
-		}, record.Other, []string{"answers 503"}},
+		}, record.Other, []string{"status 503"}},
 		{"STS throttles", func(s *scene) {
 			s.aws.Inject(awsfake.Fault{Kind: awsfake.Throttling, Service: "sts"})
 			s.block = s.ak()

@@ -13,12 +13,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// resolveIdentity asks STS for the identity of the last layer of a pipeline, and returns it with its credentials.
+// resolveIdentity asks STS for the identity of the last step of a pipeline, and returns it with its credentials.
 func resolveIdentity(
 	ctx context.Context,
 	t stsClient,
 	region string,
-	top *layer,
+	top *cachedStep,
 ) (aws.Credentials, record.Identity, error) {
 	var out *sts.GetCallerIdentityOutput
 	c, err := callWithRenewal(ctx, top, func(c aws.Credentials) (err error) {
@@ -43,7 +43,7 @@ func identityOfARN(arn string) record.Identity {
 	return record.Identity{AccountID: record.AccountOfARN(arn), Partition: record.PartitionOfARN(arn), ARN: arn}
 }
 
-// issuedSession remembers the role of the session that a step got last: STS names it with the session.
+// issuedSession holds the role of the session that a step got last: STS returns it with the session.
 type issuedSession struct {
 	mu      sync.Mutex
 	id, arn string
@@ -89,7 +89,7 @@ func (s *Session) checkOwner(current *owner) error {
 	after, before := current.identity, s.Identity
 	if after.AccountID != before.AccountID || after.Partition != before.Partition {
 		return fault(record.WrongAccount,
-			"Nothing to do: the next run collects the other account. What was stored of this one stays.",
+			"Nothing to do: the next run collects the other account. The stored resources of this one stay.",
 			"the credentials now belong to %s, but this run is of account %s (signed in by %s)",
 			after.ARN, before.AccountID, strings.Join(s.Path(), " → "))
 	}
@@ -97,7 +97,7 @@ func (s *Session) checkOwner(current *owner) error {
 	return nil
 }
 
-// checkIdentity compares the identity with the block. Only this check notices a default chain that picks another
+// checkIdentity compares the identity with the block. Only this check notices a default chain that finds another
 // account's keys, or a block that was copied with another account's ARN.
 func checkIdentity(a config.Account, identity record.Identity, path []string) error {
 	wrong := func(key, want, got string) *record.Fault {

@@ -20,11 +20,11 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// IdentityStore remembers the AWS account that each block turned out to be.
+// IdentityStore stores the AWS account that each block signed in to.
 type IdentityStore interface {
 	// Check is called before a block gets the first credentials of an account, and whenever they may belong to another
-	// account. Its error holds a [record.Fault], with reason wrong_account if the block was another account before.
-	// path lists the steps of the sign-in, for people.
+	// account. Its error holds a [record.Fault], with reason wrong_account if the block was another account before. path
+	// lists the steps of the sign-in, for messages.
 	Check(a config.Account, identity record.Identity, path []string) error
 }
 
@@ -42,10 +42,10 @@ type BlockIdentity struct {
 	unsaved bool // not to be written: found by a process that only checks
 }
 
-// Saved reports whether a run found the identity, and not a check.
+// Saved reports whether a run found the identity. false: a check found it.
 func (c *BlockIdentity) Saved() bool { return !c.unsaved }
 
-// A Refusal is another account that a block turned out to be, and that no person has accepted yet.
+// A Refusal is another account that a block signed in to, and that no person has accepted yet.
 type Refusal struct {
 	AccountID string    `json:"account_id"`
 	Partition string    `json:"partition"`
@@ -122,7 +122,7 @@ func (f *FileIdentityStore) loadLocked() error {
 		f.fileInfo = nil
 		return nil
 	case err != nil:
-		return fmt.Errorf("read which account each block is: %w", err)
+		return fmt.Errorf("read the identity file: %w", err)
 	case unchanged(f.fileInfo, info):
 		return nil
 	}
@@ -138,7 +138,7 @@ func (f *FileIdentityStore) loadLocked() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("read which account each block is: %w", err)
+		return fmt.Errorf("read the identity file: %w", err)
 	}
 	fresh := make(map[blockKey]*BlockIdentity, len(saved.Identities))
 	for _, c := range saved.Identities {
@@ -200,7 +200,8 @@ func readIdentityFile(path string) (saved identityFile, damage, err error) {
 
 func (f *FileIdentityStore) setAside(cause error) error {
 	if f.options.ReadOnly || f.options.Checking {
-		f.options.Log.Warn("identity file not usable", "path", f.options.Path, "error", cause)
+		f.options.Log.Warn("identity file not usable", "path", f.options.Path, "error", cause,
+			"hint", "Make sure that each block is the right account: the next `collector run` accepts what it finds.")
 		return nil
 	}
 	aside, err := statefile.MoveDamaged(f.options.Path)
@@ -211,7 +212,7 @@ func (f *FileIdentityStore) setAside(cause error) error {
 	if len(f.identities) > 0 {
 		hint = "Nothing to do: the file is written again from memory."
 	}
-	f.options.Log.Error("identity file damaged, moved aside",
+	f.options.Log.Error("identity file damaged; moved aside",
 		"path", f.options.Path, "moved_to", aside, "error", cause, "hint", hint)
 	return nil
 }
@@ -238,7 +239,7 @@ func (f *FileIdentityStore) Check(a config.Account, identity record.Identity, pa
 		return &record.Fault{
 			Reason: record.Other,
 			Hint: "Let the user of this process read " + f.options.Path +
-				": it says whether a person has accepted the account.",
+				": it holds whether a person has accepted the account.",
 			Err: err,
 		}
 	}
@@ -281,8 +282,8 @@ func (f *FileIdentityStore) Check(a config.Account, identity record.Identity, pa
 	return &record.Fault{
 		Reason: record.WrongAccount,
 		Hint: fmt.Sprintf(
-			"Run `collector accept %s` if the block is to be account %s from now on, or write `account_id: %q` into it; "+
-				"else give it the credentials of account %s again.",
+			"Run `collector accept %s` if account %s is right from now on, or write `account_id: %q` into the block; "+
+				"otherwise give the block the credentials of account %s again.",
 			shellQuote(a.Name), identity.AccountID, identity.AccountID, c.AccountID,
 		),
 		Err: fmt.Errorf("the credentials belong to account %s (%s, signed in by %s), "+
@@ -375,7 +376,7 @@ func (f *FileIdentityStore) keys() []blockKey {
 	})
 }
 
-// Refusals returns the blocks that turned out to be another account, and wait for a person.
+// Refusals returns the blocks that signed in to another account than before, and wait for a person.
 func (f *FileIdentityStore) Refusals() []*BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -406,10 +407,10 @@ func (f *FileIdentityStore) ForBlock(block string) []*BlockIdentity {
 	return all
 }
 
-// ErrNothingRefused is returned by Accept for a block that did not turn out to be another account.
+// ErrNothingRefused is returned by Accept for a block that did not sign in to another account.
 var ErrNothingRefused = errors.New("nothing was refused")
 
-// Accept makes the refused account of a block its account, for a running collector as well. It returns the previous
+// Accept makes the refused account of a block its account, also in a running collector. It returns the previous
 // identity.
 func (f *FileIdentityStore) Accept(block string) (previous *BlockIdentity, err error) {
 	f.writeMu.Lock()
@@ -439,7 +440,8 @@ const writeHint = "Make data_dir writable, and free space there."
 
 const flushDelay = 2 * time.Second // for changes that can wait
 
-// scheduleFlush writes after flushDelay what could be found again if it were lost. f.mu is held.
+// scheduleFlush schedules a write after flushDelay, for changes that the next run would find again if they were lost.
+// f.mu is held.
 func (f *FileIdentityStore) scheduleFlush() {
 	if len(f.pending) > 0 && f.timer == nil && f.options.Path != "" && !f.options.ReadOnly {
 		f.timer = time.AfterFunc(flushDelay, func() { _ = f.Flush() })
@@ -480,8 +482,8 @@ func (f *FileIdentityStore) save(key blockKey) error {
 		delete(f.pending, key)
 		f.mu.Unlock()
 		return &record.Fault{
-			Reason: record.Other, Err: fmt.Errorf("save the account of the block: %w", err),
-			Hint: writeHint + " Without the file, a block that becomes another account would not be noticed.",
+			Reason: record.Other, Err: fmt.Errorf("write the identity file: %w", err),
+			Hint: writeHint + " Without the file, the program would not notice that a block signs in to another account.",
 		}
 	}
 	return nil
@@ -514,7 +516,7 @@ func (f *FileIdentityStore) Flush() error {
 
 // update writes the file: its current content, with the pending changes and those of change. f.writeMu is held.
 func (f *FileIdentityStore) update(change func() error) error {
-	errLocked := fmt.Errorf("%s.lock: another process holds it", f.options.Path)
+	errLocked := fmt.Errorf("%s.lock is locked by another process", f.options.Path)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), identityLockTimeout, errLocked)
 	defer cancel()
 	unlock, err := lockFile(ctx, f.options.Path+".lock")

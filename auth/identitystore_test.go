@@ -33,7 +33,7 @@ func (w *fixture) identities(path string) *FileIdentityStore {
 	return c
 }
 
-// TestSwap: if another account answers for an unchanged block, the sign-in fails, for every way to sign in, in the same
+// TestSwap: if an unchanged block signs in to another account, the sign-in fails, for every way to sign in, in the same
 // process and after a restart, until the block names the account or a person accepts it.
 func TestSwap(t *testing.T) {
 	creds := func(path string, k awsfake.Key) {
@@ -192,7 +192,7 @@ func TestSwapSSO(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got.Drop(retrieve(c.fixture, got)) // the file is read again, during a listing
+	got.Reject(retrieve(c.fixture, got)) // the file is read again, during a listing
 	for range 3 {
 		if creds, err := got.Retrieve(t.Context()); record.ReasonOf(err) != record.WrongAccount || creds.HasKeys() {
 			t.Errorf("gave %s of another account: %v", creds.AccessKeyID, err)
@@ -276,7 +276,7 @@ func TestUnknownOwner(t *testing.T) {
 				t.Fatalf("gave %s", c.AccessKeyID)
 			}
 		}
-		if n := strings.Count(w.log.String(), "account unknown"); n < 1 || n > 4 {
+		if n := strings.Count(w.log.String(), "account is unknown"); n < 1 || n > 4 {
 			t.Errorf("it was logged %d times", n)
 		}
 		mend()
@@ -295,7 +295,7 @@ func TestAskedOnce(t *testing.T) {
 		got := w.open(w.sessions(Options{}), block(profile("x"), withDigest))
 		for range 5 {
 			time.Sleep(10 * time.Second)
-			got.Invalidate()
+			got.RejectCurrent()
 			retrieve(w, got)
 		}
 		w.count("GetCallerIdentity", 1)

@@ -16,10 +16,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// TestIncompleteAnswers: an answer with status 200 that does not come from STS (a login page, an empty gateway answer)
-// is not taken for an account without an id or a session without keys, and causes no panic. The error says what
-// answered, and later calls are not affected.
-func TestIncompleteAnswers(t *testing.T) {
+// TestIncompleteResponses: a response with status 200 that does not come from STS (a login page, an empty response of a
+// gateway) is not taken for an account without an id or a session without keys, and causes no panic. The error says
+// where the response came from, and later calls are not affected.
+func TestIncompleteResponses(t *testing.T) {
 	for name, of := range map[string]func(w *fixture) config.Account{
 		"GetCallerIdentity": func(w *fixture) config.Account { return w.ak() },
 		"AssumeRole":        func(w *fixture) config.Account { return w.ak(role(w.role.ARN)) },
@@ -97,7 +97,7 @@ func (incompleteSSO) CreateToken(
 	return &ssooidc.CreateTokenOutput{}, nil
 }
 
-// TestIncompleteSSO: the same for IAM Identity Center, whose answers the SDK does not check.
+// TestIncompleteSSO: the same for IAM Identity Center, whose responses the SDK does not check.
 func TestIncompleteSSO(t *testing.T) {
 	s := newFixture(t, awsfake.Options{}).sessions(Options{})
 	step := s.profileStep("x", "us-east-1").(*sdkStep)

@@ -11,14 +11,14 @@ import (
 )
 
 // Inspect checks what the blocks use to sign in outside of the configuration: profiles, the shared AWS files and the
-// environment. It makes no calls. A flaw for which an account is refused is marked as used; the others are for
-// information: the default chain that no account uses, and lines that have no effect.
-func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
+// environment. It makes no calls. A problem that makes an account fail is marked as used. The others are for
+// information: they are in a default chain that no account uses, or in lines that have no effect.
+func Inspect(o LoadOptions, blocks []config.Account) []SettingProblem {
 	if o.Isolated {
 		return nil
 	}
 	l := &loader{opts: o}
-	l.env, l.flaws = readEnvironment(o.Getenv)
+	l.env, l.problems = readEnvironment(o.Getenv)
 	getenv := o.Getenv
 	if getenv == nil {
 		getenv = func(string) string { return "" }
@@ -34,24 +34,24 @@ func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 			chain = true
 		}
 	}
-	for _, f := range l.flaws {
+	for _, f := range l.problems {
 		f.Used = chain
 		i.all = append(i.all, f)
 	}
-	i.all = append(i.all, i.files.flaws...)
+	i.all = append(i.all, i.files.problems...)
 	i.chain(chain, named)
 	for name := range named {
 		i.profile(name, true)
 	}
-	slices.SortFunc(i.all, func(a, b Flaw) int { return cmp.Compare(a.Error(), b.Error()) })
-	return slices.CompactFunc(i.all, func(a, b Flaw) bool { return a.Error() == b.Error() && a.Used == b.Used })
+	slices.SortFunc(i.all, func(a, b SettingProblem) int { return cmp.Compare(a.Error(), b.Error()) })
+	return slices.CompactFunc(i.all, func(a, b SettingProblem) bool { return a.Error() == b.Error() && a.Used == b.Used })
 }
 
 type inspection struct {
 	*loader
 	files *sharedFiles
 	env   environment
-	all   []Flaw
+	all   []SettingProblem
 }
 
 // profile checks whether a profile leads to credentials, and its settings.
@@ -62,7 +62,7 @@ func (i *inspection) profile(name string, used bool) {
 	i.add(err, used && (len(i.files.found) > 0 || i.files.profiles[name] != nil))
 }
 
-// chain checks the default chain, even if no account uses it: whoever set it up may not know that it does not work.
+// chain checks the default chain, even if no account uses it: the person who set it up may not know that it fails.
 func (i *inspection) chain(used bool, named map[string]bool) {
 	name := firstNonEmpty(firstNonEmpty(i.env.profile, i.env.defaultProfile), "default")
 	env := i.env
@@ -80,14 +80,14 @@ func (i *inspection) chain(used bool, named map[string]bool) {
 }
 
 func (i *inspection) settings(name string, used bool) {
-	for _, f := range i.settingFlaws(i.files.profiles[name]) {
-		f.Used = used && f.harmful
+	for _, f := range i.settingProblems(i.files.profiles[name]) {
+		f.Used = used && f.failsSignIn
 		i.all = append(i.all, f)
 	}
 }
 
 func (i *inspection) add(err error, used bool) {
 	if err != nil {
-		i.all = append(i.all, Flaw{Text: err.Error(), Hint: record.HintOf(err), Used: used})
+		i.all = append(i.all, SettingProblem{Text: err.Error(), Hint: record.HintOf(err), Used: used})
 	}
 }

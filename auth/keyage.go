@@ -17,11 +17,11 @@ type KeyAge struct {
 }
 
 // KeyAge asks IAM for the age of the key of the session's first step. ok is false if that is not a long-lived key: the
-// key of a role or a task, or one with a session token. It needs iam:ListAccessKeys for the user itself, which nothing
-// else here needs, so an error only means that the age is unknown. IAM allows few calls, so each key is asked for once.
+// key of a role or a task, or a key with a session token. It needs iam:ListAccessKeys for the user itself. No other
+// call needs this permission, so an error only means that the age is unknown. There is one call a key: IAM allows few.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
 func (s *Sessions) KeyAge(ctx context.Context, session *Session) (age KeyAge, ok bool, err error) {
-	base := session.top
+	base := session.last
 	for base.prev != nil {
 		base = base.prev
 	}
@@ -67,7 +67,8 @@ func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, regi
 			}
 		}
 		if in.Marker = page.Marker; in.Marker == nil {
-			return time.Time{}, fault(record.Other, "", "get the age of key %s: IAM lists the user's keys without it", key)
+			return time.Time{}, fault(record.Other, "",
+				"get the age of key %s: the key is not in IAM's list of the user's keys", key)
 		}
 	}
 }

@@ -66,9 +66,9 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 			n = 256
 		}
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = n+16, n // each region is a host; 16 more for sign-ins
-		// A buffer holds a request or the header of an answer; bodies bypass it. Each connection has both buffers.
+		// A buffer holds a request or the header of a response; bodies bypass it. Each connection has both buffers.
 		tr.ReadBufferSize, tr.WriteBufferSize = 2<<10, 2<<10
-		tr.DisableCompression = true // collectors asks EC2 for gzip and unpacks it; other answers are small
+		tr.DisableCompression = true // package collectors asks EC2 for gzip and unpacks it; other responses are small
 		if o.DialContext != nil {
 			tr.DialContext = o.DialContext
 		}
@@ -78,7 +78,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	})
 	cfg := aws.Config{HTTPClient: l.client}
 	if !o.Isolated {
-		l.env, l.flaws = readEnvironment(o.Getenv) // first: it decides which files are read
+		l.env, l.problems = readEnvironment(o.Getenv) // first: it decides which files are read
 		l.env.Credentials, l.env.ContainerAuthorizationToken = aws.Credentials{}, ""
 		var err error
 		if cfg, err = l.load(ctx); err != nil {
@@ -109,12 +109,12 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	return cfg, nil
 }
 
-// load is the SDK's own configuration. If the SDK refuses a setting, which may be one line of a profile that no account
-// uses, the configuration is made of the settings that are valid: an account that uses the others fails when it signs
-// in.
+// load returns the SDK's own configuration. If the SDK refuses a setting, which may be one line of a profile that no
+// account uses, the configuration has only the settings that are valid. An account that uses the others fails when it
+// signs in.
 func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	var pem []byte
-	if file := l.env.CustomCABundle; file != "" { // it is meant for every call, so none may go without it
+	if file := l.env.CustomCABundle; file != "" { // it applies to every call, so no call may be made without it
 		var err error
 		if pem, err = readCABundle(file); err != nil {
 			return aws.Config{}, fault(record.Other, "Set AWS_CA_BUNDLE to a file of PEM certificates.",
@@ -127,7 +127,7 @@ func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	)...)
 	files := l.readSharedFiles()
 	p := files.profiles[firstNonEmpty(l.env.SharedConfigProfile, "default")]
-	l.ignored = append(slices.Clone(l.flaws), l.settingFlaws(p)...)
+	l.ignored = append(slices.Clone(l.problems), l.settingProblems(p)...)
 	if err == nil || ctx.Err() != nil {
 		return cfg, context.Cause(ctx)
 	}
@@ -157,7 +157,7 @@ func (l *loader) environment(getenv func(string) string) environment {
 	if l.opts.Isolated {
 		return environment{}
 	}
-	env, _ := awsconfig.NewEnvConfig() // its error is in l.flaws; the fields below are set before it
+	env, _ := awsconfig.NewEnvConfig() // its error is in l.problems; the fields below are set before it
 	e := environment{
 		key:         env.Credentials,
 		webIdentity: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN, env.RoleSessionName},
@@ -174,8 +174,8 @@ func (l *loader) environment(getenv func(string) string) environment {
 }
 
 // withPlainBodies is a client that reads request bodies through Read, not WriteTo. The SDK closes a body as soon as the
-// header of the answer arrives; from then on its WriteTo returns EOF as an error, which net/http takes for a failed
-// write: it closes the connection during the answer, and the next call needs a new one.
+// header of the response arrives. From then on its WriteTo returns EOF as an error, which net/http takes for a failed
+// write: it closes the connection during the response, and the next call needs a new one.
 func withPlainBodies(c aws.HTTPClient) aws.HTTPClient {
 	return withTransport(c, func(t http.RoundTripper) http.RoundTripper { return plainBodyTransport{t} })
 }
@@ -209,13 +209,13 @@ func (t plainBodyTransport) CloseIdleConnections() {
 	}
 }
 
-// loader remembers how the configuration was loaded. It is one of the configuration's sources, so that a profile that
-// is loaded later follows the same rules.
+// loader holds how the configuration was loaded. It is one of the configuration's sources, so that a profile that is
+// loaded later follows the same rules.
 type loader struct {
 	opts         LoadOptions
 	env          awsconfig.EnvConfig // without its keys
-	flaws        []Flaw              // of the environment
-	ignored      []Flaw              // settings that are set but have no effect
+	problems     []SettingProblem    // of the environment
+	ignored      []SettingProblem    // settings that are set but have no effect
 	baseEndpoint *string             // AWS_ENDPOINT_URL or similar; nil: AWS itself
 	metadata     aws.HTTPClient      // for services on this machine
 
@@ -265,7 +265,7 @@ func (l *loader) imds(cfg aws.Config) *imds.Client {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = callAttempts
 			o.RateLimiter = ratelimit.None
-			// A busy instance answers 429, which the SDK does not retry (aws/aws-sdk-go-v2#1995).
+			// A busy instance responds with 429, which the SDK does not retry (aws/aws-sdk-go-v2#1995).
 			o.Retryables = append(
 				o.Retryables,
 				retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}},
@@ -286,7 +286,7 @@ func (l *loader) imds(cfg aws.Config) *imds.Client {
 func (l *loader) overridesIMDS() bool { return l.opts.Isolated || l.opts.IMDSEndpoint != "" }
 
 // retryer is the standard mode with explicit limits, and without the SDK's rate limiter: all callers of a client share
-// it, so that an account whose STS hangs would use it up for the others.
+// it, and an account whose STS hangs would use it up for the others.
 func retryer(attempts int) func() aws.Retryer {
 	if attempts <= 0 {
 		attempts = callAttempts

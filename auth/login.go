@@ -12,13 +12,13 @@ import (
 // A Login is an MFA session that a person asked for.
 type Login struct {
 	Device  string    // serial number
-	Expires time.Time // the end of the session, unless it is renewed
+	Expires time.Time // of the session, unless it is renewed
 }
 
-// Login begins a new MFA session for the account and stores it for all processes that share the store: a running
+// Login begins a new MFA session for the account and stores it for all processes that share the store. A running
 // collector notices it, at the latest when its own session is about to expire. The code comes from the block if that
-// has an unattended source (`totp_seed`, `token_command`), else from ask, which is called once the key has proved
-// valid. Without ask, the block's `token_code` is sent.
+// has an unattended source (`totp_seed`, `token_command`), else from ask, which is called after a call has shown that
+// the key is valid. Without ask, the block's `token_code` is sent.
 //
 // Its error holds a [record.Fault]. It does not assume the account's roles: [Sessions.Open] does, without a code.
 func (s *Sessions) Login(
@@ -30,7 +30,7 @@ func (s *Sessions) Login(
 	if err != nil {
 		return Login{}, err
 	}
-	mfa := s.resolverFor(steps).top.mfaLayer()
+	mfa := s.resolverFor(steps, a.Name).last.findMFA()
 	if mfa == nil {
 		return Login{}, fault(record.MFASerial,
 			"Set `serial_number`, or mfa_serial in the profile of the block, to name an MFA device; "+
@@ -57,7 +57,7 @@ func (s *Sessions) Login(
 	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, step.Name())
 	defer cancel()
 	err = s.store.WithLock(ctx, step.device(base.AccessKeyID), func(stored *MFASession, save func() error) error {
-		if c, ok := codes.(literalCode); codes == nil || ok && stored.codeUsed(step.codeDigest(c.text), 0) {
+		if c, ok := codes.(literalCode); codes == nil || ok && stored.codeUsed(step.hashCode(c.text), 0) {
 			return step.codeUnavailable(stored, now())
 		}
 		c, err := step.beginSession(ctx, codes, base, stored, save)
@@ -67,6 +67,6 @@ func (s *Sessions) Login(
 	if err != nil {
 		return Login{}, step.explain(err, base, secret.String{})
 	}
-	mfa.reload()
+	mfa.clear()
 	return out, nil
 }

@@ -19,8 +19,8 @@ import (
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html
 const defaultMFASession = 36 * time.Hour
 
-// mfaStep turns a user's long-lived key and a code into a session, which can then assume roles without a code. The
-// session belongs to the device: all accounts of one device share it, in all processes and across restarts.
+// mfaStep makes a session of a user's long-lived key and a code. With the session, roles can be assumed without a code.
+// The session belongs to the device: all accounts of one device share it, in all processes and across restarts.
 type mfaStep struct {
 	sts       stsClient
 	store     MFAStore
@@ -32,9 +32,9 @@ type mfaStep struct {
 	signer    string // name of the previous step
 	log       *slog.Logger
 
-	mu             sync.Mutex
-	rejectedKeyID  string    // access key id of a stored session that AWS refused
-	remindedExpiry time.Time // expiry of the session that warnExpiry has warned of
+	mu            sync.Mutex
+	rejectedKeyID string    // access key id of a stored session that AWS refused
+	warnedExpiry  time.Time // expiry of the session that warnExpiry has warned of
 }
 
 func (s *mfaStep) Name() string { return "mfa " + s.serial }
@@ -50,15 +50,15 @@ func (s *mfaStep) Key() string {
 
 // device identifies what a session belongs to: a key and a device.
 func (s *mfaStep) device(keyID string) string {
-	return digest(s.partition + "\n" + keyID + "\n" + s.serial)
+	return hashSecret(s.partition + "\n" + keyID + "\n" + s.serial)
 }
 
-// codeDigest replaces a code in the store. Six digits can be guessed from it, but it is stored only for used codes.
-func (s *mfaStep) codeDigest(code secret.String) string {
-	return digest(s.partition + "\n" + s.serial + "\n" + code.Reveal())
+// hashCode replaces a code in the store. The six digits can be guessed from the hash, but only used codes are stored.
+func (s *mfaStep) hashCode(code secret.String) string {
+	return hashSecret(s.partition + "\n" + s.serial + "\n" + code.Reveal())
 }
 
-func (s *mfaStep) drop(c aws.Credentials) {
+func (s *mfaStep) reject(c aws.Credentials) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rejectedKeyID = c.AccessKeyID
@@ -75,9 +75,9 @@ const (
 	// a command and a call.
 	mfaLockTimeout = callTimeout + 2*(codePeriod+commandTimeout+callTimeout)
 
-	maxSpentCodes     = 20               // stored digests: a code is valid for a minute or two
+	maxUsedCodes      = 20               // stored hashes: a code is valid for a minute or two
 	minWindowLeft     = 2 * time.Second  // of a window, to send its code
-	remindBefore      = 2 * time.Hour    // before the expiry of a session that is not renewed
+	warnBefore        = 2 * time.Hour    // before the expiry of a session that is not renewed
 	recheckEvery      = 15 * time.Minute // for a login in another process
 	refusedCodesPause = time.Hour        // how long a source is not used after two refused codes
 )
@@ -100,18 +100,18 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 			return nil
 		}
 		switch {
-		case stored.Unusable != nil && (noCode != nil || stored.Locked && !s.codes.unattended()):
+		case stored.Unusable != nil && (noCode != nil || stored.OtherKey && !s.codes.unattended()):
 			return stored.Unusable
 		case noCode != nil:
 			return noCode
 		case stored.Unusable != nil:
-			s.log.Warn("stored MFA session not usable; beginning another",
-				"serial_number", s.serial, "error", stored.Unusable)
+			s.log.Warn("stored MFA session not usable; beginning another", "serial_number", s.serial,
+				"error", stored.Unusable, "hint", "Nothing to do: the new session replaces it, with a new code.")
 		}
 		var err error
 		c, err = s.beginSession(ctx, s.codes, base, stored, save)
 		if err != nil && usable { // the old session still has minutes left
-			s.log.Warn("MFA session not renewed; using it until expiry", "serial_number", s.serial,
+			s.log.Warn("MFA session not renewed; used until it expires", "serial_number", s.serial,
 				"expires", old.Expires, "error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 			c, err = old, nil
 		}
@@ -145,7 +145,7 @@ func (s *mfaStep) beginSession(
 	stored *MFASession,
 	save func() error,
 ) (aws.Credentials, error) {
-	// Codes are scarce: first check the key, the clock and the network with another call.
+	// A code works once: first check the key, the clock and the network with another call.
 	offset, err := s.sts.clockOffset(ctx, s.region, base)
 	if err != nil {
 		return aws.Credentials{}, s.explain(err, base, secret.String{})
@@ -164,7 +164,7 @@ func (s *mfaStep) beginSession(
 		}
 		if at, ok := serverDate(err); ok {
 			if d := significantOffset(at, now()); (d - offset).Abs() >= codes.period() {
-				offset, stored.Counter = d, last // the code was of another window than assumed
+				offset, stored.Counter = d, last // the code was of another window than expected
 			}
 		}
 		err = s.explain(err, base, code)
@@ -172,23 +172,23 @@ func (s *mfaStep) beginSession(
 		case record.ReasonOf(err) != record.MFAInvalid || !codes.unattended():
 			return aws.Credentials{}, err
 		case !again:
-			stored.Refused, stored.RefusedAt = digest(codes.key()), now()
+			stored.Refused, stored.RefusedAt = hashSecret(codes.key()), now()
 			s.trySave(save)
 			return aws.Credentials{}, s.refusedTwice(codes, stored, err)
 		}
 	}
 }
 
-// trySave saves what is known of the device. If that fails, the new session is used all the same: it has cost a code.
+// trySave saves what is known of the device. If that fails, the new session is used anyway: it has cost a code.
 func (s *mfaStep) trySave(save func() error) {
 	if err := save(); err != nil {
-		s.log.Warn("MFA session not saved: restart needs a code",
+		s.log.Warn("MFA session not saved; restart needs a code",
 			"serial_number", s.serial, "error", err, "hint", record.HintOf(err))
 	}
 }
 
-// nextCode returns a code that was not sent before and has some time left. It waits for one window at most. offset is
-// how far AWS's clock is ahead of this machine's.
+// nextCode returns a code that was not sent before and is valid for some time. It waits for one window at most. offset
+// is how far AWS's clock is ahead of this machine's.
 func (s *mfaStep) nextCode(
 	ctx context.Context,
 	codes codeSource,
@@ -202,7 +202,7 @@ func (s *mfaStep) nextCode(
 		at := now().Add(offset)
 		_, left := codeWindow(at, codes.period())
 		if left >= minWindowLeft {
-			if code, counter, err = codes.code(ctx, at); err != nil || !stored.codeUsed(s.codeDigest(code), counter) {
+			if code, counter, err = codes.code(ctx, at); err != nil || !stored.codeUsed(s.hashCode(code), counter) {
 				return code, counter, err
 			}
 			_, left = codeWindow(now().Add(offset), codes.period()) // a command takes time
@@ -218,7 +218,7 @@ func (s *mfaStep) nextCode(
 	}
 }
 
-// sendCode spends a code on a session.
+// sendCode sends a code to STS and returns the session.
 func (s *mfaStep) sendCode(
 	ctx context.Context,
 	base aws.Credentials,
@@ -227,9 +227,10 @@ func (s *mfaStep) sendCode(
 	stored *MFASession,
 	save func() error,
 ) (aws.Credentials, error) {
-	// Save before the call: until STS answers, nobody knows whether it accepted the code.
+	// Save before the call: without a response, it is unknown whether STS accepted the code.
 	before := *stored
-	stored.Spent = append(slices.Clone(stored.Spent[max(0, len(stored.Spent)-maxSpentCodes):]), s.codeDigest(code))
+	recent := stored.UsedCodes[max(0, len(stored.UsedCodes)-maxUsedCodes):]
+	stored.UsedCodes = append(slices.Clone(recent), s.hashCode(code))
 	if counter > 0 {
 		stored.Counter = counter
 	}
@@ -242,7 +243,7 @@ func (s *mfaStep) sendCode(
 		DurationSeconds: aws.Int32(int32(s.duration / time.Second)),
 	})
 	if err != nil && neverSent(err) {
-		stored.Spent, stored.Counter = before.Spent, before.Counter
+		stored.UsedCodes, stored.Counter = before.UsedCodes, before.Counter
 		if err := save(); err != nil {
 			return aws.Credentials{}, err
 		}
@@ -275,13 +276,13 @@ func (s *mfaStep) codeUnavailable(stored *MFASession, t time.Time) error {
 		cause = ended + ", and no source gives a new code"
 	case s.codes == nil:
 		cause = "there is no session, and no source gives a code"
-	case literal && !slices.Contains(stored.Spent, s.codeDigest(code.text)):
+	case literal && !slices.Contains(stored.UsedCodes, s.hashCode(code.text)):
 		return nil
 	case literal && expired:
 		cause = ended + ", and the `token_code` was used before"
 	case literal:
 		cause = "the `token_code` was used before, and a code works once"
-	case stored.Refused == digest(s.codes.key()) && t.Before(stored.RefusedAt.Add(refusedCodesPause)):
+	case stored.Refused == hashSecret(s.codes.key()) && t.Before(stored.RefusedAt.Add(refusedCodesPause)):
 		err := fault(record.MFAInvalid, "", "%s: two codes of %s were refused at %s",
 			s.Name(), s.codes.name(), stored.RefusedAt.UTC().Format(time.RFC3339))
 		return s.refusedTwice(s.codes, stored, err)
@@ -306,10 +307,10 @@ func (s *mfaStep) refusedTwice(codes codeSource, stored *MFASession, err error) 
 func (s *mfaStep) warnExpiry(c aws.Credentials) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.remindedExpiry.Equal(c.Expires) || c.Expires.Sub(now()) > min(remindBefore, s.duration/2) {
+	if s.warnedExpiry.Equal(c.Expires) || c.Expires.Sub(now()) > min(warnBefore, s.duration/2) {
 		return
 	}
-	s.remindedExpiry = c.Expires
+	s.warnedExpiry = c.Expires
 	s.log.Warn("MFA session expires soon and is not renewed",
 		"serial_number", s.serial, "expires", c.Expires, "hint", loginHint)
 }

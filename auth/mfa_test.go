@@ -69,9 +69,9 @@ func TestMFAOnce(t *testing.T) {
 	}
 }
 
-// TestMFASpent: a code that was refused, or whose answer did not arrive, is not sent again; a code that never left this
-// machine is.
-func TestMFASpent(t *testing.T) {
+// TestMFAUsedCodes: a code that was refused, or whose response did not arrive, is not sent again; a code that never
+// left this machine is.
+func TestMFAUsedCodes(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		a := w.ak(device(w.mfa.Serial, "000000"))
@@ -82,7 +82,7 @@ func TestMFASpent(t *testing.T) {
 		device(w.mfa.Serial, w.mfa.Now())(&a)
 		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Reset, Action: "GetSessionToken"})
 		if _, err := w.sessions(o).Open(t.Context(), a); err == nil {
-			t.Fatal("opened without an answer")
+			t.Fatal("opened without a response")
 		}
 		mend()
 		w.refused(w.sessions(o), a, record.MFANeeded)
@@ -201,10 +201,10 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	store, device := dirStore{dir: dir}, strings.TrimSuffix(filepath.Base(file[0]), ".json")
-	if err := store.write(device, MFASession{Spent: []string{"x"}}); err != nil {
+	if err := store.write(device, MFASession{UsedCodes: []string{"x"}}); err != nil {
 		t.Error(err)
 	}
-	if got, err := store.read(device); err != nil || len(got.Spent) != 1 {
+	if got, err := store.read(device); err != nil || len(got.UsedCodes) != 1 {
 		t.Errorf("read %v, %v", got, err)
 	}
 
@@ -254,19 +254,19 @@ func TestStoreWait(t *testing.T) {
 					if err := s.WithLock(ctx, "other", nothing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("another device: %v", err)
 					}
-					mine.Spent = []string{"kept"}
+					mine.UsedCodes = []string{"kept"}
 					if err := save(); err != nil {
 						return err
 					}
-					mine.Spent[0] = "not saved"
+					mine.UsedCodes[0] = "not saved"
 					return nil
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if err := s.WithLock(t.Context(), "d", func(got *MFASession, _ func() error) error {
-					if len(got.Spent) != 1 || got.Spent[0] != "kept" {
-						t.Errorf("got %v", got.Spent)
+					if len(got.UsedCodes) != 1 || got.UsedCodes[0] != "kept" {
+						t.Errorf("got %v", got.UsedCodes)
 					}
 					return nil
 				}); err != nil {

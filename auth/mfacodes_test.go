@@ -104,7 +104,7 @@ func TestMFAWindow(t *testing.T) {
 		}
 		for range 3 { // the session is revoked, so another code is needed at once
 			got := w.open(s, a)
-			got.Drop(retrieve(w, got))
+			got.Reject(retrieve(w, got))
 			if d := took(); d < codePeriod/2 || d > codePeriod+minWindowLeft {
 				t.Errorf("a code that was used: waited %s", d)
 			}
@@ -155,7 +155,7 @@ func TestMFAWrongSeed(t *testing.T) {
 	})
 }
 
-// TestMFAClock: codes follow AWS's clock, known from the answer to the call before the first code, else from the
+// TestMFAClock: codes follow AWS's clock, known from the response to the call before the first code, else from the
 // refusal of that code. (If the clock is wrong by more than five minutes, AWS refuses the call before it checks a
 // code.)
 func TestMFAClock(t *testing.T) {
@@ -213,13 +213,13 @@ func TestMFACommand(t *testing.T) {
 			time.Sleep(left - time.Millisecond)
 			_ = os.WriteFile(file, []byte(w.mfa.Code(time.Now().Add(time.Second))), 0o600)
 		}()
-		got.Drop(retrieve(w, got))
+		got.Reject(retrieve(w, got))
 		w.open(s, a)
 		w.count("GetSessionToken", 2)
 		if b, err := os.ReadFile(runs); err != nil || strings.Count(string(b), "run") != 3 {
 			t.Errorf("ran %q %v, want 3 runs: the second gave the used code", b, err)
 		}
-		got.Drop(retrieve(w, got)) // the program repeats its code
+		got.Reject(retrieve(w, got)) // the program repeats its code
 		w.refused(s, a, record.MFAInvalid, "used before", "`token_command`")
 		w.count("GetSessionToken", 2)
 	})
@@ -270,7 +270,7 @@ func TestMFACommandWrong(t *testing.T) {
 		if _, state, ok := strings.Cut(string(stat), "(sleep) "); ok && state[0] == 'S' { // still sleeping
 			t.Errorf("the command's child still runs: %s", stat)
 		}
-		if record.ReasonOf(err) != record.MFANeeded || !strings.Contains(err.Error(), "no answer within 200ms") {
+		if record.ReasonOf(err) != record.MFANeeded || !strings.Contains(err.Error(), "timed out after 200ms") {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -61,7 +61,7 @@ func TestUnusableSession(t *testing.T) {
 			return []byte(string(b[:bytes.Index(b, []byte(`"Sealed":"`))]) + `"Sealed":"AAAA"}`)
 		}), say: "was altered", aside: true},
 		"another key":          {before: key, after: otherKey, say: "was encrypted with another session_key"},
-		"the key was removed":  {before: key, say: "there is no session_key"},
+		"the key was removed":  {before: key, say: "session_key is not set"},
 		"a key, not encrypted": {after: key, say: "is not encrypted"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,8 +127,8 @@ func (w *fixture) reasonWithout(aside bool, name string) record.Reason {
 	return record.Other
 }
 
-// TestSpentCodesSurvive: if an unencrypted session is not used, its spent codes still are: no code is sent twice.
-func TestSpentCodesSurvive(t *testing.T) {
+// TestUsedCodesSurvive: if an unencrypted session is not used, its used codes are still known: no code is sent twice.
+func TestUsedCodesSurvive(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fixture) {
 		data := t.TempDir()
 		code := w.mfa.Now()

@@ -37,15 +37,15 @@ type MFASession struct {
 	SecretAccessKey secret.String
 	SessionToken    secret.String
 	Expires         time.Time
-	Spent           []string  // digests of codes, the newest last
+	UsedCodes       []string  // hashes of codes, the newest last
 	Counter         int64     // of the last window whose code was computed from a seed and sent; 0: none
-	Refused         string    // digest of the source of two refused codes
+	Refused         string    // hash of the source of two refused codes
 	RefusedAt       time.Time // when they were refused
 
 	// Unusable is why the stored session cannot be used, with a hint; nil: it can, or there is none. The codes in it are
 	// kept if they could be read.
 	Unusable error
-	Locked   bool // encrypted with another session_key, which may come back: only a surely new code replaces it
+	OtherKey bool // encrypted with another session_key, which may come back: only a code that is surely new replaces it
 }
 
 func (s *MFASession) credentials() aws.Credentials {
@@ -58,14 +58,14 @@ func (s *MFASession) credentials() aws.Credentials {
 func (s *MFASession) setCredentials(c aws.Credentials) {
 	s.AccessKeyID, s.Expires = c.AccessKeyID, c.Expires
 	s.SecretAccessKey, s.SessionToken = secret.New(c.SecretAccessKey), secret.New(c.SessionToken)
-	s.Unusable, s.Locked = nil, false
+	s.Unusable, s.OtherKey = nil, false
 }
 
 // codeUsed reports whether a code was sent before, or a code of a later window: AWS accepts no older code than the last
 // one. A stored counter that is far ahead comes from a wrong clock, and is ignored.
 func (s *MFASession) codeUsed(code string, counter int64) bool {
 	const far = 20 // windows
-	return slices.Contains(s.Spent, code) || counter > 0 && counter <= s.Counter && s.Counter-counter < far
+	return slices.Contains(s.UsedCodes, code) || counter > 0 && counter <= s.Counter && s.Counter-counter < far
 }
 
 // A dirStore stores one file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. A lock on
@@ -107,20 +107,20 @@ type storedSession struct {
 
 func (d dirStore) WithLock(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
 	if err := d.ensureDir(); err != nil {
-		return fmt.Errorf("mfa store: %w", err)
+		return fmt.Errorf("MFA session store: %w", err)
 	}
 	unlock, err := lockFile(ctx, filepath.Join(d.dir, device+".lock"))
 	if err != nil {
-		return fmt.Errorf("mfa store: lock: %w", err)
+		return fmt.Errorf("MFA session store: lock: %w", err)
 	}
 	defer unlock()
 	s, err := d.read(device)
 	if err != nil {
-		return fmt.Errorf("mfa store: %w", err)
+		return fmt.Errorf("MFA session store: %w", err)
 	}
 	return fn(&s, func() error {
 		if err := d.write(device, s); err != nil {
-			return fmt.Errorf("mfa store: %w", err)
+			return fmt.Errorf("MFA session store: %w", err)
 		}
 		return nil
 	})
@@ -149,7 +149,7 @@ func (d dirStore) ensureDir() error {
 func checkPrivate(path string, info fs.FileInfo) error {
 	if cause := statefile.OthersCanWrite(info); cause != "" {
 		return fault(record.Other,
-			fmt.Sprintf("Find out who wrote %s. Remove it, or give it to the user that collector runs as.", path),
+			fmt.Sprintf("Find out who wrote %s. Remove it, or change its owner to the user that collector runs as.", path),
 			"%s holds credentials, and others may have changed it: %s", path, cause)
 	}
 	if m := info.Mode().Perm(); hasFileModes && m&0o077 != 0 {
@@ -157,14 +157,14 @@ func checkPrivate(path string, info fs.FileInfo) error {
 		if info.IsDir() {
 			fix = "700"
 		}
-		return fault(record.Other, fmt.Sprintf("Run `chmod %s %s`, and consider who may have read it.", fix, path),
+		return fault(record.Other, fmt.Sprintf("Run `chmod %s %s`, and find out who could have read it.", fix, path),
 			"%s holds credentials and is open to others (mode %04o)", path, m)
 	}
 	return nil
 }
 
 const newSessionHint = "Run `collector login` with the account's name: it begins a new session and replaces the " +
-	"file. With `totp_seed` or `token_command` this happens without a person."
+	"file. An account with `totp_seed` or `token_command` begins one without a person."
 
 // read returns what is stored of a device. It marks a session that cannot be used, so that a new one can begin, and
 // moves a damaged file aside.
@@ -175,7 +175,7 @@ func (d dirStore) read(device string) (MFASession, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return MFASession{}, nil
 	case errors.Is(err, statefile.ErrNotRegular):
-		return setDamagedAside(path, "is not a regular file")
+		return moveDamaged(path, "is not a regular file")
 	case err != nil:
 		return MFASession{}, err
 	}
@@ -184,34 +184,34 @@ func (d dirStore) read(device string) (MFASession, error) {
 		storedSession
 	}
 	if err := json.Unmarshal(b, &in); err != nil { // not wrapped: a decoder's error may quote what it read
-		return setDamagedAside(path, "cannot be read as a session")
+		return moveDamaged(path, "cannot be read as a session")
 	}
 	stored := in.storedSession
 	if in.Sealed != nil {
 		stored, err = d.cipher.decrypt(device, path, in.encryptedSession)
 		switch {
 		case errors.Is(err, errAltered):
-			return setDamagedAside(path, "was altered after it was encrypted")
+			return moveDamaged(path, "was altered after it was encrypted")
 		case err != nil: // encrypted with another key, which may come back
-			return MFASession{Unusable: err, Locked: true}, nil
+			return MFASession{Unusable: err, OtherKey: true}, nil
 		}
 	}
 	s := stored.session()
 	switch {
 	case in.Sealed == nil && d.cipher != nil && s.AccessKeyID != "":
 		// Anybody who may write here could have stored a session of another account.
-		s.discard(fault(record.MFANeeded, newSessionHint,
-			"%s is not encrypted, but there is a session_key: it is not used", path))
+		s.removeSession(fault(record.MFANeeded, newSessionHint,
+			"%s is not encrypted, but session_key is set: the stored session is not used", path))
 	case s.AccessKeyID == "" != s.SecretAccessKey.IsZero() || s.AccessKeyID == "" != s.SessionToken.IsZero():
-		return setDamagedAside(path, "holds an incomplete session")
+		return moveDamaged(path, "holds an incomplete session")
 	}
 	return s, nil
 }
 
-// discard removes the session, and keeps the codes.
-func (s *MFASession) discard(cause error) {
+// removeSession removes the session, and keeps the codes.
+func (s *MFASession) removeSession(cause error) {
 	*s = MFASession{
-		Spent:     s.Spent[max(0, len(s.Spent)-maxSpentCodes):],
+		UsedCodes: s.UsedCodes[max(0, len(s.UsedCodes)-maxUsedCodes):],
 		Counter:   s.Counter,
 		Refused:   s.Refused,
 		RefusedAt: s.RefusedAt,
@@ -236,27 +236,27 @@ func (d dirStore) readFile(path string) ([]byte, error) {
 	const maxSize = 1 << 20
 	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if len(b) > maxSize {
-		return nil, nil // not valid JSON, so read takes it for damaged
+		return nil, nil // not valid JSON, so read treats it as damaged
 	}
 	return b, err
 }
 
-// setDamagedAside renames a damaged file.
-func setDamagedAside(path, cause string) (MFASession, error) {
+// moveDamaged moves a damaged session file aside.
+func moveDamaged(path, cause string) (MFASession, error) {
 	aside, err := statefile.MoveDamaged(path)
 	if err != nil {
-		return MFASession{}, fault(record.Other, "Remove the file. A new code will be needed.",
+		return MFASession{}, fault(record.Other, "Remove the file; the next session needs a new code.",
 			"%s %s and cannot be moved aside: %w", path, cause, err)
 	}
 	return MFASession{
-		Unusable: fault(record.MFANeeded, newSessionHint, "%s %s: it was moved to %s", path, cause, filepath.Base(aside)),
+		Unusable: fault(record.MFANeeded, newSessionHint, "%s %s: moved to %s", path, cause, filepath.Base(aside)),
 	}, nil
 }
 
 func (s storedSession) session() MFASession {
 	return MFASession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: secret.New(s.SecretAccessKey), SessionToken: secret.New(s.SessionToken),
-		Expires: s.Expiration, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
+		Expires: s.Expiration, UsedCodes: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	}
 }
 
@@ -266,7 +266,7 @@ func (d dirStore) write(device string, s MFASession) error {
 	var err error
 	stored := storedSession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
-		Expiration: s.Expires, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
+		Expiration: s.Expires, Spent: s.UsedCodes, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	}
 	if v = stored; d.cipher != nil {
 		if v, err = d.cipher.encrypt(device, stored); err != nil {
@@ -309,10 +309,10 @@ func (m *memoryStore) WithLock(ctx context.Context, device string, fn func(*MFAS
 	}
 	defer func() { <-s.lock }()
 	mine := s.MFASession
-	mine.Spent = slices.Clone(mine.Spent)
+	mine.UsedCodes = slices.Clone(mine.UsedCodes)
 	return fn(&mine, func() error {
 		s.MFASession = mine
-		s.Spent = slices.Clone(mine.Spent)
+		s.UsedCodes = slices.Clone(mine.UsedCodes)
 		return nil
 	})
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// OrganizationMembers is the list of an organization's members that a block selects. It is never partial: if a list
-// breaks off, that is an error.
+// OrganizationMembers is the list of an organization's members that a block selects. It is never partial: an incomplete
+// list is an error.
 type OrganizationMembers struct {
 	Caller   record.Identity // the identity of via
 	Members  []config.Member // to be collected, sorted by id
@@ -199,8 +199,8 @@ func (l *memberLister) pages(ctx context.Context, operation string, page pageFun
 		}
 		if token != nil && *token == *next {
 			return fault(record.BadAnswer,
-				"Nothing to do: the next run tries again. AWS Organizations repeats a page without end.",
-				"%s: the same NextToken came twice", operation)
+				"Nothing to do: the next run tries again. AWS Organizations returned the same page twice.",
+				"%s: AWS returned the same NextToken twice", operation)
 		}
 		token = next
 	}
@@ -381,7 +381,7 @@ func (l *memberLister) parentOf(ctx context.Context, account string) (string, er
 	return id, err
 }
 
-// checkUnits refuses a filter with an unknown unit: a mistyped id must not pass for an empty unit.
+// checkUnits refuses a filter with an unknown unit: a mistyped id must not be treated as an empty unit.
 func (l *memberLister) checkUnits(ctx context.Context, o config.Organization, accounts []config.Member) error {
 	for _, id := range slices.Concat(o.Include.OUs, o.Exclude.OUs) {
 		if slices.ContainsFunc(accounts, func(m config.Member) bool { return slices.Contains(m.ParentIDs, id) }) {
@@ -497,7 +497,7 @@ func (l *memberLister) explain(err error, operation string, used aws.Credentials
 	case code == "AWSOrganizationsNotInUseException":
 		out.Reason = record.WrongAccount
 		out.Hint = fmt.Sprintf("Let `via` sign in to the management account or to the account of a delegated administrator: "+
-			"account %s is in no organization.", l.session.Identity.AccountID)
+			"account %s is not in an organization.", l.session.Identity.AccountID)
 	case code == "ParentNotFoundException":
 		out.Reason = record.Other
 		out.Hint = "Correct `ous` of the block: it names a unit that the organization does not have. Look up the id in the " +
@@ -507,7 +507,7 @@ func (l *memberLister) explain(err error, operation string, used aws.Credentials
 			"in the management account or in the account of a delegated administrator.", caller)
 	case out.Reason == record.BadAnswer:
 		out.Hint = fmt.Sprintf("Look for a proxy or a login page between here and AWS, and check AWS_ENDPOINT_URL: "+
-			"the answer for AWS Organizations in %s did not come from it.", l.region)
+			"the response to a call of AWS Organizations in %s did not come from it.", l.region)
 	case out.Reason == record.Throttling:
 		out.Hint = "Nothing to do: AWS Organizations throttles calls. The known members stay, and the next run tries again."
 	case out.Reason == record.TimedOut, out.Reason == record.Network:

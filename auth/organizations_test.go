@@ -281,7 +281,7 @@ func TestMembersWrong(t *testing.T) {
 	t.Run("no organization", func(t *testing.T) {
 		w := newFixture(t, awsfake.Options{})
 		o := org{fixture: w}
-		refused(t, w.sessions(Options{}), o.block(), record.WrongAccount, "111111111111 is in no organization")
+		refused(t, w.sessions(Options{}), o.block(), record.WrongAccount, "111111111111 is not in an organization")
 	})
 	t.Run("a unit that does not exist", func(t *testing.T) {
 		o := newOrg(t)
@@ -335,7 +335,7 @@ func TestMembersWrong(t *testing.T) {
 		}
 		o.count("AssumeRole", 2)
 	})
-	t.Run("a hung answer ends with its caller", func(t *testing.T) {
+	t.Run("a hung response ends with its caller", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOrg(t)
 			o.aws.Inject(awsfake.Fault{Kind: awsfake.Hang, Service: "organizations"})

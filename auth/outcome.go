@@ -19,9 +19,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// safeErrorText describes how a call or the reading of a file ended, only by the kind of error: an answer that cannot
-// be read may be the credentials themselves, and a decoder's error quotes what it could not decode. So a text is shown
-// only if this package or this machine's network made it.
+// safeErrorText describes the error of a call or of reading a file, only by its kind: a response that cannot be read
+// may be the credentials themselves, and a decoder's error quotes what it could not decode. So a text is shown only if
+// this package or this machine's network made it.
 func safeErrorText(err error) string {
 	var timeout *timeoutError
 	var f *record.Fault
@@ -46,9 +46,9 @@ func safeErrorText(err error) string {
 		return text
 	}
 	if garbled := new(smithy.DeserializationError); errors.As(err, &garbled) || status != 0 || record.CodeOf(err) != "" {
-		return "the answer cannot be read"
+		return "the response cannot be read"
 	}
-	return "the answer cannot be understood"
+	return "the response is not what the SDK expects"
 }
 
 // networkErrorText is the error of this machine's network; "": err is none, or may hold what the server sent.
@@ -86,29 +86,29 @@ func networkErrorText(err error) string {
 		if op.Timeout() {
 			return op.Op + ": i/o timeout"
 		}
-		return op.Op + ": the connection broke"
+		return op.Op + ": the connection failed"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
+		return "no response in time"
 	case errors.Is(err, context.Canceled):
 		return context.Canceled.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the answer was complete"
+		return "the connection was closed before the response was complete"
 	case errors.As(err, &errno):
 		return errno.Error()
 	}
 	return ""
 }
 
-// reachedNetwork reports whether a call reached the network, so that its error may hold an answer. Earlier errors, such
-// as an endpoint that the settings do not allow, have texts from this machine only.
+// reachedNetwork reports whether a call reached the network, so that its error may hold a response. Earlier errors,
+// such as an endpoint that the settings do not allow, have texts from this machine only.
 func reachedNetwork(err error) bool {
 	var send *smithyhttp.RequestSendError
-	var answer *smithyhttp.ResponseError
+	var response *smithyhttp.ResponseError
 	var garbled *smithy.DeserializationError
-	return errors.As(err, &send) || errors.As(err, &answer) || errors.As(err, &garbled)
+	return errors.As(err, &send) || errors.As(err, &response) || errors.As(err, &garbled)
 }
 
-// httpStatus is the HTTP status of the answer in err; 0: there is none.
+// httpStatus is the HTTP status of the response in err; 0: there is none.
 func httpStatus(err error) int {
 	var s interface{ HTTPStatusCode() int }
 	if errors.As(err, &s) {
@@ -117,7 +117,7 @@ func httpStatus(err error) int {
 	return 0
 }
 
-// publicErrorCodes are the codes of credential services that may be shown: a code is text from the answer, too.
+// publicErrorCodes are the codes of credential services that may be shown: a code is text from the response, too.
 var publicErrorCodes = []string{
 	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException",
 	"InternalServerException",
@@ -164,11 +164,11 @@ func firstLine(stderr, stdout string) string {
 	bare, printed := visibleText(line), visibleText(stdout)
 	for i := 0; i+run <= len(bare); i++ {
 		if strings.Contains(printed, bare[i:i+run]) {
-			return "(withheld: it repeats what was printed)"
+			return "(withheld: it repeats a part of the output)"
 		}
 	}
 	if bare != "" && len(bare) < run && strings.Contains(printed, bare) || len(stdout) >= maxProcessOutput {
-		return "(withheld: it may repeat what was printed)"
+		return "(withheld: it may repeat a part of the output)"
 	}
 	line = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {

@@ -26,8 +26,8 @@ import (
 
 const canary = "CANARY-wJalrXUtnFEMI" // in every text from outside
 
-// answersOf are wrong answers of an endpoint, each with a secret in it.
-var answersOf = map[string]func(http.ResponseWriter){
+// wrongResponses are wrong responses of an endpoint, each with a secret in it.
+var wrongResponses = map[string]func(http.ResponseWriter){
 	"text": func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "AccessKeyId="+canary) },
 	"cut JSON": func(w http.ResponseWriter) {
 		_, _ = fmt.Fprint(w,
@@ -96,7 +96,7 @@ func xmlCredentials(action string) string {
 		"Response>"
 }
 
-// raw answers with these bytes and closes the connection.
+// raw responds with these bytes and closes the connection.
 func raw(text string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		conn, _, err := w.(http.Hijacker).Hijack()
@@ -124,8 +124,8 @@ func errorTexts(err error) string {
 	return b.String()
 }
 
-// TestAnswersAreNotQuoted: no error shows any part of an endpoint's answer.
-func TestAnswersAreNotQuoted(t *testing.T) {
+// TestResponsesAreNotQuoted: no error shows any part of an endpoint's response.
+func TestResponsesAreNotQuoted(t *testing.T) {
 	sources := map[string]func(t *testing.T, w *fixture, url string) config.Account{
 		"instance": func(t *testing.T, _ *fixture, url string) config.Account {
 			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
@@ -181,13 +181,13 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 		},
 	}
 	for name, source := range sources {
-		for what, answer := range answersOf {
+		for what, respond := range wrongResponses {
 			if strings.HasPrefix(name, "STS") && (what == "JSON error" || what == "a known error in secret words") {
 				continue // STS's own error texts are shown
 			}
 			t.Run(name+"/"+what, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { // retries take no real time
-					w, dial := answeringServer(t, answer)
+					w, dial := respondingServer(t, respond)
 					a := source(t, w, "http://127.0.0.1")
 					w.load = LoadOptions{Getenv: os.Getenv, DialContext: dial}
 					_, err := w.sessions(Options{Getenv: os.Getenv}).Open(t.Context(), a)
@@ -195,7 +195,7 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 						t.Fatal("opened")
 					}
 					if all := errorTexts(err) + w.log.String(); strings.Contains(all, "CANARY") {
-						t.Errorf("shows what was answered: %s", all)
+						t.Errorf("shows the response: %s", all)
 					}
 					if text := err.Error(); len(text) > 400 || strings.Contains(text, "\n") {
 						t.Errorf("says %q", text)
@@ -206,8 +206,8 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 	}
 }
 
-// answeringServer is a fixture in which all endpoints give the same answer, in memory.
-func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (
+// respondingServer is a fixture in which all endpoints give the same response, in memory.
+func respondingServer(t *testing.T, respond func(http.ResponseWriter)) (
 	*fixture,
 	func(context.Context, string, string) (net.Conn, error),
 ) {
@@ -220,7 +220,7 @@ func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (
 				_, _ = fmt.Fprint(rw, "token")
 				return
 			}
-			answer(rw)
+			respond(rw)
 		})}
 	go func() { _ = srv.Serve(conns) }()
 	t.Cleanup(func() { _ = srv.Close() })

@@ -10,14 +10,15 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An ownerResolver knows the owner of the credentials of a pipeline's last layer, and returns no credentials of unknown
-// owner. It asks AWS once for each new key or session, not when the same key is read again.
+// An ownerResolver finds the owner of the credentials of a pipeline's last step, and returns no credentials whose owner
+// is unknown. It asks AWS once for each new key or session, not when the same key is read again.
 type ownerResolver struct {
-	top *layer
+	last    *cachedStep
+	account string // the block that was opened first; others with the same steps share the credentials
 
 	mu      sync.Mutex
 	owner   *owner                         // of the credentials that were returned last
-	region  string                         // the STS region that answered last
+	region  string                         // the STS region that responded last
 	retryAt instant                        // no call before this, while the owner's credentials are valid
 	pending map[string]*sharedCall[*owner] // by region: where it is not enabled, STS refuses a valid key
 
@@ -30,10 +31,10 @@ type owner struct {
 	identity record.Identity
 }
 
-// retrieve returns credentials and their owner. region is the STS region to call; "": the one that answered last. If
-// the layer has new credentials whose owner cannot be found, the earlier ones are returned while they are valid.
+// retrieve returns credentials and their owner. region is the STS region to call; "": the one that responded last. If
+// the step has new credentials whose owner cannot be found, the earlier ones are returned while they are valid.
 func (e *ownerResolver) retrieve(ctx context.Context, s *Sessions, region string) (aws.Credentials, *owner, error) {
-	c, err := e.top.Retrieve(ctx)
+	c, err := e.last.Retrieve(ctx)
 	if err != nil {
 		return aws.Credentials{}, nil, err
 	}
@@ -43,7 +44,7 @@ func (e *ownerResolver) retrieve(ctx context.Context, s *Sessions, region string
 		e.mu.Unlock()
 		return c, previous, nil
 	}
-	if step, ok := e.top.step.(identifier); ok {
+	if step, ok := e.last.step.(identifier); ok {
 		if identity, ok := step.knownIdentity(c); ok {
 			defer e.mu.Unlock()
 			return c, e.setOwner(s, c, identity), nil
@@ -52,7 +53,7 @@ func (e *ownerResolver) retrieve(ctx context.Context, s *Sessions, region string
 	if region == "" {
 		region = e.region
 	}
-	usable := previous != nil && valid(previous.creds.unpack(), t) && !e.top.isRejected(previous.creds)
+	usable := previous != nil && valid(previous.creds.unpack(), t) && !e.last.isRejected(previous.creds)
 	f := e.pending[region]
 	if f == nil && !(usable && instantOf(t) < e.retryAt) {
 		if f = e.start(s, region); f == nil {
@@ -64,7 +65,7 @@ func (e *ownerResolver) retrieve(ctx context.Context, s *Sessions, region string
 	if usable {
 		return previous.creds.unpack(), previous, nil
 	}
-	found, err := f.wait(ctx, e.top.step.Name())
+	found, err := f.wait(ctx, e.last.step.Name())
 	if err != nil {
 		return aws.Credentials{}, nil, err
 	}
@@ -75,7 +76,7 @@ func (e *ownerResolver) retrieve(ctx context.Context, s *Sessions, region string
 func (e *ownerResolver) start(s *Sessions, region string) *sharedCall[*owner] {
 	f := newSharedCall[*owner]()
 	if !s.background.run(func(ctx context.Context) {
-		c, identity, err := resolveIdentity(ctx, s.sts, region, e.top)
+		c, identity, err := resolveIdentity(ctx, s.sts, region, e.last)
 		f.finish(e.finish(s, region, c, identity, err), err)
 	}) {
 		return nil
@@ -104,8 +105,8 @@ func (e *ownerResolver) finish(
 	if err != nil {
 		e.retryAt = instantOf(t.Add(retryPause))
 		if previous != nil && valid(previous.creds.unpack(), t) && s.background.ctx.Err() == nil {
-			s.log.Warn("new credentials not used: account unknown",
-				"step", e.top.step.Name(), "account_id", previous.identity.AccountID,
+			s.log.Warn("new credentials not used: their account is unknown",
+				"account", e.account, "step", e.last.step.Name(), "account_id", previous.identity.AccountID,
 				"error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 		}
 		return nil
@@ -120,14 +121,14 @@ func (e *ownerResolver) setOwner(s *Sessions, c aws.Credentials, identity record
 	case previous != nil && previous.identity == identity:
 		identity = previous.identity // shares its strings
 	case previous == nil || principal(previous.identity.ARN) != principal(identity.ARN):
-		s.log.Info("signed in",
-			"arn", identity.ARN, "account_id", identity.AccountID, "path", strings.Join(e.top.path(), " → "))
+		s.log.Info("signed in", "account", e.account,
+			"arn", identity.ARN, "account_id", identity.AccountID, "steps", strings.Join(e.last.path(), " → "))
 	}
-	e.owner, e.retryAt = &owner{creds: e.top.packedOf(c), identity: identity}, 0
+	e.owner, e.retryAt = &owner{creds: e.last.packedOf(c), identity: identity}, 0
 	return e.owner
 }
 
-// principal is an ARN without the role session name, which some sources choose anew for each session.
+// principal is an ARN without the role session name, which some sources change for each session.
 func principal(arn string) string {
 	if i := strings.LastIndexByte(arn, '/'); i > 0 && strings.Contains(arn, ":assumed-role/") {
 		return arn[:i]

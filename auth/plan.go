@@ -17,7 +17,7 @@ type Step interface {
 	// Name is for paths and errors; it holds no secret.
 	Name() string
 	// Key identifies the step. Blocks whose steps have equal keys, after equal previous steps, share the credentials. It
-	// holds digests of secrets, not secrets.
+	// holds hashes of secrets, not secrets.
 	Key() string
 	// Retrieve makes new credentials. prev is nil for a base. It ends with ctx, has its own time-outs for calls, and its
 	// error holds a [record.Fault]. Calls do not overlap; the result is cached until it must be renewed.
@@ -102,8 +102,8 @@ func (s *Sessions) isolatedStep() Step {
 	return s.instance.step
 }
 
-// stsRegion is the STS region: `sts_region`, else the account's first literal region, else the partition's default.
-// It is never the global endpoint, whose tokens opt-in regions refuse.
+// stsRegion is the STS region: `sts_region`, else the account's first literal region, else the partition's default. It
+// is never the global endpoint, whose tokens opt-in regions refuse.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
 func stsRegion(a config.Account) string {
 	if a.STSRegion != "" {

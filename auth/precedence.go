@@ -13,9 +13,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A route is how a profile, or the default chain, leads to credentials: a source, and the roles to assume from there.
-// If there are several sources, boto3's and the AWS CLI's order decides, so that all programs on a machine agree;
-// docs/sign-in.md has the table, and a test compares it with boto3. The SDK for Go has another order.
+// A route is how a profile, or the default chain, leads to credentials: a source, and the roles to assume with them. If
+// there are several sources, the order of boto3 and the AWS CLI decides, so that all programs on a machine use the same
+// one. docs/sign-in.md has the table, and a test compares it with boto3. The SDK for Go has another order.
 type route struct {
 	profile     string   // whose settings apply; "": none
 	section     *section // that describes the source; nil: it is not in a file
@@ -62,9 +62,9 @@ func (s *sharedFiles) routeOf(l *loader, name string, env environment) (*route, 
 	operation := "profile " + name
 	if name == "" {
 		operation = chainName
-		for _, flaw := range l.flaws {
-			if flaw.harmful {
-				return nil, fault(record.NoCredentials, "Correct or unset that variable.", "%s: %s", operation, flaw.Error())
+		for _, problem := range l.problems {
+			if problem.failsSignIn {
+				return nil, fault(record.NoCredentials, "Correct or unset that variable.", "%s: %s", operation, problem.Error())
 			}
 		}
 	}
@@ -72,9 +72,9 @@ func (s *sharedFiles) routeOf(l *loader, name string, env environment) (*route, 
 	if err != nil || r.section == nil && r.source == fromEnvironment {
 		return r, err
 	}
-	for _, flaw := range l.settingFlaws(s.profiles[r.profile]) {
-		if flaw.harmful {
-			return nil, fault(record.NoCredentials, "Correct or remove that line.", "%s: %s", operation, flaw.Error())
+	for _, problem := range l.settingProblems(s.profiles[r.profile]) {
+		if problem.failsSignIn {
+			return nil, fault(record.NoCredentials, "Correct or remove that line.", "%s: %s", operation, problem.Error())
 		}
 	}
 	return r, nil
@@ -99,7 +99,7 @@ func (s *sharedFiles) findRoute(l *loader, name string, env environment) (*route
 	f.env = env
 	name = firstNonEmpty(env.profile, env.defaultProfile)
 	if name != "" && s.profiles[name] == nil {
-		return nil, f.missingProfile(fmt.Sprintf("%s: AWS_PROFILE names profile %s", chainName, name), name)
+		return nil, f.missingProfile(fmt.Sprintf("%s: AWS_PROFILE=%s", chainName, name), name)
 	}
 	name = firstNonEmpty(name, "default")
 	if env.key.HasKeys() {
@@ -149,7 +149,7 @@ func (f routeFinder) followProfile(r *route, p *section, visited []string, opera
 		for _, key := range []string{"role_arn", "source_profile", "credential_source", "web_identity_token_file"} {
 			// As in boto3: a template that lost a value must not lead to another account.
 			if p.contains(key) && !p.has(key) {
-				return p.fault(operation, "Give it a value, or remove the line.", p.positionOf(key), "%s is empty", key)
+				return p.fault(operation, "Give "+key+" a value, or remove the line.", p.positionOf(key), "%s is empty", key)
 			}
 		}
 	}
@@ -166,8 +166,8 @@ func (f routeFinder) followProfile(r *route, p *section, visited []string, opera
 			hint := "Give profile " + p.name + " credentials, or name another profile in source_profile."
 			return p.fault(operation, hint, p.at, "source_profile %s has no credentials", p.name)
 		case !found && (p.has("aws_secret_access_key") || p.has("aws_session_token")):
-			return p.fault(operation, "Add aws_access_key_id next to it, or remove it.",
-				p.positionOfFirst("aws_secret_access_key", "aws_session_token"), "the access key is incomplete")
+			return p.fault(operation, "Add aws_access_key_id, or remove this line.",
+				p.positionOfFirst("aws_secret_access_key", "aws_session_token"), "the access key has no aws_access_key_id")
 		}
 		return nil
 	}
@@ -182,13 +182,14 @@ func (f routeFinder) followProfile(r *route, p *section, visited []string, opera
 	source := f.profiles[next]
 	switch {
 	case source == nil && !safeName.MatchString(next):
-		return p.fault(operation, "Set it to the name of a profile, and nothing else.", at,
-			"source_profile is in no shared file")
+		return p.fault(operation, "Set source_profile to the name of a profile, and nothing else.", at,
+			"the source_profile is not in any shared AWS file")
 	case source == nil:
-		return p.fault(operation, f.profileHint(f.loader, next), at, "source_profile %s is in no shared file", next)
+		return p.fault(operation, f.profileHint(f.loader, next), at,
+			"source_profile %s is not in any shared AWS file", next)
 	case slices.Contains(visited, next) && (next != p.name || !p.hasAccessKey()):
-		return p.fault(operation, "Let the last profile of the chain hold credentials.", at,
-			"the source_profiles form a circle: %s", strings.Join(append(visited, next), " → "))
+		return p.fault(operation, "Give credentials to the last profile of the chain.", at,
+			"the source_profiles form a loop: %s", strings.Join(append(visited, next), " → "))
 	}
 	return f.followProfile(r, source, append(visited, next), operation)
 }
@@ -203,8 +204,8 @@ func (f routeFinder) addRole(r *route, p *section, operation string) error {
 	arn := p.get("role_arn")
 	switch both := p.has("source_profile") && p.has("credential_source"); {
 	case !roleARN.MatchString(arn):
-		return p.fault(operation, "Write it as arn:aws:iam::222222222222:role/NAME.", p.positionOfFirst("role_arn"),
-			"role_arn is not the ARN of a role")
+		return p.fault(operation, "Write role_arn as arn:aws:iam::222222222222:role/NAME.",
+			p.positionOfFirst("role_arn"), "role_arn is not the ARN of a role")
 	case both:
 		return p.fault(operation, "Remove one of the two.", p.positionOfFirst("role_arn"),
 			"source_profile (%s) and credential_source (%s) are both set",
@@ -241,7 +242,7 @@ func (f routeFinder) credentialSource(r *route, p *section, operation string) er
 	case "EcsContainer":
 		r.source = fromContainer
 	default:
-		return p.fault(operation, "Set it to Environment, Ec2InstanceMetadata or EcsContainer.",
+		return p.fault(operation, "Set credential_source to Environment, Ec2InstanceMetadata or EcsContainer.",
 			p.positionOfFirst("credential_source"), "credential_source is unknown")
 	}
 	r.section = p
@@ -262,12 +263,13 @@ func (f routeFinder) findSource(r *route, p *section, operation string) (found b
 		}
 		r.webIdentity = w
 		if w.role == "" {
-			return true, p.fault(operation, "Set role_arn next to it, or AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE.",
-				p.positionOfFirst("web_identity_token_file"), "there is a web identity token without a role")
+			return true, p.fault(operation,
+				"Set role_arn with web_identity_token_file, or AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE.",
+				p.positionOfFirst("web_identity_token_file"), "a web identity token is set without a role")
 		}
 		if !roleARN.MatchString(w.role) {
-			return true, p.fault(operation, "Write it as arn:aws:iam::222222222222:role/NAME.", p.positionOfFirst("role_arn"),
-				"the role of the web identity is not the ARN of a role")
+			return true, p.fault(operation, "Write the role as arn:aws:iam::222222222222:role/NAME.",
+				p.positionOfFirst("role_arn"), "the role of the web identity is not the ARN of a role")
 		}
 		return true, nil
 	case p.has("sso_account_id") || p.has("sso_role_name"):
@@ -289,8 +291,8 @@ func (f routeFinder) findSource(r *route, p *section, operation string) (found b
 		return false, nil
 	}
 	if k := p.accessKey(r.source); k.SecretAccessKey == "" {
-		return true, p.fault(operation, "Add aws_secret_access_key next to it, in the same file.",
-			p.positionOfFirst("aws_access_key_id"), "the access key is incomplete")
+		return true, p.fault(operation, "Add aws_secret_access_key to the same section of this file.",
+			p.positionOfFirst("aws_access_key_id"), "aws_access_key_id is set without aws_secret_access_key")
 	}
 	return true, nil
 }
@@ -330,18 +332,18 @@ func (f routeFinder) readSSO(p *section, operation string) (ssoProfile, error) {
 	if s.session != "" {
 		session := f.sessions[s.session]
 		if session == nil && !safeName.MatchString(s.session) {
-			return s, p.fault(operation, "Set it to the name of an sso-session, and nothing else.",
-				p.positionOfFirst("sso_session"), "there is no section of the sso_session")
+			return s, p.fault(operation, "Set sso_session to the name of an sso-session, and nothing else.",
+				p.positionOfFirst("sso_session"), "sso_session names a section that does not exist")
 		}
 		if session == nil {
-			return s, p.fault(operation, "Run `aws configure sso`, which writes both.",
+			return s, p.fault(operation, "Run `aws configure sso`, which writes the profile and the sso-session.",
 				p.positionOfFirst("sso_session"), "there is no section [sso-session %s]", s.session)
 		}
 		for key, mine := range map[string]*string{"sso_start_url": &s.startURL, "sso_region": &s.region} {
 			theirs := session.get(key)
 			if *mine != "" && theirs != "" && *mine != theirs {
-				return s, p.fault(operation, "Remove it from the profile.", p.positionOfFirst(key),
-					"%s has another value in %s", key, session.positionOfFirst(key))
+				return s, p.fault(operation, "Remove "+key+" from the profile.", p.positionOfFirst(key),
+					"%s differs from its value in the sso-session, %s", key, session.positionOfFirst(key))
 			}
 			*mine = firstNonEmpty(*mine, theirs)
 		}
@@ -357,7 +359,7 @@ func (f routeFinder) readSSO(p *section, operation string) (ssoProfile, error) {
 	if len(missing) > 0 {
 		return s, p.fault(operation, "Run `aws configure sso`, which writes a complete profile.",
 			p.positionOfFirst("sso_session", "sso_account_id", "sso_role_name"),
-			"the profile of IAM Identity Center has no %s", strings.Join(missing, ", "))
+			"the profile of IAM Identity Center lacks %s", strings.Join(missing, ", "))
 	}
 	return s, nil
 }
@@ -369,7 +371,7 @@ func (f routeFinder) checkDuplicates(p *section, operation string) error {
 		for _, key := range identitySettings {
 			if v, ok := in[key]; ok && v.earlier != nil {
 				return p.fault(operation, "Remove one of the two.", v.position,
-					"%s is set twice, to another value in line %d", key, v.earlier.line)
+					"%s is set twice, with another value on line %d", key, v.earlier.line)
 			}
 		}
 	}
@@ -397,10 +399,10 @@ func (f routeFinder) missingProfile(operation, name string) error {
 	if err := f.checkReadable(operation); err != nil {
 		return err
 	}
-	text := operation + ": it is in no shared AWS file"
-	for _, flaw := range f.flaws {
-		if flaw.profile == "" {
-			text += "; " + flaw.Error()
+	text := operation + ": the profile is not in any shared AWS file"
+	for _, problem := range f.problems {
+		if problem.profile == "" {
+			text += "; " + problem.Error()
 		}
 	}
 	return fault(record.NoCredentials, f.profileHint(f.loader, name), "%s", text)
@@ -408,10 +410,10 @@ func (f routeFinder) missingProfile(operation, name string) error {
 
 // checkReadable returns an error if a file exists but cannot be read.
 func (f routeFinder) checkReadable(operation string) error {
-	for _, flaw := range f.flaws {
-		if flaw.harmful && flaw.profile == "" {
-			return fault(record.NoCredentials, "Let the user of this process read the file, or name another "+
-				"with AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE.", "%s: %s", operation, flaw.Error())
+	for _, problem := range f.problems {
+		if problem.failsSignIn && problem.profile == "" {
+			return fault(record.NoCredentials, "Let the user of this process read the file, or name another file "+
+				"in AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE.", "%s: %s", operation, problem.Error())
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ func runCredentialProcess(ctx context.Context, operation, command string) (aws.C
 		return refused(": %s%s", exit.ProcessState, suffix)
 	case errors.Is(err, exec.ErrWaitDelay): // it succeeded, but left a child that keeps its output open
 	case err != nil:
-		return refused(": the shell cannot be run: %s", fileErrorCause(err))
+		return refused(": run the shell: %s", fileErrorCause(err))
 	}
 	if runtime.GOOS == "windows" {
 		text = strings.ReplaceAll(text, `\"`, `"`) // cmd.exe adds them; the SDK does the same

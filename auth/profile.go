@@ -104,7 +104,7 @@ func (s *sdkStep) source(
 	return s.fromMachine(ctx)
 }
 
-// fromMachine searches where boto3 and the SDK do if nothing is configured.
+// fromMachine searches the sources that boto3 and the SDK search if nothing is configured.
 func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
 	if c, err := s.loader.botoKey(s.getenv); err != nil || c.HasKeys() {
 		return c, err
@@ -118,8 +118,8 @@ func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
 	case s.profile == "":
 		err = noCredentialsFound(err)
 	default:
-		err = fault(record.NoCredentials, record.HintOf(err), "%s: it has no credentials and names no source, and there are "+
-			"none in boto 2's files, container or instance metadata: %w", s.Name(), err)
+		err = fault(record.NoCredentials, record.HintOf(err), "%s: neither the profile nor boto 2's files, the container "+
+			"or the instance metadata have credentials: %w", s.Name(), err)
 	}
 	return c, err
 }
@@ -164,11 +164,11 @@ func (f tokenFile) GetIdentityToken() ([]byte, error) {
 	if err != nil {
 		return nil, fault(record.NoCredentials,
 			"Check web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and the pod's volumes.",
-			"web identity: the token's file %s cannot be read: %s", safePath(string(f)), fileErrorCause(err))
+			"web identity: read the token file %s: %s", safePath(string(f)), fileErrorCause(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, fault(record.NoCredentials, "Check the program that writes the token.",
-			"web identity: the token's file %s is empty", safePath(string(f)))
+			"web identity: the token file %s is empty", safePath(string(f)))
 	}
 	return b, nil
 }
@@ -277,7 +277,7 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 	for _, serial := range serials {
 		if serial != "" && m.serial != "" && m.serial != serial {
 			return nil, fault(record.MFASerial, "Use one MFA device in all profiles of the chain.",
-				"profile %s: two devices, %s and %s", name, m.serial, serial)
+				"profile %s: its chain names two MFA devices, %s and %s", name, m.serial, serial)
 		}
 		m.serial = firstNonEmpty(m.serial, serial)
 	}
@@ -286,8 +286,8 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 	}
 	if r.source != fromCredentialsFile && r.source != fromConfigFile {
 		return nil, fault(record.NoCredentials,
-			"Give a user's long-lived key to the profile that `source_profile` leads to: MFA needs one.",
-			"profile %s: mfa_serial without aws_access_key_id", name)
+			"Put a user's long-lived key into the last profile of the `source_profile` chain: MFA needs one.",
+			"profile %s: mfa_serial is set, but the chain has no aws_access_key_id", name)
 	}
 	key := r.section.accessKey(r.source)
 	m.key = keyStep{key.AccessKeyID, secret.New(key.SecretAccessKey), secret.New(key.SessionToken)}
@@ -295,7 +295,7 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 }
 
 // explain is for errors between the route and the credentials. Errors of calls are Faults already; the SDK's other
-// errors are not shown, because they quote files and answers.
+// errors are not shown, because they quote files and responses.
 func (s *sdkStep) explain(err error, r *route) error {
 	var f *record.Fault
 	if errors.As(err, &f) {

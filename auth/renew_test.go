@@ -87,7 +87,7 @@ func TestRenewedForADay(t *testing.T) {
 	})
 }
 
-// TestAnAttemptHangs: a dead connection, before or during the answer, costs one attempt and not the sign-in.
+// TestAnAttemptHangs: a dead connection, before or during the response, costs one attempt and not the sign-in.
 func TestAnAttemptHangs(t *testing.T) {
 	for _, f := range []awsfake.Fault{{Kind: awsfake.Hang}, {Kind: awsfake.SlowBody, Delay: time.Hour}} {
 		for _, action := range []string{"AssumeRole", "GetCallerIdentity"} {
@@ -203,13 +203,13 @@ func TestExpiredByServer(t *testing.T) {
 		old := retrieve(w, s)
 		time.Sleep(10 * time.Second)
 		for range 8 { // regions that notice it one after the other
-			s.Invalidate()
+			s.RejectCurrent()
 			if c := retrieve(w, s); c.AccessKeyID == old.AccessKeyID {
 				t.Fatal("the refused credentials were returned again")
 			}
 		}
 		w.count("AssumeRole", 2)
-		s.Drop(old) // replaced before: no effect
+		s.Reject(old) // replaced before: no effect
 		retrieve(w, s)
 		w.count("AssumeRole", 2)
 		if !w.works(s) {
@@ -221,14 +221,14 @@ func TestExpiredByServer(t *testing.T) {
 			final := w.home.AddRole("final", trusting(w.role.ARN))
 			a := w.ak(func(a *config.Account) { a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN}} })
 			s := w.open(w.sessions(Options{}), a)
-			inner := retrieve(w, &Session{top: s.top.prev})
+			inner := retrieve(w, &Session{last: s.last.prev})
 			time.Sleep(10 * time.Second)
 			w.aws.Inject(awsfake.Fault{Kind: awsfake.Expire, Account: w.other.ID, Action: "AssumeRole", Count: 1})
-			s.Invalidate()
+			s.RejectCurrent()
 			if !w.works(s) {
 				t.Error("the expired inner session was not renewed")
 			}
-			if retrieve(w, &Session{top: s.top.prev}).AccessKeyID == inner.AccessKeyID {
+			if retrieve(w, &Session{last: s.last.prev}).AccessKeyID == inner.AccessKeyID {
 				t.Error("the inner session is the expired one")
 			}
 			w.count("AssumeRole", 5) // two, one refused, two
@@ -242,7 +242,7 @@ func TestExpiredByServer(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			// AWS ends the MFA session an hour before it expires by our clock.
 			mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Expire, Account: w.home.ID, Action: "AssumeRole"})
-			s.Invalidate()
+			s.RejectCurrent()
 			_, err := s.Retrieve(t.Context())
 			if record.ReasonOf(err) != record.MFANeeded {
 				t.Errorf("%v is %s, want a request for a new code", err, record.ReasonOf(err))
@@ -259,9 +259,9 @@ func TestExpiredByServer(t *testing.T) {
 	})
 }
 
-// TestRevoked: a role in the middle of a chain whose sessions were revoked answers "denied", not "expired". It is
-// assumed again, once for all accounts behind it. If that fails, valid credentials stay; if the session is young, a
-// denied call is not repeated.
+// TestRevoked: a role in the middle of a chain whose sessions were revoked gets "denied", not "expired". It is assumed
+// again, once for all accounts behind it. If that fails, valid credentials stay; if the session is young, a denied call
+// is not repeated.
 func TestRevoked(t *testing.T) {
 	const members = 100
 	chain := func(w *fixture) (sessions *Sessions, accounts []config.Account) {
@@ -280,7 +280,7 @@ func TestRevoked(t *testing.T) {
 			wg.Go(func() {
 				got, err := s.Open(w.t.Context(), a)
 				if err == nil {
-					got.Invalidate()
+					got.RejectCurrent()
 					_, err = got.Retrieve(w.t.Context())
 				}
 				mu.Lock()
@@ -338,15 +338,15 @@ func TestRevoked(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fixture) {
 		s, accounts := chain(w)
 		all(w, s, accounts[:1])
-		hub := w.open(s, accounts[0]).top.prev
-		before := retrieve(w, &Session{top: hub})
+		hub := w.open(s, accounts[0]).last.prev
+		before := retrieve(w, &Session{last: hub})
 		time.Sleep(revocationAge)
 		w.role.SetTrust() // trusts nobody, so it cannot be assumed again
 		w.role.Revoke()
 		if n := all(w, s, accounts[:1]); n != 1 {
 			t.Error("the role was assumed")
 		}
-		if c := retrieve(w, &Session{top: hub}); c.AccessKeyID != before.AccessKeyID {
+		if c := retrieve(w, &Session{last: hub}); c.AccessKeyID != before.AccessKeyID {
 			t.Error("valid credentials were lost")
 		}
 	})
@@ -503,8 +503,8 @@ func TestIdle(t *testing.T) {
 		w.open(s, block(key(w.other.AddUser("dave").NewKey())))
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.layers) != 2 {
-			t.Errorf("%d layers are cached, want 2", len(s.layers))
+		if len(s.cachedSteps) != 2 {
+			t.Errorf("%d steps are cached, want 2", len(s.cachedSteps))
 		}
 	})
 }
@@ -530,12 +530,12 @@ func TestForget(t *testing.T) {
 		hub := w.role
 		final := w.other.AddRole("final", trusting(hub.ARN, w.home.ID))
 		s := w.sessions(Options{})
-		empty := len(s.layers)
+		empty := len(s.cachedSteps)
 		two := w.ak(func(a *config.Account) { a.Roles = []config.Role{{ARN: hub.ARN}, {ARN: final.ARN}} })
 		session := w.open(s, two)
 		s.Forget(t.Context(), two)
-		if n := len(s.layers) - empty; n != 1 {
-			t.Errorf("%d layers are cached, want that of the role in the middle", n)
+		if n := len(s.cachedSteps) - empty; n != 1 {
+			t.Errorf("%d steps are cached, want that of the role in the middle", n)
 		}
 		if !w.works(session) {
 			t.Error("the open session lost its credentials")

@@ -46,7 +46,7 @@ func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) 
 	r := &s.resolver.revoked
 	word, bit := actionBit(action)
 	r.mu.Lock()
-	if c.AccessKeyID == r.renewedKeyID { // denied to a new session as well, so this is no revocation
+	if c.AccessKeyID == r.renewedKeyID { // denied to a new session as well, so this is not a revocation
 		r.allowed[word] &^= bit
 	}
 	wasAllowed := r.allowed[word]&bit != 0
@@ -54,7 +54,7 @@ func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) 
 	if !wasAllowed {
 		return false
 	}
-	other, ok := s.top.Refresh(ctx, c)
+	other, ok := s.last.Renew(ctx, c)
 	if !ok {
 		return false
 	}
@@ -63,8 +63,8 @@ func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) 
 	r.renewedKeyID = other.AccessKeyID
 	r.mu.Unlock()
 	if first {
-		s.top.background.log.Info("role re-assumed: AWS denied an allowed action",
-			"action", action, "step", s.top.step.Name())
+		s.last.background.log.Info("role re-assumed: AWS denied an allowed action",
+			"account", s.block.Name, "action", action, "step", s.last.step.Name())
 	}
 	return true
 }

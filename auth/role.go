@@ -90,7 +90,7 @@ func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials
 	}
 	c, err := callWithRenewal(ctx, prev, assume)
 	if record.ReasonOf(err) == record.AccessDenied {
-		if other, ok := prev.Refresh(ctx, c); ok {
+		if other, ok := prev.Renew(ctx, c); ok {
 			c, err = other, assume(other)
 		}
 	}

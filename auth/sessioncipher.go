@@ -62,7 +62,7 @@ func (s *sessionCipher) decrypt(device, path string, from encryptedSession) (v s
 	switch {
 	case s == nil:
 		return v, fault(record.Other, "Set `session_key` again"+orLogin,
-			"%s is encrypted, and there is no session_key", path)
+			"%s is encrypted, but session_key is not set", path)
 	case s.keyID != from.KeyID:
 		return v, fault(record.Other, "Set `session_key` to the key that it was encrypted with"+orLogin,
 			"%s was encrypted with another session_key, of id %.8s; this one's id is %s", path, from.KeyID, s.keyID)

@@ -63,7 +63,7 @@ func sessionKey(t *testing.T, w *fixture) {
 		}
 	}
 	w.refused(with(other), a, record.Other, "another session_key", "`session_key`")
-	w.refused(with(secret.String{}), a, record.Other, "there is no session_key")
+	w.refused(with(secret.String{}), a, record.Other, "session_key is not set")
 	w.refused(with(secret.New("passphrase")), a, record.Other, "32 bytes")
 	if !bytes.Equal(stored, content()) {
 		t.Error("the file was changed although it could not be read")

@@ -166,24 +166,24 @@ func fieldPointer(of any, name string) any {
 }
 
 // readEnvironment returns the SDK's settings from the environment, without the invalid ones.
-func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
+func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []SettingProblem) {
 	env, err := awsconfig.NewEnvConfig()
 	if err == nil {
 		return env, nil
 	}
-	var flaws []Flaw
+	var problems []SettingProblem
 	if getenv != nil {
-		flaws = readVariables(&env, getenv)
+		problems = readVariables(&env, getenv)
 	}
-	if flaws == nil { // a newer SDK may refuse a variable that is not in allSettings
-		flaws = append(flaws, Flaw{Where: "environment",
-			Text: "a variable of the AWS SDK cannot be read", harmful: true})
+	if problems == nil { // a newer SDK may refuse a variable that is not in allSettings
+		problems = append(problems, SettingProblem{Where: "environment",
+			Text: "a variable of the AWS SDK has no valid value", failsSignIn: true})
 	}
-	return env, flaws
+	return env, problems
 }
 
 // readVariables sets the fields that the SDK may not have reached.
-func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws []Flaw) {
+func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (problems []SettingProblem) {
 	for _, s := range allSettings {
 		if s.variable == "" {
 			continue
@@ -195,20 +195,20 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws 
 			continue
 		}
 		if want := s.parse(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // any text but "true" means false
-			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want, harmful: true})
+			problems = append(problems, SettingProblem{Where: s.variable, Text: "want " + want, failsSignIn: true})
 		}
 	}
-	return flaws
+	return problems
 }
 
 // settingsOf returns the SDK's settings from a profile, without the invalid ones, and without its credentials.
-func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
+func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []SettingProblem) {
 	var c awsconfig.SharedConfig
 	if p == nil {
 		return c, nil
 	}
 	c.Profile, c.ServicesSectionName = p.name, p.get("services")
-	var flaws []Flaw
+	var problems []SettingProblem
 	for _, set := range allSettings {
 		to := fieldPointer(&c, set.field)
 		v, ok := p.lookup(set.key)
@@ -216,8 +216,8 @@ func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 			continue
 		}
 		if want := set.parse(to, v.text); want != "" {
-			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want,
-				profile: p.name, harmful: !isLenient(to, set.key)})
+			problems = append(problems, SettingProblem{Where: v.String(), Text: set.key + ": want " + want,
+				profile: p.name, failsSignIn: !isLenient(to, set.key)})
 		}
 	}
 	if services := s.services[c.ServicesSectionName]; services != nil {
@@ -226,7 +226,7 @@ func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 			c.Services.ServiceValues[name] = v.nested
 		}
 	}
-	return c, flaws
+	return c, problems
 }
 
 // isLenient reports whether the SDK takes an invalid value in a file for false, so that it is no reason to fail.
@@ -238,24 +238,24 @@ func isLenient(target any, key string) bool {
 	return false
 }
 
-// settingFlaws returns the invalid settings of a profile. A sign-in with the profile fails: a setting of its owner
-// would have no effect.
-func (l *loader) settingFlaws(p *section) []Flaw {
+// settingProblems returns the invalid settings of a profile. A sign-in with the profile fails: otherwise a setting that
+// its owner wants would have no effect.
+func (l *loader) settingProblems(p *section) []SettingProblem {
 	if p == nil {
 		return nil
 	}
-	c, flaws := (&sharedFiles{}).settingsOf(p)
+	c, problems := (&sharedFiles{}).settingsOf(p)
 	if c.CustomCABundle != "" {
 		if _, err := readCABundle(c.CustomCABundle); err != nil {
-			flaws = append(flaws, Flaw{
-				Where:   p.positionOfFirst("ca_bundle").String(),
-				Text:    "ca_bundle: " + err.Error(),
-				profile: p.name,
-				harmful: true,
+			problems = append(problems, SettingProblem{
+				Where:       p.positionOfFirst("ca_bundle").String(),
+				Text:        "ca_bundle: " + err.Error(),
+				profile:     p.name,
+				failsSignIn: true,
 			})
 		}
 	}
-	return flaws
+	return problems
 }
 
 // sdkConfig makes the configuration of valid settings, as the SDK would.

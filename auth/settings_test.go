@@ -79,18 +79,18 @@ func TestSettings(t *testing.T) {
 			reflect.ValueOf(&got).Elem().FieldByName(s.field).SetZero()
 		}
 	}
-	if flaws := readVariables(&got, os.Getenv); flaws != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("environment %v:\n%+v, want\n%+v", flaws, got, want)
+	if problems := readVariables(&got, os.Getenv); problems != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("environment %v:\n%+v, want\n%+v", problems, got, want)
 	}
 	l := &loader{opts: LoadOptions{ConfigFiles: []string{path}, CredentialsFiles: []string{}}}
 	files := l.readSharedFiles()
-	ours, flaws := files.settingsOf(files.profiles["default"])
+	ours, problems := files.settingsOf(files.profiles["default"])
 	theirs, err := awsconfig.LoadSharedConfigProfile(t.Context(), "default", func(o *awsconfig.LoadSharedConfigOptions) {
 		o.ConfigFiles, o.CredentialsFiles = []string{path}, []string{}
 	})
 	theirs.Credentials.Source = ""
-	if err != nil || flaws != nil || !reflect.DeepEqual(ours, theirs) {
-		t.Errorf("file %v, %v:\n%+v, want\n%+v", flaws, err, ours, theirs)
+	if err != nil || problems != nil || !reflect.DeepEqual(ours, theirs) {
+		t.Errorf("file %v, %v:\n%+v, want\n%+v", problems, err, ours, theirs)
 	}
 
 	known := []string{
@@ -173,25 +173,25 @@ func TestErrorsOfOtherProfiles(t *testing.T) {
 	}
 	all := map[string]trouble{
 		"key without a secret": {config: "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
-			say: "config:2: the access key is incomplete"},
+			say: "config:2: aws_access_key_id is set without aws_secret_access_key"},
 		"key without a secret, of credentials": {
 			credentials: "# mine\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
-			say:         "credentials:3: the access key is incomplete",
+			say:         "credentials:3: aws_access_key_id is set without aws_secret_access_key",
 		},
 		"a secret alone": {config: "[default]\naws_secret_access_key = x\n",
-			say: "config:2: the access key is incomplete"},
+			say: "config:2: the access key has no aws_access_key_id"},
 		"a source without its role": {config: "[default]\nsource_profile = nobody\nmax_attempts = many\n",
 			say: "config:3: max_attempts"},
 		"a role whose source is gone": {config: "[default]\nrole_arn = " +
 			"arn:aws:iam::111111111111:role/x\nsource_profile = gone\n",
-			say: "config:3: source_profile gone is in no shared file"},
+			say: "config:3: source_profile gone is not in any shared AWS file"},
 		"a role without a source": {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\n",
 			say: "config:2: role_arn without"},
 		"two sources": {config: "[default]\nrole_arn = " +
 			"arn:aws:iam::111111111111:role/x\nsource_profile = x\ncredential_source = Environment\n", say: "config:3"},
 		"a circle": {config: "[default]\nrole_arn = " +
 			"arn:aws:iam::111111111111:role/x\nsource_profile = default\n",
-			say: "config:3: the source_profiles form a circle"},
+			say: "config:3: the source_profiles form a loop"},
 		"an SSO session that is gone": {config: "[default]\nsso_session = gone\nsso_account_id = " +
 			"111111111111\nsso_role_name = x\n", say: "config:2: there is no section [sso-session gone]"},
 		"a bundle that is gone": {config: "[default]\nca_bundle = /nowhere/ca.pem\naws_access_key_id = " +

@@ -19,9 +19,9 @@ import (
 // so it is not cached.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 type sharedFiles struct {
-	searched []string // all files that were searched, config files first
-	found    []string // those that exist
-	flaws    []Flaw   // unreadable files, and lines that are neither section nor setting
+	searched []string         // all files that were searched, config files first
+	found    []string         // those that exist
+	problems []SettingProblem // unreadable files, and lines that are neither section nor setting
 	profiles map[string]*section
 	sessions map[string]*section // [sso-session NAME]
 	services map[string]*section // [services NAME]
@@ -93,25 +93,26 @@ func (s *section) positionOfFirst(keys ...string) position {
 	return s.at
 }
 
-// A Flaw is an unusable setting or line in the environment or in a shared AWS file. It never quotes the value.
-type Flaw struct {
-	Where string // "AWS_MAX_ATTEMPTS", "~/.aws/config:3"; "" if the text says it
+// A SettingProblem is an unusable setting or line in the environment or in a shared AWS file. It never quotes the
+// value.
+type SettingProblem struct {
+	Where string // "AWS_MAX_ATTEMPTS", "~/.aws/config:3"; "" if the text names it
 	Text  string
 	Hint  string
 	Used  bool // an account signs in with it, and fails; others are not affected
 
-	profile string // "": of a file or the environment
-	harmful bool   // a sign-in with it fails
+	profile     string // "": of a file or the environment
+	failsSignIn bool   // a sign-in with it fails
 }
 
-func (f Flaw) Error() string {
+func (f SettingProblem) Error() string {
 	if f.Where == "" {
 		return f.Text
 	}
 	return f.Where + ": " + f.Text
 }
 
-// readSharedFiles reads the files. It never returns nil; its flaws say what could not be read.
+// readSharedFiles reads the files. It never returns nil; its problems say what could not be read.
 func (l *loader) readSharedFiles() *sharedFiles {
 	s := &sharedFiles{profiles: map[string]*section{}, sessions: map[string]*section{}, services: map[string]*section{}}
 	configs, credentials := l.paths()
@@ -139,8 +140,11 @@ func (s *sharedFiles) read(file string, credentials, named bool) {
 	case err != nil:
 		// A file at the standard path without read permission is skipped, as the AWS CLI does: the HOME of a service often
 		// belongs to another user.
-		harmful := named || !errors.Is(err, fs.ErrPermission)
-		s.flaws = append(s.flaws, Flaw{Where: file, Text: "cannot be read: " + fileErrorCause(err), harmful: harmful})
+		s.problems = append(s.problems, SettingProblem{
+			Where:       file,
+			Text:        "cannot be read: " + fileErrorCause(err),
+			failsSignIn: named || !errors.Is(err, fs.ErrPermission),
+		})
 		s.found = append(s.found, file)
 		return
 	}
@@ -212,7 +216,7 @@ func (r *fileParser) parseLine(n int, line string) {
 	}
 	at := position{r.file, n}
 	if line[0] == '[' { // the next lines belong to an unnamed section, not to the previous one
-		r.flaws = append(r.flaws, Flaw{
+		r.problems = append(r.problems, SettingProblem{
 			Where: at.String(),
 			Text:  "is not a complete section header: its settings are ignored",
 			Hint:  "Write it as [name].",
@@ -241,7 +245,7 @@ func (r *fileParser) parseLine(n int, line string) {
 			r.put(r.key, v)
 		}
 	case !ok:
-		r.flaws = append(r.flaws, Flaw{
+		r.problems = append(r.problems, SettingProblem{
 			Where:   at.String(),
 			Text:    "is neither a section nor a setting: it is ignored",
 			profile: r.current.name,
@@ -401,7 +405,7 @@ func expandPath(path, standard string) string {
 	return path
 }
 
-// profileHint searches for the profile where people write it by mistake.
+// profileHint looks for the profile in the places where people write it by mistake.
 func (s *sharedFiles) profileHint(l *loader, name string) string {
 	configs, credentials := l.paths()
 	for _, file := range credentials {

@@ -78,7 +78,7 @@ func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *sharedFile
 	cfg.Region = settings.region
 	file, err := ssocreds.StandardCachedTokenFilepath(firstNonEmpty(settings.session, settings.startURL))
 	if err != nil {
-		return aws.Credentials{}, fault(record.SSOLogin, "Set HOME to that of the user who logged in.",
+		return aws.Credentials{}, fault(record.SSOLogin, "Set HOME to the home directory of the user who logged in.",
 			"%s: the SSO session is stored in the home directory, and HOME is not set", s.Name())
 	}
 	portal := ssoPortal{sso.NewFromConfig(cfg), s}
@@ -95,8 +95,8 @@ func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *sharedFile
 	if err == nil || errors.As(err, &f) || ctx.Err() != nil {
 		return c, err
 	}
-	// Only the token's file is left as the cause. The SDK's error quotes it.
-	text := fmt.Sprintf("%s: the SSO session's token: %s", s.Name(), tokenFileState(file))
+	// The only cause left is the token file. The SDK's error is not used, because it quotes the file.
+	text := fmt.Sprintf("%s: SSO token: %s", s.Name(), tokenFileState(file))
 	return c, s.loader.ssoLoginFault(s.profile, text)
 }
 
@@ -134,10 +134,10 @@ func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.
 		login += " --profile " + s.profile
 	}
 	return aws.Credentials{}, fault(record.SSOLogin, "Run `"+login+"` as the user of this process, and with its HOME.",
-		"%s: the login session: %s", s.Name(), cause)
+		"%s: login session: %s", s.Name(), cause)
 }
 
-// ssoFault is for errors of the network.
+// ssoFault is the error of a call that got no valid response.
 func ssoFault(err error, text, region string) error {
 	reason := record.ReasonOf(err)
 	if errors.Is(err, errIncomplete) {
@@ -145,9 +145,9 @@ func ssoFault(err error, text, region string) error {
 	}
 	return &record.Fault{
 		Reason: reason,
-		Err:    textError(text), // the SDK's error holds the answer
+		Err:    textError(text), // the SDK's error holds the response
 		Hint: "Check sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE: " +
-			"IAM Identity Center in " + region + " gave no answer. The next run tries again.",
+			"IAM Identity Center in " + region + " gave no valid response. The next run tries again.",
 	}
 }
 
@@ -178,7 +178,7 @@ func (l *loader) endpoint(own *string) *string {
 }
 
 // An ssoTokenClient gets new SSO tokens. A refresh token works once, and the SDK stores a session's tokens in one file,
-// which each profile of the session reads: so all calls with the same refresh token get the same answer.
+// which each profile of the session reads: so all calls with the same refresh token get the same response.
 type ssoTokenClient struct {
 	client ssocreds.CreateTokenAPIClient
 	file   string
@@ -262,7 +262,7 @@ type ssoTokens struct {
 
 type ssoRenewal struct {
 	*sharedCall[*ssooidc.CreateTokenOutput]
-	refresh string    // digest of the token that it uses up
+	refresh string    // hash of the token that it uses up
 	expires time.Time // expiry of the new token; zero: in progress. Guarded by ssoTokens.mu
 }
 
@@ -274,8 +274,8 @@ func (s *ssoTokens) renewOnce(
 ) (*ssooidc.CreateTokenOutput, error) {
 	s.mu.Lock()
 	f := s.renewals[file]
-	if f == nil || f.refresh != digest(refresh) || !f.expires.IsZero() && !now().Before(f.expires) {
-		mine := &ssoRenewal{sharedCall: newSharedCall[*ssooidc.CreateTokenOutput](), refresh: digest(refresh)}
+	if f == nil || f.refresh != hashSecret(refresh) || !f.expires.IsZero() && !now().Before(f.expires) {
+		mine := &ssoRenewal{sharedCall: newSharedCall[*ssooidc.CreateTokenOutput](), refresh: hashSecret(refresh)}
 		if !s.background.run(func(ctx context.Context) {
 			out, err := call(ctx)
 			s.renewalDone(file, mine, out, err)

@@ -102,7 +102,7 @@ func callWithRenewal(ctx context.Context, p Provider, call func(aws.Credentials)
 	if err = call(c); err == nil || !credentialsRejected(err) {
 		return c, err
 	}
-	p.Drop(c)
+	p.Reject(c)
 	other, oerr := p.Retrieve(ctx)
 	switch {
 	case oerr != nil:
@@ -113,7 +113,7 @@ func callWithRenewal(ctx context.Context, p Provider, call func(aws.Credentials)
 	return other, call(other)
 }
 
-// callerIdentity asks for the identity of c. No policy can forbid it.
+// callerIdentity asks STS for the identity of c. No policy can deny this.
 func (t stsClient) callerIdentity(
 	ctx context.Context,
 	region string,
@@ -123,13 +123,13 @@ func (t stsClient) callerIdentity(
 	defer cancel()
 	out, err := t.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, withCredentials(region, c))
 	if err == nil && (aws.ToString(out.Account) == "" || record.PartitionOfARN(aws.ToString(out.Arn)) == "") {
-		err = errIncomplete // otherwise it would pass for an account without an id
+		err = errIncomplete // otherwise the account would have no id
 	}
 	return out, timeoutCause(ctx, err)
 }
 
-// errIncomplete is an answer with status 200 but without the requested data, as some proxies and gateways give.
-var errIncomplete = errors.New("the answer lacks the requested data")
+// errIncomplete is a response with status 200 but without the requested data: some proxies and gateways give one.
+var errIncomplete = errors.New("the response lacks the requested data")
 
 // clockOffset checks that c works, and returns how far AWS's clock is ahead of this machine's.
 func (t stsClient) clockOffset(ctx context.Context, region string, c aws.Credentials) (time.Duration, error) {
@@ -197,7 +197,7 @@ func (t stsClient) sessionToken(
 	return temporaryCredentials(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "GetSessionToken"), nil
 }
 
-// isComplete reports whether STS's answer has all parts of a session.
+// isComplete reports whether STS's response has all parts of a session.
 func isComplete(c *types.Credentials) bool {
 	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != "" &&
 		aws.ToString(c.SessionToken) != "" && c.Expiration != nil

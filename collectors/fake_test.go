@@ -19,7 +19,7 @@ type user struct{ awsfake.Key }
 func (u user) Retrieve(context.Context) (aws.Credentials, error) {
 	return aws.Credentials{AccessKeyID: u.ID, SecretAccessKey: u.Secret}, nil
 }
-func (user) Invalidate() {}
+func (user) RejectCurrent() {}
 
 // withFakeAWS runs f in a bubble, against the fake AWS with real limits: hours pass at once.
 func withFakeAWS(

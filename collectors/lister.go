@@ -22,7 +22,7 @@ import (
 // A Session provides the credentials of a listing.
 type Session interface {
 	aws.CredentialsProvider
-	Invalidate() // the next Retrieve gets new credentials
+	RejectCurrent() // the next Retrieve gets new credentials
 }
 
 // A Renewer is a [Session] whose credentials can be revoked before they expire. AWS then denies what it allowed before.
@@ -312,7 +312,7 @@ func (u *trackedSession) Retrieve(ctx context.Context) (aws.Credentials, error) 
 func (u *trackedSession) renew(ctx context.Context) error {
 	now, err := u.Session.Retrieve(ctx)
 	if err == nil && now.AccessKeyID == u.last.AccessKeyID && now.SessionToken == u.last.SessionToken {
-		u.Session.Invalidate()
+		u.Session.RejectCurrent()
 	}
 	return err
 }

@@ -83,7 +83,7 @@ func (s *session) Retrieve(context.Context) (aws.Credentials, error) {
 	}, s.fails
 }
 
-func (s *session) Invalidate() {
+func (s *session) RejectCurrent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.n++
@@ -391,7 +391,7 @@ func TestExpiredForEver(t *testing.T) {
 func TestExpiredTogether(t *testing.T) {
 	h := newTestLister(t, Options{}, nil, text(volumes("", "vol-1")))
 	h.answers[0] = func(w http.ResponseWriter, f url.Values) {
-		h.s.Invalidate() // as another listing does
+		h.s.RejectCurrent() // as another listing does
 		refuse(400, "RequestExpired", "old")(w, f)
 	}
 	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err != nil || h.s.n != 1 {
@@ -413,7 +413,7 @@ func (r *renewer) Denied(_ context.Context, c aws.Credentials, action string) bo
 	if r.may--; r.may < 0 {
 		return false
 	}
-	r.Invalidate()
+	r.RejectCurrent()
 	return true
 }
 

@@ -52,8 +52,8 @@ func (o *s3Output) explainError(err error) error {
 		return fault(record.ClockSkew,
 			"Synchronize this machine's clock, for example with NTP. The next request uses the store's time.")
 	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
-		if c, ok := o.credentials.(interface{ Invalidate() }); ok {
-			c.Invalidate()
+		if c, ok := o.credentials.(interface{ RejectCurrent() }); ok {
+			c.RejectCurrent()
 		}
 		return fault(record.Expired, "Replace session_token if it is set; any other session is renewed automatically.")
 	case "EntityTooLarge", "KeyTooLongError", "MetadataTooLarge":
