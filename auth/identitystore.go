@@ -30,14 +30,14 @@ type IdentityStore interface {
 
 // A BlockIdentity is the account that a block was when it last signed in.
 type BlockIdentity struct {
-	Block     string    `json:"block"`
-	Digest    string    `json:"mark"` // of its sign-in, see [config.SignIn]
-	AccountID string    `json:"account_id"`
-	Partition string    `json:"partition"`
-	ARN       string    `json:"arn"`
-	Since     time.Time `json:"since"`
-	Gone      bool      `json:"gone,omitempty"` // the last configuration in force does not have the block
-	Refused   *Refusal  `json:"refused,omitempty"`
+	Block       string    `json:"block"`
+	Fingerprint string    `json:"mark"` // of its sign-in, see [config.SignIn]
+	AccountID   string    `json:"account_id"`
+	Partition   string    `json:"partition"`
+	ARN         string    `json:"arn"`
+	Since       time.Time `json:"since"`
+	Gone        bool      `json:"gone,omitempty"` // the last configuration in force does not have the block
+	Refused     *Refusal  `json:"refused,omitempty"`
 
 	unsaved bool // not to be written: found by a process that only checks
 }
@@ -81,9 +81,9 @@ type FileIdentityStore struct {
 	lastErr    error                       // of the last write
 }
 
-type blockKey struct{ block, digest string }
+type blockKey struct{ block, fingerprint string }
 
-func (c *BlockIdentity) key() blockKey { return blockKey{c.Block, c.Digest} }
+func (c *BlockIdentity) key() blockKey { return blockKey{c.Block, c.Fingerprint} }
 
 // NewFileIdentityStore does not read the file yet.
 func NewFileIdentityStore(o IdentityStoreOptions) *FileIdentityStore {
@@ -218,18 +218,18 @@ func (f *FileIdentityStore) setAside(cause error) error {
 }
 
 // Lookup returns the account that a block was before; nil: it never signed in.
-func (f *FileIdentityStore) Lookup(block, digest string) *BlockIdentity {
+func (f *FileIdentityStore) Lookup(block, fingerprint string) *BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.identities[blockKey{block, digest}]
+	return f.identities[blockKey{block, fingerprint}]
 }
 
 // Check implements [IdentityStore].
 func (f *FileIdentityStore) Check(a config.Account, identity record.Identity, path []string) error {
-	if a.Digest == "" {
+	if a.Fingerprint == "" {
 		return nil // a member of an organization: its role names its account id
 	}
-	key := blockKey{a.Name, a.Digest}
+	key := blockKey{a.Name, a.Fingerprint}
 	f.mu.Lock()
 	previous := f.identities[key]
 	err := f.loadLocked()
@@ -303,12 +303,12 @@ func shellQuote(name string) string {
 
 func newBlockIdentity(a config.Account, identity record.Identity, since time.Time) *BlockIdentity {
 	return &BlockIdentity{
-		Block:     a.Name,
-		Digest:    a.Digest,
-		AccountID: identity.AccountID,
-		Partition: identity.Partition,
-		ARN:       identity.ARN,
-		Since:     truncateToSecond(since),
+		Block:       a.Name,
+		Fingerprint: a.Fingerprint,
+		AccountID:   identity.AccountID,
+		Partition:   identity.Partition,
+		ARN:         identity.ARN,
+		Since:       truncateToSecond(since),
 	}
 }
 
@@ -324,33 +324,33 @@ func (f *FileIdentityStore) put(c *BlockIdentity) {
 	f.pending[c.key()] = true
 }
 
-// SetBlocks sets the blocks of the configuration in force: names, with the digests of their sign-ins. A renamed block
-// that signs in as before keeps its identity.
+// SetBlocks sets the blocks of the configuration in force: names, with the fingerprints of their sign-ins. A renamed
+// block that signs in as before keeps its identity.
 func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.loadLocked(); err != nil {
 		return err
 	}
-	removed, added := map[string][]*BlockIdentity{}, map[string][]string{} // by digest
+	removed, added := map[string][]*BlockIdentity{}, map[string][]string{} // by fingerprint
 	for _, key := range f.keys() {
 		c := f.identities[key]
-		switch digest, there := blocks[c.Block]; {
-		case there && digest == c.Digest && c.Gone:
+		switch fingerprint, there := blocks[c.Block]; {
+		case there && fingerprint == c.Fingerprint && c.Gone:
 			back := *c
 			back.Gone = false
 			f.put(&back)
-		case there && digest == c.Digest, c.Gone:
+		case there && fingerprint == c.Fingerprint, c.Gone:
 		default:
-			removed[c.Digest] = append(removed[c.Digest], c)
+			removed[c.Fingerprint] = append(removed[c.Fingerprint], c)
 		}
 	}
-	for name, digest := range blocks {
-		if f.identities[blockKey{name, digest}] == nil && digest != "" {
-			added[digest] = append(added[digest], name)
+	for name, fingerprint := range blocks {
+		if f.identities[blockKey{name, fingerprint}] == nil && fingerprint != "" {
+			added[fingerprint] = append(added[fingerprint], name)
 		}
 	}
-	for digest, identities := range removed {
+	for fingerprint, identities := range removed {
 		for _, c := range identities {
 			gone := *c
 			gone.Gone = true
@@ -359,7 +359,7 @@ func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 		if slices.ContainsFunc(identities, func(c *BlockIdentity) bool { return c.AccountID != identities[0].AccountID }) {
 			continue // ambiguous: any of them may be the renamed one
 		}
-		for _, name := range added[digest] {
+		for _, name := range added[fingerprint] {
 			renamed := *identities[0]
 			renamed.Block = name
 			f.put(&renamed)
@@ -372,7 +372,7 @@ func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 // keys returns the keys of all identities, sorted. f.mu is held.
 func (f *FileIdentityStore) keys() []blockKey {
 	return slices.SortedFunc(maps.Keys(f.identities), func(a, b blockKey) int {
-		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.digest, b.digest))
+		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.fingerprint, b.fingerprint))
 	})
 }
 
@@ -424,12 +424,12 @@ func (f *FileIdentityStore) Accept(block string) (previous *BlockIdentity, err e
 		previous = all[i]
 		r := previous.Refused
 		f.put(&BlockIdentity{
-			Block:     previous.Block,
-			Digest:    previous.Digest,
-			AccountID: r.AccountID,
-			Partition: r.Partition,
-			ARN:       r.ARN,
-			Since:     truncateToSecond(time.Now()),
+			Block:       previous.Block,
+			Fingerprint: previous.Fingerprint,
+			AccountID:   r.AccountID,
+			Partition:   r.Partition,
+			ARN:         r.ARN,
+			Since:       truncateToSecond(time.Now()),
 		})
 		return nil
 	})

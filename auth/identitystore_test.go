@@ -20,7 +20,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-func withDigest(a *config.Account) { a.Digest = "m" }
+func withFingerprint(a *config.Account) { a.Fingerprint = "m" }
 
 // identities opens the file as a new process.
 func (w *fixture) identities(path string) *FileIdentityStore {
@@ -86,7 +86,7 @@ func TestSwap(t *testing.T) {
 			w := newFixture(t, awsfake.Options{})
 			path := filepath.Join(t.TempDir(), "identities.json")
 			a, swap := of(w, w.other.AddUser("carol").NewKey())
-			a.Digest = "m"
+			a.Fingerprint = "m"
 			first := w.identities(path)
 			if got := w.open(w.sessions(Options{Identities: first}), a); got.Identity.AccountID != w.home.ID {
 				t.Fatalf("signed in as %s", got.Identity.ARN)
@@ -167,8 +167,8 @@ func TestSwapEnvironment(t *testing.T) {
 	w, _ := ordinaryEnv(t)
 	path := filepath.Join(t.TempDir(), "identities.json")
 	carol := w.other.AddUser("carol").NewKey()
-	fromEnv := block(source("Environment"), withDigest, func(a *config.Account) { a.Name = "env" })
-	for _, a := range []config.Account{block(withDigest), fromEnv} {
+	fromEnv := block(source("Environment"), withFingerprint, func(a *config.Account) { a.Name = "env" })
+	for _, a := range []config.Account{block(withFingerprint), fromEnv} {
 		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
 		w.open(w.sessions(Options{Identities: w.identities(path), Getenv: os.Getenv}), a)
@@ -185,7 +185,7 @@ func TestSwapSSO(t *testing.T) {
 	c.logIn()
 	path := filepath.Join(t.TempDir(), "identities.json")
 	s := c.sessions(Options{Identities: c.identities(path)})
-	got := c.open(s, block(profile("p0"), withDigest))
+	got := c.open(s, block(profile("p0"), withFingerprint))
 	c.count("GetCallerIdentity", 1)
 	file := os.Getenv("AWS_CONFIG_FILE")
 	text := strings.Replace(read(t, file), "sso_account_id = 700000000000", "sso_account_id = 700000000003", 1)
@@ -199,7 +199,7 @@ func TestSwapSSO(t *testing.T) {
 		}
 	}
 	c.count("GetCallerIdentity", 2)
-	c.refused(s, block(profile("p0"), withDigest), record.WrongAccount, "700000000000", "700000000003")
+	c.refused(s, block(profile("p0"), withFingerprint), record.WrongAccount, "700000000000", "700000000003")
 	c.count("GetCallerIdentity", 2)
 }
 
@@ -213,7 +213,7 @@ func TestSwapInMidListing(t *testing.T) {
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
 		file := filepath.Join(t.TempDir(), "identities.json")
 		s := w.sessions(Options{Identities: w.identities(file)})
-		prod := block(profile("x"), withDigest)
+		prod := block(profile("x"), withFingerprint)
 		got := w.open(s, prod)
 		time.Sleep(50 * time.Minute)
 		w.process(path, carol, time.Now().Add(time.Hour))
@@ -259,7 +259,7 @@ func TestUnknownOwner(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "out")
 		w.process(path, w.key, time.Now().Add(time.Hour))
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
-		got := w.open(w.sessions(Options{}), block(profile("x"), withDigest))
+		got := w.open(w.sessions(Options{}), block(profile("x"), withFingerprint))
 		end := time.Now().Add(time.Hour)
 		w.process(path, next, time.Now().Add(3*time.Hour))
 		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "sts"})
@@ -292,7 +292,7 @@ func TestAskedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fixture) {
 		path := write(t, "credentials", "[x]\n"+keyLines(w.key))
 		w.load.CredentialsFiles = []string{path}
-		got := w.open(w.sessions(Options{}), block(profile("x"), withDigest))
+		got := w.open(w.sessions(Options{}), block(profile("x"), withFingerprint))
 		for range 5 {
 			time.Sleep(10 * time.Second)
 			got.RejectCurrent()
@@ -306,7 +306,7 @@ func TestAskedOnce(t *testing.T) {
 		s := w.sessions(Options{})
 		ids := map[string]bool{}
 		for range 3 * 24 * 60 {
-			ids[retrieve(w, w.open(s, block(source("Ec2InstanceMetadata"), withDigest))).AccessKeyID] = true
+			ids[retrieve(w, w.open(s, block(source("Ec2InstanceMetadata"), withFingerprint))).AccessKeyID] = true
 			synctest.Wait()
 			time.Sleep(time.Minute)
 		}
@@ -323,7 +323,8 @@ func TestAnotherRoleOfTheAccount(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		r := w.home.AddRole(name, trusting("ec2.amazonaws.com"))
 		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
-		got := w.open(w.sessions(Options{Identities: w.identities(path)}), block(source("Ec2InstanceMetadata"), withDigest))
+		a := block(source("Ec2InstanceMetadata"), withFingerprint)
+		got := w.open(w.sessions(Options{Identities: w.identities(path)}), a)
 		if !strings.Contains(got.Identity.ARN, "/"+name+"/") {
 			t.Errorf("signed in as %s", got.Identity.ARN)
 		}
@@ -356,7 +357,7 @@ func TestIdentitiesOfOneFile(t *testing.T) {
 		f := NewFileIdentityStore(IdentityStoreOptions{Path: path})
 		for i := range 40 {
 			wg.Go(func() {
-				a := config.Account{Name: fmt.Sprint("block ", i), SignIn: config.SignIn{Digest: fmt.Sprint("m", i)}}
+				a := config.Account{Name: fmt.Sprint("block ", i), SignIn: config.SignIn{Fingerprint: fmt.Sprint("m", i)}}
 				identity := record.Identity{AccountID: fmt.Sprintf("%012d", i), Partition: "aws", ARN: "a"}
 				if err := f.Check(a, identity, nil); err != nil {
 					t.Error(err)
@@ -379,7 +380,7 @@ func TestIdentitiesOfOneFile(t *testing.T) {
 		{"block 3", "another"}:   "",
 		{"organization:x", "m4"}: "000000000004",
 	} {
-		if c := f.Lookup(key.block, key.digest); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
+		if c := f.Lookup(key.block, key.fingerprint); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
 			t.Errorf("%v is %+v", key, c)
 		}
 	}
@@ -402,7 +403,7 @@ func TestIdentityFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	a := w.ak(device(w.mfa.Serial, w.mfa.Now()), withDigest)
+	a := w.ak(device(w.mfa.Serial, w.mfa.Now()), withFingerprint)
 	dir := t.TempDir()
 	got := w.open(w.sessions(Options{Identities: w.identities(path), DataDir: dir}), a)
 	c := retrieve(w, got)
@@ -428,7 +429,7 @@ func TestIdentityFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.open(w.sessions(Options{Identities: f, DataDir: dir}), a)
-	b := w.ak(withDigest)
+	b := w.ak(withFingerprint)
 	b.Name = "new"
 	w.refused(w.sessions(Options{Identities: f}), b, record.Other, "data_dir")
 	w.refused(w.sessions(Options{Identities: f}), b, record.Other, "data_dir")
@@ -443,7 +444,7 @@ func TestIdentitiesReadOnly(t *testing.T) {
 	identity := func(id string) record.Identity {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
 	}
-	a := config.Account{Name: "prod", SignIn: config.SignIn{Digest: "m"}}
+	a := config.Account{Name: "prod", SignIn: config.SignIn{Fingerprint: "m"}}
 	for name, o := range map[string]IdentityStoreOptions{"check": {Checking: true}, "dry run": {ReadOnly: true}} {
 		o.Path = filepath.Join(t.TempDir(), "identities.json")
 		f := NewFileIdentityStore(o)
@@ -485,7 +486,7 @@ func TestIdentityFileLost(t *testing.T) {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
 	}
 	block := func(name string) config.Account {
-		return config.Account{Name: name, SignIn: config.SignIn{Digest: "m " + name}}
+		return config.Account{Name: name, SignIn: config.SignIn{Fingerprint: "m " + name}}
 	}
 	put := func(text string) func(path string) error {
 		return func(path string) error { return os.WriteFile(path, []byte(text), 0o600) }
@@ -554,7 +555,7 @@ func TestRefusalIsWrittenLater(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		f := NewFileIdentityStore(IdentityStoreOptions{Path: filepath.Join(dir, "identities.json")})
-		a := config.Account{Name: "prod", SignIn: config.SignIn{Digest: "m"}}
+		a := config.Account{Name: "prod", SignIn: config.SignIn{Fingerprint: "m"}}
 		check := func(id string) error {
 			return f.Check(a, record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}, nil)
 		}

@@ -92,9 +92,10 @@ func (d *decoder) checkAccessKey(a *SignIn) {
 	switch {
 	case slices.Contains([]string{"AIDA", "AROA", "AGPA", "AIPA", "ANPA", "ASCA"}, kind):
 		d.report(id, "is the unique id of a user, a role or another IAM resource, not the id of an access key",
-			"want an id that begins with AKIA or ASIA")
+			"write an id that begins with AKIA or ASIA")
 	case !keyIDForm.MatchString(a.AKID):
-		d.report(id, "is not the id of an access key, which has only letters and digits", "are ak_id and ak_secret swapped?")
+		d.report(id, "is not the id of an access key, which has only letters and digits",
+			"check that ak_id and ak_secret are not swapped")
 	case (kind == "AKIA" || kind == "ASIA") && len(a.AKID) != 20:
 		d.report(id, "has "+quantity(len(a.AKID), "character")+", but an access key's id has 20", "copy it again")
 	case kind == "ASIA" && !hasToken:
@@ -156,11 +157,11 @@ func (d *decoder) checkAccountIDFormat(p position, id string) bool {
 	case digitsOnly.MatchString(id) && len(id) < 12:
 		remedy := "copy it again"
 		if p.references == "" {
-			remedy = "was a leading zero lost? write it in quotes, as in " + strconv.Quote(strings.Repeat("0", 12-len(id))+id)
+			remedy = "write it in quotes, with its leading zeros, as in " + strconv.Quote(strings.Repeat("0", 12-len(id))+id)
 		}
 		d.report(p, d.show(p, id)+" has "+quantity(len(id), "digit")+", but an account id has 12", remedy)
 	default:
-		d.report(p, d.show(p, id)+" is not an account id", "want 12 digits, without dashes")
+		d.report(p, d.show(p, id)+" is not an account id", "write 12 digits, without dashes")
 	}
 	return false
 }
@@ -203,7 +204,8 @@ func (d *decoder) checkAccountName(a *Account) {
 	}
 	switch {
 	case len(name) > maxNameLength:
-		d.report(p, "the account's name has "+quantity(len(name), "byte"), "the maximum is "+strconv.Itoa(maxNameLength))
+		d.report(p, "the account's name has "+quantity(len(name), "byte"),
+			"shorten it to at most "+strconv.Itoa(maxNameLength)+" bytes")
 	case strings.ContainsFunc(name, unicode.IsControl) || strings.TrimSpace(name) != name:
 		d.report(p, "the account's name contains a control character, or begins or ends with white space", "")
 	case strings.HasPrefix(name, OrganizationPrefix):
@@ -226,9 +228,9 @@ func (d *decoder) checkPartition(a *SignIn) {
 	}
 	switch text, remedy, unknown := d.regionProblem(p, a.STSRegion); {
 	case unknown:
-		d.warn(p, text, "is it newer than this build?")
+		d.warn(p, text, "check the name: the region may be newer than this build")
 	case isGlob(a.STSRegion):
-		d.report(p, "STS is called in one region", "want a name such as us-east-1")
+		d.report(p, "STS is called in one region", "write a name such as us-east-1")
 	case text != "":
 		d.report(p, text, remedy)
 	}
@@ -239,7 +241,7 @@ func (d *decoder) partitionProblem(p position, id string) (text, remedy string) 
 	if slices.Contains(ids, id) {
 		return "", ""
 	}
-	remedy = "want " + joinOr(ids)
+	remedy = "write " + joinOr(ids)
 	if p.references != "" {
 		return "the value of " + p.references + " is not a known partition", remedy
 	}

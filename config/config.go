@@ -91,7 +91,7 @@ type ExpectedDenial struct {
 
 // An Account is a block as written, with the file's defaults. See the table of forms in the README.
 type Account struct {
-	Name string `yaml:"name" doc:"The account's name in records, metrics and messages. Default: extra_tags.account_name, else the profile, else the account id of the role, else account_id, else the source of the credentials (key, environment, instance, container, default). If default names repeat, a digest of the sign-in is appended to each."`
+	Name string `yaml:"name" doc:"The account's name in records, metrics and messages. Default: extra_tags.account_name, else the profile, else the account id of the role, else account_id, else the source of the credentials (key, environment, instance, container, default). If default names repeat, a hash of the sign-in is appended to each."`
 
 	SignIn `yaml:",inline"`
 
@@ -131,10 +131,10 @@ type SignIn struct {
 	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, valid for one session."`
 	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
 
-	// Digest identifies the source of the credentials as the file writes it: references count by their names, so it holds
-	// no secret. If it is equal in two versions of a file, the sign-in is unchanged. It is "" if the block is not in a
-	// file.
-	Digest string `yaml:"-" json:"-"`
+	// Fingerprint identifies the source of the credentials as the file writes it. References count by their names, so it
+	// reveals no secret. If it is equal in two versions of a file, the sign-in is unchanged. It is "" if the block is not
+	// in a file.
+	Fingerprint string `yaml:"-" json:"-"`
 }
 
 // A Role is one role of a chain.

@@ -436,7 +436,7 @@ func (d *decoder) checkNodeKind(n *yaml.Node, want yaml.Kind, called string, at 
 		if want == yaml.SequenceNode && n.Kind == yaml.ScalarNode {
 			remedy = "write a list with one item as [value]"
 			if strings.Contains(n.Value, "${") {
-				remedy = "a reference gives one value, not a list"
+				remedy = "write a list of references: one reference gives one value"
 			}
 		}
 		switch at.path {
@@ -450,7 +450,7 @@ func (d *decoder) checkNodeKind(n *yaml.Node, want yaml.Kind, called string, at 
 			remedy = "start from config.example.yaml"
 		}
 		if strings.HasSuffix(at.path, ".token_command") {
-			remedy = "write a program and its arguments as a list, for use without a shell: [pass, otp, aws]"
+			remedy = "write a program and its arguments as a list, because no shell is used: [pass, otp, aws]"
 		}
 		d.report(at, "want "+called+", got "+kindName(n), remedy)
 		return false

@@ -335,13 +335,14 @@ web: {hosts: [collector, "*"]}
 		`c.yaml:5: accounts[0].ak_id: is not used: profile wins; remove one of them`,
 		`c.yaml:7: accounts[0].credential_source: is not used: profile wins; remove one of them`,
 		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; ` +
-			`in a chain, set it in the role's own block`,
-		`c.yaml:10: accounts[0].sts_region: "eu-north-7" is not a region that this build knows; is it newer than this build?`,
+			`set it in the block of a role of assume_roles, or remove it`,
+		`c.yaml:10: accounts[0].sts_region: "eu-north-7" is not a region that this build knows; ` +
+			`check the name: the region may be newer than this build`,
 		`c.yaml:11: accounts[1]: this is account "111111111111", like accounts[0] (line 3): ` +
 			`only the first block of an account is collected; merge the blocks`,
 		`c.yaml:13: accounts[1].mfa_session_duration: is not used without serial_number; remove it`,
 		`c.yaml:15: accounts[2].serial_number: no MFA codes are configured: the account needs "collector login" now, ` +
-			`and again when each session ends; for a daemon set totp_seed or token_command`,
+			`and again when each session ends; set totp_seed or token_command for a daemon`,
 		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read ` +
 			`what is served here through a name that resolves to this address (DNS rebinding); list the hosts`,
 	}

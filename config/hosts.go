@@ -27,7 +27,7 @@ func (d *decoder) checkHost(ptr *string) {
 	if !ok {
 		return
 	}
-	const remedy = `want a name such as collector.example.com, a glob such as "*.example.com", or an IP address`
+	const remedy = `write a name such as collector.example.com, a glob such as "*.example.com", or an IP address`
 	host := strings.TrimSuffix(strings.TrimPrefix(*ptr, "["), "]")
 	name, port, err := net.SplitHostPort(*ptr)
 	_, noPort := strconv.ParseUint(port, 10, 16)

@@ -26,7 +26,7 @@ const (
 )
 
 // maxVisits limits how often aliases may repeat nodes: enough for a shared mapping of some keys in each of many blocks.
-func maxVisits(marks int) int { return min(1_600_000, 50_000+20*marks) }
+func maxVisits(tokens int) int { return min(1_600_000, 50_000+20*tokens) }
 
 // countTokens returns at least half the number of the text's nodes and comments. It counts the characters that begin
 // them, and so also those in comments and in quoted values.

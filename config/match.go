@@ -58,19 +58,19 @@ func isASCII(s string) bool {
 }
 
 func matchGlob[C byte | rune](p, n []C) bool {
-	star, mark := -1, 0
+	star, resume := -1, 0
 	i, j := 0, 0
 	for j < len(n) {
 		switch {
 		case i < len(p) && p[i] == '*':
-			star, mark = i, j
+			star, resume = i, j
 			i++
 		case i < len(p) && (p[i] == '?' || p[i] == n[j]):
 			i++
 			j++
 		case star >= 0:
-			mark++
-			i, j = star+1, mark
+			resume++
+			i, j = star+1, resume
 		default:
 			return false
 		}

@@ -139,7 +139,7 @@ func (o Organization) MemberAccounts(via record.Identity, members []Member) ([]A
 // memberSignIn returns the sign-in of a member: that of via, then the role.
 func (o Organization) memberSignIn(via record.Identity, id string) SignIn {
 	s := o.Via
-	s.AccountID, s.RoleName, s.Digest = id, "", "" // the account id identifies a member
+	s.AccountID, s.RoleName, s.Fingerprint = id, "", "" // the account id identifies a member
 	if via.AccountID == id {
 		return s
 	}
@@ -208,10 +208,10 @@ func parseTemplate(text string) (*template.Template, error) {
 		if _, rest, ok := strings.Cut(what, ": "); ok { // without the line within the text
 			what = rest
 		}
-		return nil, Problem{Text: "is not a valid template: " + what, Remedy: "want " + templateFieldsHint}
+		return nil, Problem{Text: "is not a valid template: " + what, Remedy: "use " + templateFieldsHint}
 	}
 	if len(t.Templates()) > 1 {
-		return nil, Problem{Text: "the template defines other templates", Remedy: "want " + templateFieldsHint}
+		return nil, Problem{Text: "the template defines other templates", Remedy: "use " + templateFieldsHint}
 	}
 	if t.Tree == nil || t.Root == nil {
 		return t, nil // only white space
@@ -222,7 +222,7 @@ func parseTemplate(text string) (*template.Template, error) {
 	if _, err := render(t, Member{ID: "123456789012"}); err != nil {
 		return nil, Problem{
 			Text:   "the template fails: " + strings.TrimPrefix(err.Error(), "template: "),
-			Remedy: "want " + templateFieldsHint,
+			Remedy: "use " + templateFieldsHint,
 		}
 	}
 	return t, nil
@@ -241,7 +241,7 @@ func checkField(field []string) error {
 	switch name := field[0]; name {
 	case "ID", "Name", "Email", "OU":
 		if len(field) > 1 {
-			return Problem{Text: "." + name + " is text and has no ." + field[1], Remedy: "want " + templateFieldsHint}
+			return Problem{Text: "." + name + " is text and has no ." + field[1], Remedy: "use " + templateFieldsHint}
 		}
 	case "Tags":
 		if len(field) > 2 {
@@ -251,7 +251,7 @@ func checkField(field []string) error {
 			}
 		}
 	default:
-		remedy := "want " + templateFieldsHint
+		remedy := "use " + templateFieldsHint
 		if near := nearest(name, []string{"ID", "Name", "Email", "OU", "Tags"}); near != "" {
 			remedy = "did you mean {{." + near + "}}?"
 		}
@@ -299,7 +299,7 @@ func walkFields(n parse.Node, use func(field []string) error) error {
 	case *parse.ChainNode:
 		return walkFields(n.Node, use)
 	case *parse.DotNode:
-		return Problem{Text: "{{.}} is the whole member", Remedy: "want " + templateFieldsHint}
+		return Problem{Text: "{{.}} is the whole member", Remedy: "use " + templateFieldsHint}
 	case *parse.RangeNode, *parse.WithNode, *parse.TemplateNode, *parse.BreakNode, *parse.ContinueNode:
 		return Problem{
 			Text:   "range, with and template are not allowed",
@@ -314,7 +314,7 @@ func (d *decoder) checkTemplate(p position, text string) {
 	switch _, err := parseTemplate(text); {
 	case err == nil:
 	case p.references != "":
-		d.report(p, d.show(p, text)+" is not a valid template", "want "+templateFieldsHint)
+		d.report(p, d.show(p, text)+" is not a valid template", "use "+templateFieldsHint)
 	default:
 		d.reportError(p, "", err)
 	}

@@ -38,11 +38,11 @@ func (d *decoder) checkMFA(a *SignIn) {
 	if p, ok := d.checkable(&a.TokenCode); ok {
 		switch text := a.TokenCode.Reveal(); {
 		case !codeForm.MatchString(text):
-			remedy := `want 6 digits, in quotes so that no leading zero is lost: "012345"`
+			remedy := `write 6 digits, in quotes so that no leading zero is lost: "012345"`
 			d.report(p, "a code has 6 digits, got "+quantity(len([]rune(text)), "character"), remedy)
 		case hasSerial || d.isSet(&a.Profile):
 			d.warn(p, "a one-time code is valid for one session: when that ends, the account fails until a new code is loaded",
-				"for a daemon set totp_seed or token_command; an instance role needs no codes")
+				"set totp_seed or token_command for a daemon, or use an instance role, which needs no codes")
 		}
 	}
 	if p, ok := d.positions[&a.MFASessionDuration]; ok && !hasSerial && !d.isSet(&a.Profile) {
@@ -54,7 +54,7 @@ func (d *decoder) checkMFA(a *SignIn) {
 	if codes == "" {
 		d.warn(serial,
 			`no MFA codes are configured: the account needs "collector login" now, and again when each session ends`,
-			"for a daemon set totp_seed or token_command")
+			"set totp_seed or token_command for a daemon")
 	}
 	if serial.state == valid {
 		if text, remedy := d.deviceProblem(serial, a.SerialNumber); text != "" {
@@ -89,13 +89,14 @@ func (d *decoder) checkSeed(a *SignIn) {
 	case err != nil:
 		d.reportError(p, "the value of "+p.references+" ", err)
 	case t.Digits != 6:
-		d.report(p, "the value of "+p.references+" makes codes of "+quantity(t.Digits, "digit"), "STS accepts 6 digits")
+		d.report(p, "the value of "+p.references+" makes codes of "+quantity(t.Digits, "digit"),
+			"use a device with codes of 6 digits: STS accepts no others")
 	}
 }
 
 // deviceProblem returns what is wrong with a serial number, or "".
 func (d *decoder) deviceProblem(p position, s string) (text, remedy string) {
-	const want = "want arn:aws:iam::123456789012:mfa/name, or the number on a hardware device"
+	const want = "write arn:aws:iam::123456789012:mfa/name, or the number on a hardware device"
 	if !strings.HasPrefix(s, "arn:") {
 		if !serialForm.MatchString(s) {
 			return d.show(p, s) + " is not the serial number of an MFA device", want
@@ -111,7 +112,8 @@ func (d *decoder) deviceProblem(p position, s string) (text, remedy string) {
 	}
 	switch typ, name, _ := strings.Cut(f[5], "/"); {
 	case !accountIDForm.MatchString(f[4]):
-		return d.show(p, s) + " has an account id of " + quantity(len(f[4]), "character"), "an account id has 12 digits"
+		return d.show(p, s) + " has an account id of " + quantity(len(f[4]), "character"),
+			"write the account id with 12 digits"
 	case typ == "u2f":
 		return d.show(p, s) + " is a security key, which gives no codes", "use an authenticator app or a hardware token"
 	case typ != "mfa" || name == "":

@@ -32,7 +32,7 @@ func nameAccounts(blocks []*Account) (formerNames map[string]string) {
 		names[i] = signInName(&a.SignIn)
 	}
 	formerNames = make(map[string]string, len(unnamed))
-	for i, name := range distinctNames(names, taken, func(i int) string { return unnamed[i].nameDigest() }) {
+	for i, name := range distinctNames(names, taken, func(i int) string { return unnamed[i].nameHash() }) {
 		formerNames[name], unnamed[i].Name = old[unnamed[i]], name
 	}
 	return formerNames
@@ -57,9 +57,9 @@ func signInName(s *SignIn) string {
 	return "default"
 }
 
-// distinctNames appends a part of the digest to each name that occurs more than once. Equal blocks sign in equally, to
+// distinctNames appends a part of the hash to each name that occurs more than once. Equal blocks sign in equally, to
 // the same account: they get numbers.
-func distinctNames(names, taken []string, digest func(i int) string) []string {
+func distinctNames(names, taken []string, hash func(i int) string) []string {
 	repeated, used := map[string]int{}, map[string]bool{}
 	for _, name := range names {
 		repeated[name]++
@@ -71,17 +71,17 @@ func distinctNames(names, taken []string, digest func(i int) string) []string {
 	out, count := make([]string, len(names)), map[string]int{}
 	for i, name := range names {
 		if repeated[name] > 1 {
-			name += "-" + digest(i)[:8]
+			name += "-" + hash(i)[:8]
 		}
 		out[i] = uniqueName(used, count, name)
 	}
 	return out
 }
 
-// nameDigest distinguishes sign-ins with the same name. Blocks that assume a role of the same name in many accounts
-// differ only in the account, which is not part of their Digest.
-func (a *SignIn) nameDigest() string {
-	text, err := json.Marshal([]string{a.Digest, a.AccountID, a.Partition})
+// nameHash distinguishes sign-ins with the same name. Blocks that assume a role of the same name in many accounts
+// differ only in the account, which is not part of their Fingerprint.
+func (a *SignIn) nameHash() string {
+	text, err := json.Marshal([]string{a.Fingerprint, a.AccountID, a.Partition})
 	if err != nil {
 		panic(err) // a list of strings cannot fail
 	}

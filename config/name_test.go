@@ -97,12 +97,12 @@ func TestUnnamedWarning(t *testing.T) {
 	}
 }
 
-// The digest of a sign-in depends on the text of its profile, keys, roles and references. It does not depend on the
-// value of a reference, a name, a schedule or account_id, nor on secrets in the file.
+// The fingerprint of a sign-in depends on the text of its profile, keys, roles and references. It does not depend on
+// the value of a reference, a name, a schedule or account_id, nor on secrets in the file.
 func TestSignInDigest(t *testing.T) {
-	digest := func(block string) string {
+	fingerprint := func(block string) string {
 		a := loadNames(t, block).Accounts[0].Account()
-		return a.Digest
+		return a.Fingerprint
 	}
 	for _, c := range []struct {
 		one, other string
@@ -124,28 +124,28 @@ func TestSignInDigest(t *testing.T) {
 			`{assume_role_arn: "arn:aws:iam::222222222222:role/r", external_id: word}`, true},
 		{`{credential_source: Environment}`, `{}`, false},
 	} {
-		if got := digest(c.one) == digest(c.other); got != c.same {
+		if got := fingerprint(c.one) == fingerprint(c.other); got != c.same {
 			t.Errorf("%s and %s: same %t, want %t", c.one, c.other, got, c.same)
 		}
 	}
 	o := organization(t, "organizations:\n  - {via: {profile: management}, role: r}\n")
-	if o.Via.Digest == "" || o.Via.Digest != digest(`{profile: management}`) {
-		t.Errorf("an organization's sign-in has the digest %q", o.Via.Digest)
+	if o.Via.Fingerprint == "" || o.Via.Fingerprint != fingerprint(`{profile: management}`) {
+		t.Errorf("an organization's sign-in has the fingerprint %q", o.Via.Fingerprint)
 	}
 	as, err := o.MemberAccounts(via, []Member{{ID: "222222222222"}, {ID: via.AccountID}})
-	if err != nil || fmt.Sprint(as[0].Digest, as[1].Digest) != "" {
-		t.Errorf("members have digests: %v", err)
+	if err != nil || fmt.Sprint(as[0].Fingerprint, as[1].Fingerprint) != "" {
+		t.Errorf("members have fingerprints: %v", err)
 	}
 }
 
 // A new key of a sign-in must be added to one of these lists.
-func TestSignInDigestCoversKeys(t *testing.T) {
+func TestFingerprintCoversKeys(t *testing.T) {
 	decides := "AKID AKSecret SessionToken Profile CredentialSource Role Roles RoleName"
 	not := "AccountID Partition IsGlobal RequireRole STSRegion SerialNumber TOTPSeed TokenCommand TokenCode " +
-		"MFASessionDuration Digest"
+		"MFASessionDuration Fingerprint"
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[SignIn]()) {
 		if len(f.Index) == 1 && !slices.Contains(strings.Fields(decides+" "+not), f.Name) {
-			t.Errorf("%s: if it determines whose credentials a sign-in has, add it to signInDigest", f.Name)
+			t.Errorf("%s: if it determines whose credentials a sign-in has, add it to decoder.fingerprint", f.Name)
 		}
 	}
 }

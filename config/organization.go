@@ -112,7 +112,7 @@ func (d *decoder) checkMemberFilter(m *MemberFilter) {
 			d.report(p, d.show(p, ou)+" is the id of an account", "move it to accounts")
 		default:
 			d.report(p, d.show(p, ou)+" is not the id of an organizational unit",
-				"want the id, not the name: ou-ab12-cdefgh34, or r-ab12 for the root")
+				"write the id, not the name: ou-ab12-cdefgh34, or r-ab12 for the root")
 		}
 	}
 	for i := range m.Accounts {
@@ -132,7 +132,7 @@ func labelOrganizations(orgs []Organization, formerNames map[string]string) {
 	for i := range orgs {
 		names[i] = OrganizationPrefix + signInName(&orgs[i].Via)
 	}
-	for i, name := range distinctNames(names, nil, func(i int) string { return orgs[i].selectionDigest() }) {
+	for i, name := range distinctNames(names, nil, func(i int) string { return orgs[i].selectionHash() }) {
 		orgs[i].Label = name
 	}
 	taken, count := map[string]bool{}, map[string]int{}
@@ -144,9 +144,9 @@ func labelOrganizations(orgs []Organization, formerNames map[string]string) {
 	}
 }
 
-// selectionDigest distinguishes blocks with the same organization and sign-in by the members that they select.
-func (o *Organization) selectionDigest() string {
-	text, err := json.Marshal([]any{o.Via.nameDigest(), o.MemberRole, o.Include, o.Exclude})
+// selectionHash distinguishes blocks with the same organization and sign-in by the members that they select.
+func (o *Organization) selectionHash() string {
+	text, err := json.Marshal([]any{o.Via.nameHash(), o.MemberRole, o.Include, o.Exclude})
 	if err != nil {
 		panic(err) // strings, and lists and maps of them, cannot fail
 	}

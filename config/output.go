@@ -17,7 +17,7 @@ func (d *decoder) fillOutput(n *yaml.Node, out *Output, at position, parent *key
 	d.readMapping(n, at, func(entries []pair) {
 		i := slices.IndexFunc(entries, func(e pair) bool { return e.key.Value == "type" })
 		if i < 0 {
-			d.report(at, "has no type", "want "+joinOr(d.outputTypes()))
+			d.report(at, "has no type", "add type: "+joinOr(d.outputTypes()))
 			return
 		}
 		typ := field{key: "type", typ: reflect.TypeFor[string]()}
@@ -29,7 +29,7 @@ func (d *decoder) fillOutput(n *yaml.Node, out *Output, at position, parent *key
 		}
 		options := d.registry.Outputs[out.Type]
 		if options == nil {
-			remedy := "want " + joinOr(d.outputTypes())
+			remedy := "write " + joinOr(d.outputTypes())
 			if m := nearest(out.Type, d.outputTypes()); m != "" && where.references == "" {
 				remedy = `did you mean "` + m + `"?`
 			}

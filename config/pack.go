@@ -23,7 +23,7 @@ type PackedAccount struct {
 // ownTexts returns the fields that usually differ between accounts. Another field may differ, too: then the account
 // does not share its remaining fields with others.
 func ownTexts(a *Account) []*string {
-	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber, &a.Digest}
+	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber, &a.Fingerprint}
 	if n := len(a.Roles); n > 0 {
 		own = append(own, &a.Roles[n-1].ARN) // differs for each member of an organization
 	}

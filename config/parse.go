@@ -23,12 +23,12 @@ type document struct {
 
 // A source is a parsed file. It is needed until its references are resolved.
 type source struct {
-	name          string
-	root          *yaml.Node
-	tokens        int // number of tokens in the text
-	registry      Registry
-	failed        error    // the error of Resolve, which drops the tree when it fails
-	signInDigests []string // in the file's order; made by the first pass
+	name         string
+	root         *yaml.Node
+	tokens       int // number of tokens in the text
+	registry     Registry
+	failed       error    // the error of Resolve, which drops the tree when it fails
+	fingerprints []string // in the file's order; made by the first pass
 }
 
 // Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is the name of
@@ -95,7 +95,7 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 		return nil, all
 	}
 	f := &w.File
-	d.setDigests(blocks, f.Organizations)
+	d.setFingerprints(blocks, f.Organizations)
 	f.FormerNames = nameAccounts(blocks)
 	for _, a := range blocks {
 		a.inherit(f)

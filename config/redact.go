@@ -23,7 +23,7 @@ type concealedValues struct {
 type concealedValue struct{ references, text string }
 
 // reasonHidden replaces a message that cannot be shown.
-const reasonHidden = "the reason is not shown, because it may repeat the value"
+const reasonHidden = "check the value: the reason is not shown, because it may repeat the value"
 
 // add stores a value. A secret is hidden as a whole; of other values only the references are hidden, and hide was
 // called for each when it was read. The rest, such as the other elements of a path, helps the user.

@@ -38,14 +38,14 @@ func (d *decoder) regionProblem(p position, name string) (text, remedy string, u
 		return text, "", formed
 	}
 	if n := len(name); n > 0 && slices.Contains(all, name[:n-1]) && name[n-1] >= 'a' && name[n-1] <= 'z' {
-		return d.show(p, name) + " is an availability zone", "the region is " + strconv.Quote(name[:n-1]), false
+		return d.show(p, name) + " is an availability zone", "write the region: " + strconv.Quote(name[:n-1]), false
 	}
 	if m := d.nearestRegion(name); m != "" {
 		remedy = "did you mean " + strconv.Quote(m) + "?"
 	}
 	if !formed {
 		if remedy == "" {
-			remedy = `want a name such as us-east-1, a glob such as "eu-*", or "*"`
+			remedy = `write a name such as us-east-1, a glob such as "eu-*", or "*"`
 		}
 		return text, remedy, false
 	}
@@ -76,7 +76,7 @@ func (d *decoder) checkRegionPattern(ptr *string) {
 	if isGlob(name) {
 		if len(Match([]string{name}, knownRegions())) == 0 {
 			d.report(p, d.show(p, *ptr)+" matches no region that this build knows",
-				`want a name such as us-east-1, a glob such as "eu-*", or "*"`)
+				`write a name such as us-east-1, a glob such as "eu-*", or "*"`)
 		}
 		return
 	}
@@ -86,7 +86,7 @@ func (d *decoder) checkRegionPattern(ptr *string) {
 }
 
 // A partitionClaim is a key that implies the partition of an account.
-type partitionClaim struct {
+type impliedPartition struct {
 	at        position
 	partition string
 	what      string
@@ -94,11 +94,11 @@ type partitionClaim struct {
 
 // checkOnePartition reports every key of an account that implies another partition than the first one.
 func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position) {
-	var claims []partitionClaim
+	var implied []impliedPartition
 	add := func(ptr any, partition, what string) {
 		p, ok := d.checkable(ptr)
 		if _, known := record.PartitionNamed(partition); ok && known {
-			claims = append(claims, partitionClaim{at: p, partition: partition, what: what})
+			implied = append(implied, impliedPartition{at: p, partition: partition, what: what})
 		}
 	}
 	add(&a.Partition, a.Partition, "partition")
@@ -125,11 +125,11 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 			add(&regions[i], p.ID, "region "+d.show(d.positions[&regions[i]], regions[i]))
 		}
 	}
-	if len(claims) == 0 {
+	if len(implied) == 0 {
 		return
 	}
-	first := claims[0]
-	for _, s := range claims[1:] {
+	first := implied[0]
+	for _, s := range implied[1:] {
 		if s.partition == first.partition {
 			continue
 		}
@@ -163,7 +163,8 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 		}
 		if !inherited && isGlob(regions[i]) && !strings.HasPrefix(regions[i], "!") &&
 			len(Match([]string{regions[i]}, p.Regions)) == 0 && len(Match([]string{regions[i]}, knownRegions())) > 0 {
-			d.report(at, d.show(at, regions[i])+" matches no region of partition "+partition, "the account is in "+partition)
+			d.report(at, d.show(at, regions[i])+" matches no region of partition "+partition,
+				"write regions of "+partition+", the account's partition")
 			return
 		}
 	}
@@ -172,6 +173,6 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 		return // each was checked by itself
 	}
 	if len(Match(regions, p.Regions)) == 0 {
-		d.report(own, "no region is left in partition "+partition, "check collector_configs.regions")
+		d.report(own, "no region is left in partition "+partition, "correct collector_configs.regions")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-const roleARNHint = "want arn:aws:iam::123456789012:role/name"
+const roleARNHint = "write arn:aws:iam::123456789012:role/name"
 
 var tagForm = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
@@ -26,7 +26,8 @@ func (d *decoder) checkShorthand(a *SignIn) {
 	}
 	switch {
 	case d.isSet(&a.ARN) || d.isSet(&a.Roles):
-		d.report(p, "role is set together with the role's ARN", "keep one: role is short for the ARN of a role in account_id")
+		d.report(p, "role is set together with the role's ARN",
+			"keep one of them: role is short for the ARN of a role in account_id")
 	case !d.isSet(&a.AccountID):
 		d.report(p, "role is set without account_id", "add account_id, the role's account, or use assume_role_arn")
 	case p.state != valid:
@@ -39,7 +40,7 @@ func (d *decoder) checkShorthand(a *SignIn) {
 
 func (d *decoder) checkRoleName(p position, name string) {
 	if !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]) || strings.HasPrefix(name, "/") {
-		d.report(p, d.show(p, name)+" is not the name of a role", "want a name such as manage-role, or path/name")
+		d.report(p, d.show(p, name)+" is not the name of a role", "write a name such as manage-role, or path/name")
 	}
 }
 
@@ -109,7 +110,7 @@ func (d *decoder) checkRoles(a *SignIn) {
 			&a.SessionName, &a.ExternalID, &a.Role.Duration, &a.SourceIdentity, &a.SessionTags, &a.SessionPolicy,
 		} {
 			if p, ok := d.positions[extra]; ok {
-				d.warn(p, "is not used without assume_role_arn", "in a chain, set it in the role's own block")
+				d.warn(p, "is not used without assume_role_arn", "set it in the block of a role of assume_roles, or remove it")
 			}
 		}
 	}
@@ -121,7 +122,7 @@ func (d *decoder) checkRoles(a *SignIn) {
 	for i := range a.Roles {
 		r := &a.Roles[i]
 		if p, ok := d.checkable(r); ok && !d.isSet(&r.ARN) {
-			d.report(p, "has no assume_role_arn", roleARNHint)
+			d.report(p, "has no assume_role_arn", "add assume_role_arn: arn:aws:iam::123456789012:role/name")
 		}
 		if i > 0 {
 			shortened = "that is assumed from another role"
@@ -162,12 +163,13 @@ func (d *decoder) checkRoleARN(p position, arn string) {
 // checkRoleSession checks the parameters of AssumeRole.
 func (d *decoder) checkRoleSession(r *RoleSession, shortened string) {
 	if p, ok := d.checkable(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
-		d.report(p, d.show(p, r.SessionName)+" is not the name of a role session", "want 2 to 64 letters, digits and _+=,.@-")
+		d.report(p, d.show(p, r.SessionName)+" is not the name of a role session",
+			"write 2 to 64 letters, digits and _+=,.@-")
 	}
 	if p, ok := d.checkable(&r.ExternalID); ok {
 		wellFormed := externalIDForm.MatchString(r.ExternalID) && len(r.ExternalID) >= 2 && len(r.ExternalID) <= 1224
 		if !wellFormed {
-			d.report(p, "is not an external id", "want 2 to 1224 letters, digits and _+=,.@:/-")
+			d.report(p, "is not an external id", "write 2 to 1224 letters, digits and _+=,.@:/-")
 		}
 	}
 	if p, ok := d.checkable(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
@@ -175,10 +177,10 @@ func (d *decoder) checkRoleSession(r *RoleSession, shortened string) {
 		if p.references != "" {
 			long = d.show(p, long)
 		}
-		d.report(p, long+" is longer than AWS allows for a role "+shortened, "the maximum is 1h")
+		d.report(p, long+" is longer than AWS allows for a role "+shortened, "write at most 1h")
 	}
 	if p, ok := d.checkable(&r.SourceIdentity); ok && !sessionNameForm.MatchString(r.SourceIdentity) {
-		d.report(p, d.show(p, r.SourceIdentity)+" is not a source identity", "want 2 to 64 letters, digits and _+=,.@-")
+		d.report(p, d.show(p, r.SourceIdentity)+" is not a source identity", "write 2 to 64 letters, digits and _+=,.@-")
 	}
 	d.checkSessionTags(r)
 	if p, ok := d.checkable(&r.SessionPolicy); ok {
@@ -186,9 +188,9 @@ func (d *decoder) checkRoleSession(r *RoleSession, shortened string) {
 		switch err := json.Unmarshal([]byte(r.SessionPolicy), &policy); {
 		case err != nil || policy.Statement == nil:
 			d.report(p, "is not an IAM policy",
-				`want JSON: {"Version": "2012-10-17", "Statement": [...]}; for a file write ${file:/path}`)
+				`write JSON: {"Version": "2012-10-17", "Statement": [...]}; for a file write ${file:/path}`)
 		case len(r.SessionPolicy) > 2048:
-			d.report(p, "has "+quantity(len(r.SessionPolicy), "character"), "the maximum is 2048")
+			d.report(p, "has "+quantity(len(r.SessionPolicy), "character"), "shorten it to at most 2048 characters")
 		}
 	}
 }
@@ -196,7 +198,7 @@ func (d *decoder) checkRoleSession(r *RoleSession, shortened string) {
 // checkSessionTags checks tags, see https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html.
 func (d *decoder) checkSessionTags(r *RoleSession) {
 	if p, ok := d.checkable(&r.SessionTags); ok && len(r.SessionTags) > 50 {
-		d.report(p, "has "+quantity(len(r.SessionTags), "tag"), "the maximum is 50")
+		d.report(p, "has "+quantity(len(r.SessionTags), "tag"), "keep at most 50 tags")
 	}
 	seen := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(r.SessionTags)) {
@@ -204,7 +206,7 @@ func (d *decoder) checkSessionTags(r *RoleSession) {
 		if !ok {
 			continue
 		}
-		const want = "want letters, digits, spaces and _.:/=+-@"
+		const want = "write letters, digits, spaces and _.:/=+-@"
 		switch value := r.SessionTags[key]; {
 		case !tagForm.MatchString(key) || len([]rune(key)) > 128:
 			d.report(p, "is not a key of a session tag", want+", 128 at most")
@@ -231,15 +233,16 @@ func (d *decoder) roleARNProblem(p position, arn string) (text, remedy string) {
 	switch {
 	case service == "sts" && typ == "assumed-role":
 		return d.show(p, arn) + " is a role session",
-			"want the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
+			"write the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
 	case service != "iam":
 		return d.show(p, arn) + " is not an ARN of IAM", roleARNHint
 	case region != "":
 		return d.show(p, arn) + " has a region, but ARNs of IAM have none", roleARNHint
 	case !accountIDForm.MatchString(account):
-		return d.show(p, arn) + " has an account id of " + quantity(len(account), "character"), "an account id has 12 digits"
+		return d.show(p, arn) + " has an account id of " + quantity(len(account), "character"),
+			"write the account id with 12 digits"
 	case typ == "user":
-		return d.show(p, arn) + " is a user", "a user cannot be assumed; name a role"
+		return d.show(p, arn) + " is a user", "name a role: a user cannot be assumed"
 	case typ == "instance-profile":
 		return d.show(p, arn) + " is an instance profile", "name the role in it"
 	case typ != "role":

@@ -244,7 +244,7 @@ func typeName(t reflect.Type) string {
 // checkLimits checks the value against the field's enum and range.
 func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *position) bool {
 	if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
-		remedy := "want " + joinOr(f.enum)
+		remedy := "write " + joinOr(f.enum)
 		if n := nearest(text, f.enum); n != "" && at.references == "" {
 			remedy = "did you mean " + strconv.Quote(n) + "?"
 		}
@@ -266,7 +266,7 @@ func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *positio
 		ok = false
 	}
 	if !ok {
-		d.report(*at, d.show(*at, text)+" is out of range", "want "+low+" to "+high)
+		d.report(*at, d.show(*at, text)+" is out of range", "write a value from "+low+" to "+high)
 		at.state = invalid
 	}
 	return ok

@@ -97,12 +97,12 @@ func checkFields(fields []string) error {
 	case n == 6:
 		return Problem{
 			Text:   "the schedule has 6 fields",
-			Remedy: "remove the first, which would be seconds: want minute hour day month weekday",
+			Remedy: "remove the first, which would be seconds, so that minute hour day month weekday are left",
 		}
 	case n != 5:
 		return Problem{
 			Text:   fmt.Sprintf("the schedule has %s", quantity(n, "field")),
-			Remedy: "want 5: minute hour day month weekday",
+			Remedy: "write 5 fields: minute hour day month weekday",
 		}
 	}
 	for i, f := range []struct {
@@ -118,7 +118,7 @@ func checkFields(fields []string) error {
 		if _, err := cron.NewParser(f.only).Parse(fields[i]); err != nil || strings.HasPrefix(fields[i], "@") {
 			return Problem{
 				Text:   "the schedule's " + f.name + " is not valid",
-				Remedy: "want " + f.want + ", *, or lists, ranges and steps of these, such as */5",
+				Remedy: "write " + f.want + ", *, or lists, ranges and steps of these, such as */5",
 			}
 		}
 	}

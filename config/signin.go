@@ -9,9 +9,9 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// setDigests sets the digest of each sign-in. The first pass computes the digests, because references are then as
-// written; the second pass reuses them.
-func (d *decoder) setDigests(blocks []*Account, orgs []Organization) {
+// setFingerprints sets the fingerprint of each sign-in. The first pass computes them, because references are then as
+// written. The second pass reuses them.
+func (d *decoder) setFingerprints(blocks []*Account, orgs []Organization) {
 	signIns := make([]*SignIn, 0, len(blocks)+len(orgs))
 	for _, a := range blocks {
 		signIns = append(signIns, &a.SignIn)
@@ -19,22 +19,22 @@ func (d *decoder) setDigests(blocks []*Account, orgs []Organization) {
 	for i := range orgs {
 		signIns = append(signIns, &orgs[i].Via)
 	}
-	if d.signInDigests == nil {
-		d.signInDigests = make([]string, len(signIns))
+	if d.fingerprints == nil {
+		d.fingerprints = make([]string, len(signIns))
 		for i, s := range signIns {
-			d.signInDigests[i] = d.signInDigest(s)
+			d.fingerprints[i] = d.fingerprint(s)
 		}
 	}
 	for i, s := range signIns {
-		s.Digest = d.signInDigests[i]
+		s.Fingerprint = d.fingerprints[i]
 	}
 }
 
-// signInDigest returns a digest of what determines whose credentials a sign-in has. It uses the text as written, so
-// changing the value behind a reference keeps the digest. account_id is left out: it says which account the result must
-// belong to, not where credentials come from. Secrets written in the file are left out, too: a key id belongs to one
-// account, whatever its secret is.
-func (d *decoder) signInDigest(s *SignIn) string {
+// fingerprint returns a hash of what determines whose credentials a sign-in has. It uses the text as written, so
+// changing the value behind a reference keeps the fingerprint. account_id is left out: it says which account the result
+// must belong to, not where credentials come from. Secrets written in the file are left out, too: a key id belongs to
+// one account, whatever its secret is.
+func (d *decoder) fingerprint(s *SignIn) string {
 	written := []string{
 		s.AKID,
 		d.referenceText(&s.AKSecret),

@@ -52,11 +52,11 @@ func (d *decoder) checkStore(s *Store) {
 	if p, ok := d.checkable(&s.DSN); ok && !connectionString(s.DSN.Reveal()) {
 		d.report(p,
 			"is not a connection string",
-			"want postgres://user:password@host:5432/database?sslmode=verify-full; "+
+			"write postgres://user:password@host:5432/database?sslmode=verify-full; "+
 				"in a password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F")
 	}
 	if p, ok := d.checkable(&s.Schema); ok && (!schemaName.MatchString(s.Schema) || strings.HasPrefix(s.Schema, "pg_")) {
-		d.report(p, d.show(p, s.Schema)+" is not a schema name", "want lower-case letters, digits and _")
+		d.report(p, d.show(p, s.Schema)+" is not a schema name", "write lower-case letters, digits and _")
 	}
 }
 

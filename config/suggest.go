@@ -217,7 +217,7 @@ func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 	}
 	for parent := b.parent; parent != nil; parent = parent.parent {
 		if slices.Contains(d.keyNames(parent).words, key) {
-			return "it belongs " + parent.location()
+			return "move it: it belongs " + parent.location()
 		}
 	}
 	near := all.nearest(key)

@@ -70,18 +70,18 @@ func (t *TOTP) parseURI(scheme, s string) (seed string, err error) {
 	if v := q.Get("algorithm"); v != "" {
 		t.Algorithm = strings.ReplaceAll(strings.ToUpper(v), "-", "")
 		if known := []string{"SHA1", "SHA256", "SHA512"}; !slices.Contains(known, t.Algorithm) {
-			return "", Problem{Text: "names an unknown algorithm", Remedy: "want algorithm=" + joinOr(known)}
+			return "", Problem{Text: "names an unknown algorithm", Remedy: "write algorithm=" + joinOr(known)}
 		}
 	}
 	if v := q.Get("digits"); v != "" {
 		if t.Digits, err = strconv.Atoi(v); err != nil || t.Digits < 6 || t.Digits > 8 {
-			return "", Problem{Text: "has an invalid number of digits", Remedy: "want digits=6, 7 or 8"}
+			return "", Problem{Text: "has an invalid number of digits", Remedy: "write digits=6, 7 or 8"}
 		}
 	}
 	if v := q.Get("period"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 5 || n > 300 {
-			return "", Problem{Text: "has an invalid period", Remedy: "want period=5 to 300, in seconds"}
+			return "", Problem{Text: "has an invalid period", Remedy: "write period=5 to 300, in seconds"}
 		}
 		t.Period = time.Duration(n) * time.Second
 	}

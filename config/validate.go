@@ -53,8 +53,8 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 
 // checkCollect checks a collector_configs mapping by itself.
 func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
-	d.checkNotEmpty(&c.Regions, c.Regions, "to collect every region, write \"*\"")
-	d.checkNotEmpty(&c.Kinds, c.Kinds, "name a kind; \"collector kinds\" lists them")
+	d.checkNotEmpty(&c.Regions, c.Regions, "write \"*\" to collect every region")
+	d.checkNotEmpty(&c.Kinds, c.Kinds, "name a kind; run \"collector kinds\" to list them")
 	for i := range c.Regions {
 		d.checkRegionPattern(&c.Regions[i])
 	}
@@ -75,7 +75,7 @@ func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
 		d.checkRegionPattern(&e.Region)
 		d.checkKindPattern(&e.Kind, e.Kind)
 		if p, ok := d.checkable(e); ok && !d.isSet(&e.Region) && !d.isSet(&e.Kind) {
-			d.report(p, "names neither a region nor a kind", `to expect every denial, write region: "*"`)
+			d.report(p, "names neither a region nor a kind", `write region: "*" to expect every denial`)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (d *decoder) checkKindPattern(at any, pattern string) {
 	if d.isKind(name) {
 		return
 	}
-	text, remedy := d.show(p, pattern)+" is not a known kind", `"collector kinds" lists them`
+	text, remedy := d.show(p, pattern)+" is not a known kind", `run "collector kinds" to list them`
 	if isGlob(name) {
 		text = d.show(p, pattern) + " matches no kind"
 	}
@@ -133,7 +133,8 @@ func (d *decoder) checkScheduledKinds(w *document, blocks []*Collect) {
 			sure = sure && known
 		}
 		if p, ok := d.checkable(&c.Kinds); ok && known && len(c.Kinds) > 0 && len(mine) == 0 {
-			d.report(p, "no kind is left to collect", "the patterns with ! exclude every selected kind")
+			d.report(p, "no kind is left to collect",
+				"name more kinds, or remove a pattern with !: together they exclude every kind")
 		}
 		if known {
 			d.checkSchedulesUsed(c, mine, "the account does not collect it")
@@ -142,7 +143,8 @@ func (d *decoder) checkScheduledKinds(w *document, blocks []*Collect) {
 	kinds := w.Defaults.Kinds
 	if p, ok := d.checkable(&w.Defaults.Kinds); ok && d.allValid(&w.Defaults.Kinds, kinds) &&
 		len(kinds) > 0 && len(common) == 0 {
-		d.report(p, "no kind is left to collect", "the patterns with ! exclude every selected kind")
+		d.report(p, "no kind is left to collect",
+			"name more kinds, or remove a pattern with !: together they exclude every kind")
 	}
 	if sure {
 		d.checkSchedulesUsed(&w.Defaults, anywhere, "no account collects it")
@@ -181,7 +183,7 @@ func (d *decoder) checkListen(ptr *string) {
 	if !ok {
 		return
 	}
-	const remedy = `want host:port such as 127.0.0.1:9420, or ":9420" for every interface`
+	const remedy = `write host:port such as 127.0.0.1:9420, or ":9420" for every interface`
 	host, port, err := net.SplitHostPort(*ptr)
 	n, nerr := strconv.ParseUint(port, 10, 16)
 	switch {

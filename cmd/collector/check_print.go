@@ -159,7 +159,7 @@ func (ac *accountCheck) savedIdentity() *auth.BlockIdentity {
 	if ac.program == nil || ac.program.identities == nil {
 		return nil
 	}
-	c := ac.program.identities.Lookup(ac.block.Name, ac.block.Digest)
+	c := ac.program.identities.Lookup(ac.block.Name, ac.block.Fingerprint)
 	if c == nil || !c.Saved() {
 		return nil
 	}

@@ -41,10 +41,10 @@ func (p *program) setIdentityBlocks(f *config.File) {
 	blocks := make(map[string]string, len(f.Accounts)+len(f.Organizations))
 	for i := range f.Accounts {
 		a := f.Accounts[i].Account()
-		blocks[a.Name] = a.Digest
+		blocks[a.Name] = a.Fingerprint
 	}
 	for _, o := range f.Organizations {
-		blocks[o.Label] = o.Via.Digest
+		blocks[o.Label] = o.Via.Fingerprint
 	}
 	if err := p.identities.SetBlocks(blocks); err != nil {
 		p.log.Error("identity file not read", "error", err, "hint", record.HintOf(err))
@@ -57,7 +57,7 @@ func (p *program) previousIdentity(a config.Account) record.Identity {
 	if p.identities == nil {
 		return record.Identity{}
 	}
-	last := p.identities.Lookup(a.Name, a.Digest)
+	last := p.identities.Lookup(a.Name, a.Fingerprint)
 	if last == nil || a.KnownAccountID() != "" && a.KnownAccountID() != last.AccountID {
 		return record.Identity{}
 	}
