@@ -579,7 +579,7 @@ func TestSpoolLocked(t *testing.T) {
 		f := p.open(t, &remoteOptions{To: new(fakeReceiver)})
 		to := new(fakeReceiver)
 		_, err := q.try(t, &remoteOptions{To: to})
-		if err == nil || !strings.Contains(err.Error(), "it is in use") ||
+		if err == nil || !strings.Contains(err.Error(), "already locked") ||
 			!strings.Contains(record.HintOf(unjoin(err)), "other collector") || to.closed != 1 {
 			t.Errorf("the second: %v, hint %q", err, record.HintOf(unjoin(err)))
 		}

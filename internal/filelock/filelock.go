@@ -4,4 +4,4 @@ package filelock
 import "errors"
 
 // ErrLocked means that another open file has the lock, in this process or in another.
-var ErrLocked = errors.New("it is in use")
+var ErrLocked = errors.New("already locked by this process or another one")

@@ -4,15 +4,17 @@ package filelock
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
 
-// TryLock locks f until f is closed. If the file system has no locks, the error is not [ErrLocked].
+// TryLock locks f until f is closed. If another open file has the lock, the error is [ErrLocked] with f's name. If the
+// file system has no locks, it is another error.
 func TryLock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return ErrLocked
+		return fmt.Errorf("%s: %w", f.Name(), ErrLocked)
 	}
 	return err
 }
