@@ -117,8 +117,8 @@ func deniedHint(action string, err error) string {
 	case "":
 		return fmt.Sprintf(`Add the statement {"Effect": "Allow", "Action": %q, "Resource": "*"}.`, action)
 	case "service control policy", "resource control policy":
-		return "Name the region or kind under expect_denied if this is intended: a " + by + " of the organization denies " +
-			action + "."
+		return "Change the " + by + " of the organization that denies " + action +
+			", or name the region or kind under expect_denied if the denial is intended."
 	case explicitDeny:
 		return "Remove the explicit denial of " + action + " from the policy: adding an Allow will not help."
 	default:

@@ -6,7 +6,7 @@ type Omission struct{ Operation, Reason string }
 // LeftOut are the Describe operations of EC2 that have no kind, sorted. A test checks that each operation is either
 // here or in [Kinds], so that somebody decides about each operation that a newer SDK adds.
 var LeftOut = []Omission{
-	{"DescribeAggregateIdFormat", "a setting of the move to longer ids, over since 2018"},
+	{"DescribeAggregateIdFormat", "a setting of the migration to longer resource ids, which ended in 2018"},
 	{"DescribeCapacityBlockExtensionOfferings", "an offering: what could be bought"},
 	{"DescribeCapacityBlockOfferings", "an offering: what could be bought"},
 	{"DescribeClassicLinkInstances", "EC2-Classic, retired in 2023"},
@@ -15,8 +15,8 @@ var LeftOut = []Omission{
 	{"DescribeFleetHistory", "a log of events, not a resource; the fleet and its instances are kinds"},
 	{"DescribeFpgaImageAttribute", "one attribute of one image a call; ec2_fpga_image has what a listing shows"},
 	{"DescribeHostReservationOfferings", "an offering: what could be bought"},
-	{"DescribeIdFormat", "a setting of the move to longer ids, over since 2018"},
-	{"DescribeIdentityIdFormat", "a setting of the move to longer ids, over since 2018"},
+	{"DescribeIdFormat", "a setting of the migration to longer resource ids, which ended in 2018"},
+	{"DescribeIdentityIdFormat", "a setting of the migration to longer resource ids, which ended in 2018"},
 	{"DescribeImageAttribute", "one attribute of one image a call; ec2_image has what a listing shows"},
 	{"DescribeInstanceAttribute", "one attribute of one instance a call; ec2_instance has what a listing shows"},
 	{"DescribeInstanceSqlHaHistoryStates", "a log of states; ec2_instance_sql_ha_state is the present one"},
@@ -25,7 +25,7 @@ var LeftOut = []Omission{
 	{"DescribeMovingAddresses", "EC2-Classic, retired in 2023"},
 	{"DescribeNetworkInterfaceAttribute", "one attribute of one interface a call; ec2_network_interface has them all"},
 	{"DescribePrefixLists", "a public catalogue of AWS's own lists; ec2_managed_prefix_list has the account's"},
-	{"DescribePrincipalIdFormat", "a setting of the move to longer ids, over since 2018"},
+	{"DescribePrincipalIdFormat", "a setting of the migration to longer resource ids, which ended in 2018"},
 	{"DescribeReservedInstancesOfferings", "an offering: what could be bought"},
 	{"DescribeScheduledInstanceAvailability", "an offering: what could be bought"},
 	{
