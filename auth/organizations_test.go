@@ -110,7 +110,7 @@ func TestMembers(t *testing.T) {
 			for _, sparse := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, old %t, sparse %t", tt.name, old, sparse), func(t *testing.T) {
 					o := newOrg(t)
-					o.of.SetLegacyAnswers(old)
+					o.of.SetLegacyResponses(old)
 					o.of.SetEmptyPages(sparse)
 					members, err := o.sessions(Options{}).Members(t.Context(), o.block(tt.edit(o)...))
 					if err != nil {
@@ -165,7 +165,7 @@ func TestMembersAccounts(t *testing.T) {
 	})
 	s := o.sessions(Options{})
 	for _, old := range []bool{false, true} {
-		o.of.SetLegacyAnswers(old)
+		o.of.SetLegacyResponses(old)
 		members, err := s.Members(t.Context(), b)
 		if err != nil {
 			t.Fatal(err)

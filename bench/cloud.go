@@ -198,7 +198,7 @@ func buildOrganization(aws *awsfake.AWS, n int, roles bool, perRegion int, regio
 				}
 			}
 		} else {
-			a.ShareFleets(first)
+			a.ShareResources(first)
 		}
 		u := a.AddUser("collector")
 		b := account{name: fmt.Sprintf("account-%05d", i+1), id: a.ID, key: u.NewKey()}

@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// Options configures an [AWS]. The zero value answers without delay, throttles as AWS documents and logs every call.
+// Options configures an [AWS]. The zero value responds without delay, throttles as AWS documents and logs every call.
 type Options struct {
-	Seed        uint64        // of ids, keys and fleets; the same seed builds the same AWS
+	Seed        uint64        // of ids, keys and resources; the same seed builds the same AWS
 	ClockOffset time.Duration // how far AWS's clock is from this machine's
 	Latency     time.Duration // added to each call
 	Jitter      time.Duration // up to this much more, at random
@@ -34,7 +34,7 @@ type AWS struct {
 	opts   Options
 	secret []byte // key of session tokens, page tokens and every generated id
 
-	// One counter for each purpose, so that the number of requests does not change the ids or the fleets.
+	// One counter for each purpose, so that the number of requests does not change the ids or the resources.
 	keysMade, requests, sessions, evolutions atomic.Uint64
 
 	mu         sync.RWMutex // guards what follows
@@ -121,7 +121,7 @@ type request struct {
 	fault     *Fault // the fault to apply; nil for none
 }
 
-// An apiError is an error answer. Each service encodes it in its own format.
+// An apiError is an error response. Each service encodes it in its own format.
 type apiError struct {
 	status        int
 	code, message string
@@ -135,7 +135,7 @@ func refuse(status int, code, format string, args ...any) *apiError {
 
 const maxBody = 1 << 20
 
-// ServeHTTP logs the call, waits for the configured latency, runs the checks and answers, or applies a fault.
+// ServeHTTP logs the call, waits for the configured latency, runs the checks and responds, or applies a fault.
 func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", a.Now().Format(http.TimeFormat))
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
@@ -152,9 +152,9 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !a.waitLatency(q) {
 		return
 	}
-	out := &answer{}
-	if q.fault == nil || !q.fault.Kind.replacesAnswer() {
-		out = a.answer(q, refusal)
+	out := &response{}
+	if q.fault == nil || !q.fault.Kind.replacesResponse() {
+		out = a.respond(q, refusal)
 	}
 	if out != nil {
 		a.send(w, q, out)
@@ -220,8 +220,8 @@ func (a *AWS) identifyCaller(q *request) {
 	}
 }
 
-// answer runs the checks in AWS's order (authentication, throttling, authorization), then executes the call.
-func (a *AWS) answer(q *request, err *apiError) *answer {
+// respond runs the checks in AWS's order (authentication, throttling, authorization), then executes the call.
+func (a *AWS) respond(q *request, err *apiError) *response {
 	switch q.service {
 	case "imds":
 		return a.serveIMDS(q)
@@ -232,7 +232,7 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 	case "sso-oidc":
 		return a.serveOIDC(q)
 	}
-	var out *answer
+	var out *response
 	signed := q.action != webIdentity
 	if err == nil && signed {
 		q.caller, err = a.authenticate(q)
@@ -257,7 +257,7 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 	}
 	if err != nil {
 		q.call.Status, q.call.Code = err.status, err.code
-		return a.errorAnswer(q, err)
+		return a.errorResponse(q, err)
 	}
 	q.call.Status = http.StatusOK
 	return out

@@ -92,7 +92,7 @@ func wantCode(t testing.TB, err error, code, text string) {
 	}
 }
 
-// A reply is an answer of EC2.
+// A reply is a response of EC2.
 type reply struct {
 	status        int
 	code, message string
@@ -123,7 +123,7 @@ func (x *testClient) sendSigned(
 	return x.http.Do(req)
 }
 
-// discard makes a call and discards the answer.
+// discard makes a call and discards the response.
 func (x *testClient) discard(region, action string, params ...string) error {
 	res, err := x.sendSigned(context.Background(), x.aws.Now(), region, longTerm(x.key), action, params...)
 	if err != nil {

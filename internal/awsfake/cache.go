@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// A pageCache holds the compressed items of pages, so that an unchanged fleet is compressed once: compressing costs
+// A pageCache holds the compressed items of pages, so that an unchanged page is compressed once: compressing costs
 // thirty times as much as serving.
 type pageCache struct {
 	mu    sync.Mutex
@@ -21,9 +21,9 @@ type pageCache struct {
 // cacheSize is the most that the cache may hold, in bytes. A full cache is emptied.
 const cacheSize = 64 << 20
 
-// compress writes an answer as one gzip member (RFC 1952): the head as a stored block, the items from the cache, the
+// compress writes a response as one gzip member (RFC 1952): the head as a stored block, the items from the cache, the
 // tail as the last stored block. Deflate blocks may be concatenated if each ends on a byte boundary (RFC 1951, 3.2.4).
-func (c *pageCache) compress(out *answer, write func([]byte) error) error {
+func (c *pageCache) compress(out *response, write func([]byte) error) error {
 	items, err := c.items(out)
 	if err != nil {
 		return err
@@ -64,8 +64,8 @@ func storedBlock(p []byte, last bool) []byte {
 	}
 }
 
-// items returns an answer's items as deflate blocks that end on a byte boundary and are not marked as the last.
-func (c *pageCache) items(out *answer) ([]byte, error) {
+// items returns a response's items as deflate blocks that end on a byte boundary and are not marked as the last.
+func (c *pageCache) items(out *response) ([]byte, error) {
 	if out.cacheKey == "" {
 		return deflateItems(out.items, flate.BestSpeed)
 	}

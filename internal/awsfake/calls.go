@@ -20,9 +20,9 @@ type Call struct {
 	UserAgent       string
 	RemoteAddr      string // identifies the connection
 	Start, End      time.Time
-	Status          int    // 0 where a fault broke the connection before an answer
+	Status          int    // 0 where a fault broke the connection before a response
 	Code            string // the error code; "" for a success
-	Items           int    // resources in the answer
+	Items           int    // resources in the response
 	Bytes           int64  // of the body, as sent
 }
 

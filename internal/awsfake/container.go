@@ -27,9 +27,9 @@ func (a *AWS) containerAt(path string) *Container {
 	return a.containers[path]
 }
 
-func (a *AWS) serveContainer(q *request, c *Container) *answer {
+func (a *AWS) serveContainer(q *request, c *Container) *response {
 	q.call.AccountID = c.Role.account.ID
-	fail := func(status int, code, message string) *answer {
+	fail := func(status int, code, message string) *response {
 		return q.json(status, map[string]string{"code": code, "message": message})
 	}
 	switch {

@@ -1,4 +1,4 @@
-// Package awsfake is a fake AWS: one HTTP endpoint that answers EC2, STS, IAM Identity Center, AWS Organizations, the
+// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, STS, IAM Identity Center, AWS Organizations, the
 // instance metadata service and the container credentials endpoint. It checks what AWS checks, so that a program with
 // wrong assumptions about AWS fails here and not in production. The real aws-sdk-go-v2, boto3 and the AWS CLI work
 // against it: set AWS_ENDPOINT_URL, AWS_EC2_METADATA_SERVICE_ENDPOINT or AWS_CONTAINER_CREDENTIALS_FULL_URI.
@@ -37,6 +37,6 @@
 // Policy documents: everything is allowed that no [Denial] takes away. Filters, except DescribeRegions' and the owners
 // of images and snapshots: others are refused. Request parameters beyond those named above. Tokens of the global STS
 // endpoint: one endpoint cannot tell global from regional. A login in a browser: [AWS.SSOLogin] replaces it. Writes:
-// only [AWS.Evolve] changes the fleet. A subnet's addresses lie in its block for the first 4,000 instances of a region
+// only [AWS.Evolve] changes resources. A subnet's addresses lie in its block for the first 4,000 instances of a region
 // only.
 package awsfake

@@ -23,8 +23,8 @@ type listOperation struct {
 	idParameter            string // the parameter that selects resources by id; it excludes MaxResults
 }
 
-// listOperations are the calls for which the fleet has resources. Any other Describe… call answers an empty list.
-// The bounds are those of the API reference.
+// listOperations are the calls for which a region has resources. Any other Describe… call returns an empty list. The
+// bounds are those of the API reference.
 var listOperations = map[string]listOperation{
 	"DescribeAddresses":              {setElement: "addressesSet"},
 	"DescribeImages":                 {"imagesSet", 1, 1000, "ImageId"},
@@ -43,7 +43,7 @@ var listOperations = map[string]listOperation{
 	"DescribeVpnConnections":         {setElement: "vpnConnectionSet"},
 }
 
-func (a *AWS) ec2(q *request) (*answer, *apiError) {
+func (a *AWS) ec2(q *request) (*response, *apiError) {
 	if q.action == "" {
 		return nil, refuse(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action")
 	}
@@ -88,13 +88,13 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 	}
 	l, ok := listOperations[q.action]
 	if !ok {
-		return ec2Answer(q, nil), nil
+		return ec2Response(q, nil), nil
 	}
 	return a.list(q, l)
 }
 
-// list answers a page.
-func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
+// list returns a page.
+func (a *AWS) list(q *request, l listOperation) (*response, *apiError) {
 	size := 0
 	if s := q.form.Get("MaxResults"); s != "" && l.maxResults > 0 {
 		n, err := strconv.Atoi(s)
@@ -130,9 +130,9 @@ func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 			return nil, badParameter("Value ( %s ) for parameter NextToken is invalid. The token is invalid.", t)
 		}
 	}
-	f := a.fleetOf(q.caller.account, q.region)
+	f := a.resourcesOf(q.caller.account, q.region)
 	if f == nil {
-		return a.renderAnswer(q, func(m *xmlWriter) { m.list(l.setElement, 0, nil) }), nil
+		return a.renderResponse(q, func(m *xmlWriter) { m.list(l.setElement, 0, nil) }), nil
 	}
 	items, version := f.items(q.action)
 	all := len(items)
@@ -146,7 +146,7 @@ func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 		n += items[to].count
 		to++
 	}
-	out := ec2Answer(q, items[from:to])
+	out := ec2Response(q, items[from:to])
 	q.call.Items = n
 	next := ""
 	if to < len(items) {
@@ -164,7 +164,7 @@ func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 		out.head = append(out.head, "\n    <"+l.setElement+"/>"...)
 		return out, nil
 	}
-	// The fixed parts of the answer precede and follow the items, so that the compressed items can be cached.
+	// The fixed parts of the response precede and follow the items, so that the compressed items can be cached.
 	out.head = append(out.head, "\n    <"+l.setElement+">"...)
 	out.tail = append([]byte("\n    </"+l.setElement+">"), out.tail...)
 	if len(items) == all { // all items
@@ -251,12 +251,12 @@ func (a *AWS) readPageToken(q *request, token string) (int, bool) {
 	return seq, err == nil
 }
 
-// ec2Answer wraps items in EC2's envelope.
-func ec2Answer(q *request, items []item) *answer {
+// ec2Response wraps items in EC2's envelope.
+func ec2Response(q *request, items []item) *response {
 	m := new(xmlWriter)
 	m.begin(q.action+"Response", ec2Namespace)
 	m.text("requestId", q.id)
-	out := &answer{head: m.buf, tail: []byte("\n</" + q.action + "Response>\n")}
+	out := &response{head: m.buf, tail: []byte("\n</" + q.action + "Response>\n")}
 	for i := range items {
 		out.items = append(out.items, items[i].xml)
 	}
@@ -272,7 +272,7 @@ func listParameter(q *request, name string) []string {
 	return out
 }
 
-func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
+func (a *AWS) describeRegions(q *request) (*response, *apiError) {
 	c := q.caller.account
 	p, _ := record.PartitionNamed(c.Partition)
 	wanted := listParameter(q, "RegionName")
@@ -307,7 +307,7 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}
 	all = slices.DeleteFunc(all, func(r region) bool { return !keep(r) })
 	q.call.Items = len(all)
-	return a.renderAnswer(q, func(m *xmlWriter) {
+	return a.renderResponse(q, func(m *xmlWriter) {
 		m.list("regionInfo", len(all), func(i int) {
 			m.text("regionName", all[i].name)
 			m.text("regionEndpoint", all[i].endpoint)
@@ -316,18 +316,18 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}), nil
 }
 
-// renderAnswer returns an answer that is rendered for this call only.
-func (a *AWS) renderAnswer(q *request, f func(*xmlWriter)) *answer {
+// renderResponse returns a response that is rendered for this call only.
+func (a *AWS) renderResponse(q *request, f func(*xmlWriter)) *response {
 	m := &xmlWriter{depth: 1}
 	f(m)
-	out := ec2Answer(q, nil)
+	out := ec2Response(q, nil)
 	out.head = append(out.head, m.buf...)
 	return out
 }
 
-func (a *AWS) describeZones(q *request) *answer {
+func (a *AWS) describeZones(q *request) *response {
 	q.call.Items = len(zoneLetters)
-	return a.renderAnswer(q, func(m *xmlWriter) {
+	return a.renderResponse(q, func(m *xmlWriter) {
 		m.list("availabilityZoneInfo", len(zoneLetters), func(i int) {
 			m.text("optInStatus", "opt-in-not-required")
 			m.text("groupName", q.region+"-zg-1")

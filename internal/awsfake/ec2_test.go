@@ -55,7 +55,7 @@ func TestPages(t *testing.T) {
 	x.acct.AddInstances("us-west-2", 30)
 	whole := between(x.ec2("us-east-1", longTerm(x.key), "DescribeInstances").body, "<instanceId>", "</instanceId>")
 	if len(whole) != 57 {
-		t.Fatalf("%d instances in one answer", len(whole))
+		t.Fatalf("%d instances in one response", len(whole))
 	}
 	var got []string
 	var tokens []string
@@ -117,7 +117,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// While the fleet changes, a listing continues where it was: no instance appears twice, none that stays is missing.
+// While resources change, a listing continues where it was: no instance appears twice, none that stays is missing.
 func TestPagesOfAChangingFleet(t *testing.T) {
 	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 60)
@@ -255,7 +255,7 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
-// A compressed answer has the content of the uncompressed one, from the cache or not.
+// A compressed response has the content of the uncompressed one, from the cache or not.
 func TestGzip(t *testing.T) {
 	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 40)
@@ -296,24 +296,24 @@ func TestGzip(t *testing.T) {
 		t.Errorf("at level 6 %d bytes of %d, the same: %v", m, n, level6 == first)
 	}
 	if first != again || first != strip(plain) {
-		t.Error("the answers differ")
+		t.Error("the responses differ")
 	}
 	if n*5 > int64(len(plain)) {
 		t.Errorf("%d bytes became %d", len(plain), n)
 	}
 	for _, id := range between(plain, "<instanceId>", "</instanceId>")[:2] { // selected items must not come from the cache
 		if single, _ := compressed("InstanceId.1", id); single != strip(x.plain("DescribeInstances", "InstanceId.1", id)) {
-			t.Errorf("%s alone: the compressed answer differs", id)
+			t.Errorf("%s alone: the compressed response differs", id)
 		}
 	}
 	x.aws.Evolve(5)
 	if after, _ := compressed("MaxResults", "1000"); after == first ||
 		after != strip(x.plain("DescribeInstances", "MaxResults", "1000")) {
-		t.Error("the cache returns an outdated answer")
+		t.Error("the cache returns an outdated response")
 	}
 }
 
-// plain makes a call and returns the answer, which must be uncompressed.
+// plain makes a call and returns the response, which must be uncompressed.
 func (x *testClient) plain(action string, params ...string) string {
 	x.t.Helper()
 	tr := x.http.Transport.(*http.Transport)

@@ -14,24 +14,24 @@ type FaultKind int
 
 // The kinds of faults.
 const (
-	Hang           FaultKind = iota + 1 // no answer until the client disconnects
-	Reset                               // the connection is reset before an answer
-	TruncatedBody                       // the answer ends after half of its Content-Length
+	Hang           FaultKind = iota + 1 // no response until the client disconnects
+	Reset                               // the connection is reset before a response
+	TruncatedBody                       // the response ends after half of its Content-Length
 	ServerError                         // 500 InternalError, as XML
 	Unavailable                         // 503 Unavailable, as XML
 	ProxyPage                           // 503 with a proxy's HTML page
 	Expire                              // refused as if the session had expired
 	RepeatToken                         // NextToken is the token of the request: the listing never ends
 	UnusualMarkup                       // the same content in legal but unusual markup: CDATA, comments, attributes
-	UnknownMembers                      // every item of the answer has members that no SDK knows
+	UnknownMembers                      // every item of the response has members that no SDK knows
 	SlowBody                            // single bytes, Delay apart (1 ms where 0)
-	Delay                               // the answer comes after Delay
+	Delay                               // the response comes after Delay
 	// Throttling is refused regardless of the bucket: RequestLimitExceeded by EC2, Throttling by STS, 429 elsewhere.
 	Throttling
 )
 
-// replacesAnswer reports whether the fault needs no answer of the service.
-func (k FaultKind) replacesAnswer() bool {
+// replacesResponse reports whether the fault needs no response of the service.
+func (k FaultKind) replacesResponse() bool {
 	switch k {
 	case Hang, Reset, ServerError, Unavailable, ProxyPage, Throttling:
 		return true
@@ -121,11 +121,11 @@ func (a *AWS) waitLatency(q *request) bool {
 	return sleep(q.http, d)
 }
 
-// applyFault changes the answer as the fault requires. It returns true if the answer must not be sent any more.
-func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Fault) bool {
+// applyFault changes the response as the fault requires. It returns true if the response must not be sent any more.
+func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *response, f *Fault) bool {
 	xml := func(status int, code, message string) {
 		q.call.Status, q.call.Code = status, code
-		e := a.errorAnswer(q, &apiError{status, code, message})
+		e := a.errorResponse(q, &apiError{status, code, message})
 		*out = *e
 	}
 	switch f.Kind {
@@ -175,14 +175,14 @@ func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Faul
 		if err != nil {
 			panic(err) // this package wrote the document
 		}
-		*out = answer{head: doc}
+		*out = response{head: doc}
 	case ProxyPage:
 		q.call.Status, q.call.Code = http.StatusServiceUnavailable, "proxy"
-		*out = answer{
+		*out = response{
 			contentType: "text/html",
 			head: []byte(
 				"<html><head><title>503 Service Unavailable</title></head><body>\n" +
-					"<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n",
+					"<h1>Service Unavailable</h1>\n<p>The upstream did not respond.</body></html>\n",
 			),
 		}
 	case SlowBody:

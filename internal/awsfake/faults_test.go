@@ -218,7 +218,7 @@ func TestCloseEndsHangingCalls(t *testing.T) {
 			t.Errorf("after Close: %+v", s)
 		}
 		if err := <-failed; err == nil {
-			t.Error("an answer came")
+			t.Error("a response came")
 		}
 		x.srv.Close()
 		if _, err := x.srv.DialContext(t.Context(), "tcp", "aws.invalid:80"); err == nil {

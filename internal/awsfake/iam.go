@@ -21,7 +21,7 @@ type Account struct {
 	users     map[string]*User
 	roles     map[string]*Role
 	denials   []Denial
-	fleets    map[string]*fleet // by region
+	resources map[string]*regionResources // by region
 	suspended bool
 }
 
@@ -42,7 +42,7 @@ func (a *AWS) AddAccount(id, partition string) *Account {
 		ID: id, Partition: partition, aws: a,
 		optedIn: make(
 			map[string]bool,
-		), users: make(map[string]*User), roles: make(map[string]*Role), fleets: make(map[string]*fleet),
+		), users: make(map[string]*User), roles: make(map[string]*Role), resources: make(map[string]*regionResources),
 	}
 	a.accounts[id] = c
 	return c

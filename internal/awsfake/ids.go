@@ -11,7 +11,7 @@ import (
 )
 
 // id returns a resource's id: "i-0123456789abcdef0". With an empty prefix it is "-" and the seventeen digits.
-func (f *fleet) id(prefix, kind string, n int) string {
+func (f *regionResources) id(prefix, kind string, n int) string {
 	return prefix + "-0" + hex.EncodeToString(f.aws.derive("id", f.owner, f.region, kind, strconv.Itoa(n)))[:16]
 }
 
@@ -25,12 +25,13 @@ func dnsSuffix(partition string) string {
 	return p.DNSSuffix
 }
 
-// publicIP returns an address of the three blocks that RFC 5737 reserves for examples, so they repeat in a large fleet.
+// publicIP returns an address of the three blocks that RFC 5737 reserves for examples, so they repeat among many
+// instances.
 func publicIP(r *rand.Rand) string {
 	return pick(r, []string{"192.0.2.", "198.51.100.", "203.0.113."}) + strconv.Itoa(1+r.IntN(254))
 }
 
-func (f *fleet) privateName(ip string) string {
+func (f *regionResources) privateName(ip string) string {
 	name := "ip-" + strings.ReplaceAll(ip, ".", "-")
 	if f.region == "us-east-1" {
 		return name + ".ec2.internal"
@@ -38,7 +39,7 @@ func (f *fleet) privateName(ip string) string {
 	return name + "." + f.region + ".compute.internal"
 }
 
-func (f *fleet) publicName(ip string) string {
+func (f *regionResources) publicName(ip string) string {
 	if ip == "" {
 		return ""
 	}
@@ -49,6 +50,6 @@ func (f *fleet) publicName(ip string) string {
 	return name + "." + f.region + ".compute." + f.dnsSuffix
 }
 
-func (f *fleet) arn(resource string) string {
+func (f *regionResources) arn(resource string) string {
 	return fmt.Sprintf("arn:%s:ec2:%s:%s:%s", f.partition, f.region, f.owner, resource)
 }

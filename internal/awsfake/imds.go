@@ -17,7 +17,7 @@ type IMDS struct {
 	Role           *Role  // nil: the instance has no role
 	Region         string // of the instance
 	InstanceID     string // "i-…"; the role session's name
-	BeyondHopLimit bool   // the PUT is never answered, as inside a container where the hop limit is 1
+	BeyondHopLimit bool   // the PUT gets no response, as inside a container where the hop limit is 1
 
 	mu   sync.Mutex
 	cred Credential
@@ -41,23 +41,23 @@ const (
 
 func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// plain returns a text answer, for services without signed requests.
-func (q *request) plain(status int, body string) *answer {
+// plain returns a text response, for services without signed requests.
+func (q *request) plain(status int, body string) *response {
 	q.call.Status = status
 	if status >= 400 {
 		q.call.Code = http.StatusText(status)
 	}
-	return &answer{contentType: "text/plain", head: []byte(body)}
+	return &response{contentType: "text/plain", head: []byte(body)}
 }
 
-func (q *request) json(status int, v any) *answer {
+func (q *request) json(status int, v any) *response {
 	out := q.plain(status, "")
 	out.contentType = "application/json"
 	out.head, _ = json.Marshal(v) // maps of strings and numbers: cannot fail
 	return out
 }
 
-func (a *AWS) serveIMDS(q *request) *answer {
+func (a *AWS) serveIMDS(q *request) *response {
 	a.mu.RLock()
 	m := a.imds
 	a.mu.RUnlock()
@@ -109,7 +109,7 @@ func (a *AWS) serveIMDS(q *request) *answer {
 	return q.plain(http.StatusNotFound, "")
 }
 
-func (a *AWS) newIMDSToken(q *request, m *IMDS) *answer {
+func (a *AWS) newIMDSToken(q *request, m *IMDS) *response {
 	if m.BeyondHopLimit {
 		<-q.http.Context().Done()
 		return nil
@@ -138,7 +138,7 @@ func (a *AWS) validIMDSToken(token string, m *IMDS) bool {
 	return err == nil && hmac.Equal([]byte(token), []byte(a.signIMDSToken(until, m))) && a.Now().Unix() < n
 }
 
-func (a *AWS) imdsCredentials(q *request, m *IMDS) *answer {
+func (a *AWS) imdsCredentials(q *request, m *IMDS) *response {
 	if !a.trustsService(m.Role, "ec2.amazonaws.com") {
 		return q.json(http.StatusOK, map[string]any{
 			"Code":        "AssumeRoleUnauthorizedAccess",

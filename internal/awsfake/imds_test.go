@@ -138,7 +138,7 @@ func TestMetadataRules(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := x.imds().GetMetadata(ctx, &imds.GetMetadataInput{Path: "instance-id"}); err == nil {
-			t.Error("an answer arrived beyond the hop limit")
+			t.Error("a response arrived beyond the hop limit")
 		}
 		c := x.aws.Calls(func(c *Call) bool { return c.Service == "imds" && c.Action == "PUT /latest/api/token" })
 		if len(c) < 9 {

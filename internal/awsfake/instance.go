@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// launchedBefore is later than the launch of every instance of a new fleet. It is fixed, so that the same seed gives
-// the same fleet.
+// launchedBefore is later than the launch of every instance of a new region. It is fixed, so that the same seed gives
+// the same resources.
 var launchedBefore = time.Date(2025, 9, 1, 0, 0, 0, 0, time.UTC)
 
 // A state is the state of an instance, as EC2's number.
@@ -50,7 +50,7 @@ type reservation struct {
 // An instance holds the properties that differ between instances or may change.
 type instance struct {
 	tagged
-	fleet        *fleet
+	region       *regionResources
 	reservation  *reservation
 	number       int
 	instanceType instanceType
@@ -123,7 +123,7 @@ var (
 )
 
 // launch adds n instances, in reservations of one to four.
-func (f *fleet) launch(n int, at time.Time) {
+func (f *regionResources) launch(n int, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for n > 0 {
@@ -138,7 +138,7 @@ func (f *fleet) launch(n int, at time.Time) {
 	}
 }
 
-func (f *fleet) launchReservation(r *rand.Rand, size int, at time.Time) {
+func (f *regionResources) launchReservation(r *rand.Rand, size int, at time.Time) {
 	first := f.launched + 1
 	res := &reservation{resource: new(resource), reservationID: f.id("r", "reservation", first)}
 	workload := pick(r, workloads)
@@ -153,7 +153,7 @@ func (f *fleet) launchReservation(r *rand.Rand, size int, at time.Time) {
 	for k := range size {
 		f.launched++
 		i := &instance{
-			fleet:       f,
+			region:      f,
 			reservation: res,
 			number:      f.launched,
 			launchIndex: k,
@@ -180,7 +180,7 @@ func (f *fleet) launchReservation(r *rand.Rand, size int, at time.Time) {
 
 // initialize sets the properties that an instance has from its launch on.
 func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
-	f := i.fleet
+	f := i.region
 	i.id, i.tagged.kind = f.id("i", "instance", i.number), "instance"
 	i.instanceType, i.os = pick(r, instanceTypes), linux
 	if i.instanceType.arch == "x86_64" {
@@ -229,19 +229,19 @@ func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
 
 // addAttachments adds an instance's volumes, its interface and, for a few, an elastic address.
 func (i *instance) addAttachments(r *rand.Rand) {
-	i.nic = i.fleet.addNIC(i)
+	i.nic = i.region.addNIC(i)
 	size := pick(r, []int{8, 20, 50, 100})
-	i.volumes = append(i.volumes, i.fleet.addVolume(r, i, i.os.device, size, true))
+	i.volumes = append(i.volumes, i.region.addVolume(r, i, i.os.device, size, true))
 	for d := range r.IntN(3) {
-		i.volumes = append(i.volumes, i.fleet.addVolume(r, i, "/dev/sd"+string(rune('f'+d)), 100*(1+r.IntN(5)), false))
+		i.volumes = append(i.volumes, i.region.addVolume(r, i, "/dev/sd"+string(rune('f'+d)), 100*(1+r.IntN(5)), false))
 	}
 	if i.subnet.public && r.IntN(4) == 0 {
-		i.address = i.fleet.addAddress(r, i)
+		i.address = i.region.addAddress(r, i)
 		i.publicIP = i.address.ip
 	}
 }
 
-func (f *fleet) invalidateReservation(r *reservation) {
+func (f *regionResources) invalidateReservation(r *reservation) {
 	r.count, r.ids, r.tagged = len(r.instances), nil, nil
 	for _, i := range r.instances {
 		r.ids = append(r.ids, i.id)
@@ -252,9 +252,9 @@ func (f *fleet) invalidateReservation(r *reservation) {
 
 // invalidate discards what is rendered of the instance and its interface. The caller holds f.mu, here and below.
 func (i *instance) invalidate() {
-	i.fleet.invalidateReservation(i.reservation)
+	i.region.invalidateReservation(i.reservation)
 	if i.nic != nil {
-		i.fleet.invalidate("DescribeNetworkInterfaces", i.nic.resource)
+		i.region.invalidate("DescribeNetworkInterfaces", i.nic.resource)
 	}
 }
 
@@ -279,7 +279,7 @@ func (i *instance) stop(at time.Time) {
 func (i *instance) start(at time.Time) {
 	i.state, i.launchedAt, i.endedAt = pending, at, time.Time{}
 	if i.subnet.public && i.address == nil {
-		i.publicIP = publicIP(i.fleet.random("start", i.id, at.String()))
+		i.publicIP = publicIP(i.region.random("start", i.id, at.String()))
 	}
 	i.invalidate()
 }
@@ -288,18 +288,18 @@ func (i *instance) terminate(at time.Time) {
 	i.state, i.endedAt, i.publicIP = shuttingDown, at, ""
 	for _, v := range i.volumes {
 		if v.root {
-			i.fleet.remove("DescribeVolumes", v.resource)
+			i.region.remove("DescribeVolumes", v.resource)
 			continue
 		}
 		v.instance = nil
-		i.fleet.invalidate("DescribeVolumes", v.resource)
+		i.region.invalidate("DescribeVolumes", v.resource)
 	}
 	i.volumes = nil
-	i.fleet.remove("DescribeNetworkInterfaces", i.nic.resource)
+	i.region.remove("DescribeNetworkInterfaces", i.nic.resource)
 	i.nic = nil
 	if i.address != nil {
 		i.address.instance = nil
-		i.fleet.invalidate("DescribeAddresses", i.address.resource)
+		i.region.invalidate("DescribeAddresses", i.address.resource)
 		i.address = nil
 	}
 	i.invalidate()
@@ -307,7 +307,7 @@ func (i *instance) terminate(at time.Time) {
 
 func (r *reservation) write(m *xmlWriter) {
 	m.text("reservationId", r.reservationID)
-	m.text("ownerId", r.instances[0].fleet.owner)
+	m.text("ownerId", r.instances[0].region.owner)
 	m.list("groupSet", 0, nil)
 	m.list("instancesSet", len(r.instances), func(i int) { r.instances[i].write(m) })
 	if r.requester != "" {
@@ -320,7 +320,7 @@ const userShutdown = "Client.UserInitiatedShutdown"
 // write writes the instance as DescribeInstances shows it.
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
 func (i *instance) write(m *xmlWriter) {
-	f, here := i.fleet, i.state != shuttingDown && i.state != terminated
+	f, here := i.region, i.state != shuttingDown && i.state != terminated
 	m.text("instanceId", i.id)
 	m.text("imageId", i.image)
 	m.element("instanceState", func() {
@@ -447,5 +447,5 @@ func (i *instance) write(m *xmlWriter) {
 	m.element("operator", func() { m.bool("managed", false) })
 }
 
-// formatTimeMillis formats a time as EC2 does in most answers.
+// formatTimeMillis formats a time as EC2 does in most responses.
 func formatTimeMillis(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -20,7 +20,7 @@ func (u *User) SetKeyCreated(id string, at time.Time) {
 const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 // iam serves ListAccessKeys, the one IAM call that the collector makes.
-func (a *AWS) iam(q *request) (*answer, *apiError) {
+func (a *AWS) iam(q *request) (*response, *apiError) {
 	if q.action != "ListAccessKeys" {
 		return nil, refuse(
 			http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action,
@@ -33,7 +33,7 @@ func (a *AWS) iam(q *request) (*answer, *apiError) {
 // listAccessKeys lists the keys of the caller; the parameter UserName, for administrators, is not served. IAM allows
 // two keys a user, so there is only one page.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
-func (a *AWS) listAccessKeys(q *request) (*answer, *apiError) {
+func (a *AWS) listAccessKeys(q *request) (*response, *apiError) {
 	if q.caller.user == nil {
 		return nil, validationError("Must specify userName when calling with non-User credentials")
 	}
@@ -52,7 +52,7 @@ func (a *AWS) listAccessKeys(q *request) (*answer, *apiError) {
 		}
 	}
 	slices.SortFunc(keys, func(x, y *key) int { return cmp.Compare(x.ID, y.ID) })
-	return queryAnswer(q, iamNamespace, func(m *xmlWriter) {
+	return queryResponse(q, iamNamespace, func(m *xmlWriter) {
 		m.text("IsTruncated", "false")
 		m.element("AccessKeyMetadata", func() {
 			for _, k := range keys {

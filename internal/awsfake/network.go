@@ -53,7 +53,7 @@ func (m *xmlWriter) groups(of []*group) {
 	})
 }
 
-func (f *fleet) buildNetwork() {
+func (f *regionResources) buildNetwork() {
 	f.network = &network{images: make(map[string]string), snapshots: make(map[string]string)}
 	f.addVPC()
 	for n, letter := range []string{"a", "b", "c", "a", "b", "c"} {
@@ -71,7 +71,7 @@ func (f *fleet) buildNetwork() {
 	f.addVPN()
 }
 
-func (f *fleet) addVPC() {
+func (f *regionResources) addVPC() {
 	id := f.id("vpc", "vpc", 1)
 	f.network.vpc = id
 	t := &tagged{id, "vpc", []tag{{"Name", "main"}}}
@@ -93,7 +93,7 @@ func (f *fleet) addVPC() {
 	}})
 }
 
-func (f *fleet) addSubnet(n int, letter string) {
+func (f *regionResources) addSubnet(n int, letter string) {
 	s := &subnet{zone: f.region + letter, zoneID: zoneID(f.region, letter), thirdOctet: n * 16, public: n < 3}
 	id := f.id("subnet", "subnet", n)
 	t := &tagged{id, "subnet", []tag{{"Name", map[bool]string{true: "public-", false: "private-"}[s.public] + letter}}}
@@ -125,7 +125,7 @@ func (f *fleet) addSubnet(n int, letter string) {
 	f.network.subnets = append(f.network.subnets, s)
 }
 
-func (f *fleet) addGroups() {
+func (f *regionResources) addGroups() {
 	self := &group{name: "default", description: "default VPC security group"}
 	self.ingress = []rule{{protocol: "-1", port: -1, source: self}}
 	web := &group{name: "web", description: "HTTP(S) & health checks", ingress: []rule{
@@ -155,7 +155,7 @@ func (f *fleet) addGroups() {
 	}
 }
 
-func (f *fleet) writeSecurityGroup(m *xmlWriter, g *group, tags []tag) {
+func (f *regionResources) writeSecurityGroup(m *xmlWriter, g *group, tags []tag) {
 	m.text("ownerId", f.owner)
 	m.text("groupId", g.id)
 	m.text("groupName", g.name)
@@ -197,7 +197,7 @@ func (f *fleet) writeSecurityGroup(m *xmlWriter, g *group, tags []tag) {
 	m.tags(tags)
 }
 
-func (f *fleet) addRule(n int, g *group, r rule) {
+func (f *regionResources) addRule(n int, g *group, r rule) {
 	id := f.id("sgr", "rule", n)
 	egress := r.description == "egress"
 	f.add("DescribeSecurityGroupRules", &resource{id: id, render: func(m *xmlWriter) {
@@ -232,7 +232,7 @@ type nic struct {
 	attached time.Time
 }
 
-func (f *fleet) addNIC(i *instance) *nic {
+func (f *regionResources) addNIC(i *instance) *nic {
 	x := &nic{instance: i, attached: i.launchedAt}
 	x.resource = f.add("DescribeNetworkInterfaces", &resource{id: f.id("eni", "interface", i.number), render: x.write})
 	return x
@@ -246,12 +246,12 @@ func (x *nic) association(m *xmlWriter, full bool) {
 	}
 	m.element("association", func() {
 		m.text("publicIp", i.publicIP)
-		m.text("publicDnsName", i.fleet.publicName(i.publicIP))
+		m.text("publicDnsName", i.region.publicName(i.publicIP))
 		if i.address == nil {
 			m.text("ipOwnerId", "amazon")
 			return
 		}
-		m.text("ipOwnerId", i.fleet.owner)
+		m.text("ipOwnerId", i.region.owner)
 		if full {
 			m.text("allocationId", i.address.id)
 			m.text("associationId", i.address.association)
@@ -262,7 +262,7 @@ func (x *nic) association(m *xmlWriter, full bool) {
 func (x *nic) addresses(m *xmlWriter, full bool) {
 	m.list("privateIpAddressesSet", 1, func(int) {
 		m.text("privateIpAddress", x.instance.privateIP)
-		m.text("privateDnsName", x.instance.fleet.privateName(x.instance.privateIP))
+		m.text("privateDnsName", x.instance.region.privateName(x.instance.privateIP))
 		m.bool("primary", true)
 		x.association(m, full)
 	})
@@ -271,10 +271,10 @@ func (x *nic) addresses(m *xmlWriter, full bool) {
 func (x *nic) attachment(m *xmlWriter, full bool) {
 	i := x.instance
 	m.element("attachment", func() {
-		m.text("attachmentId", i.fleet.id("eni-attach", "attachment", i.number))
+		m.text("attachmentId", i.region.id("eni-attach", "attachment", i.number))
 		if full {
 			m.text("instanceId", i.id)
-			m.text("instanceOwnerId", i.fleet.owner)
+			m.text("instanceOwnerId", i.region.owner)
 		}
 		m.int("deviceIndex", 0)
 		m.int("networkCardIndex", 0)
@@ -289,13 +289,13 @@ func (x *nic) inInstance(m *xmlWriter) {
 	i := x.instance
 	m.text("networkInterfaceId", x.id)
 	m.text("subnetId", i.subnet.id)
-	m.text("vpcId", i.fleet.network.vpc)
+	m.text("vpcId", i.region.network.vpc)
 	m.text("description", "")
-	m.text("ownerId", i.fleet.owner)
+	m.text("ownerId", i.region.owner)
 	m.text("status", "in-use")
 	m.text("macAddress", i.mac)
 	m.text("privateIpAddress", i.privateIP)
-	m.text("privateDnsName", i.fleet.privateName(i.privateIP))
+	m.text("privateDnsName", i.region.privateName(i.privateIP))
 	m.bool("sourceDestCheck", true)
 	m.groups(i.groups)
 	x.attachment(m, false)
@@ -311,16 +311,16 @@ func (x *nic) write(m *xmlWriter) {
 	i := x.instance
 	m.text("networkInterfaceId", x.id)
 	m.text("subnetId", i.subnet.id)
-	m.text("vpcId", i.fleet.network.vpc)
+	m.text("vpcId", i.region.network.vpc)
 	m.text("availabilityZone", i.subnet.zone)
 	m.text("availabilityZoneId", i.subnet.zoneID)
 	m.text("description", "")
-	m.text("ownerId", i.fleet.owner)
+	m.text("ownerId", i.region.owner)
 	m.bool("requesterManaged", false)
 	m.text("status", "in-use")
 	m.text("macAddress", i.mac)
 	m.text("privateIpAddress", i.privateIP)
-	m.text("privateDnsName", i.fleet.privateName(i.privateIP))
+	m.text("privateDnsName", i.region.privateName(i.privateIP))
 	m.bool("sourceDestCheck", true)
 	m.groups(i.groups)
 	x.attachment(m, true)
@@ -341,7 +341,7 @@ type address struct {
 	instance    *instance
 }
 
-func (f *fleet) addAddress(r *rand.Rand, i *instance) *address {
+func (f *regionResources) addAddress(r *rand.Rand, i *instance) *address {
 	x := &address{ip: publicIP(r), instance: i, association: f.id("eipassoc", "association", i.number)}
 	id := f.id("eipalloc", "address", i.number)
 	t := &tagged{id, "elastic-ip", []tag{{"Name", "eip-" + strconv.Itoa(i.number)}}}

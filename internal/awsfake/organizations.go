@@ -19,13 +19,13 @@ type Organization struct {
 	ID   string // o-…
 	Root string // r-…
 
-	aws           *AWS
-	management    *Account
-	units         map[string]*unit       // by id, including the root; guarded by aws.mu, like all fields below
-	members       map[string]*membership // by account id
-	delegated     map[string]bool
-	legacyAnswers bool
-	emptyPages    bool
+	aws             *AWS
+	management      *Account
+	units           map[string]*unit       // by id, including the root; guarded by aws.mu, like all fields below
+	members         map[string]*membership // by account id
+	delegated       map[string]bool
+	legacyResponses bool
+	emptyPages      bool
 }
 
 type unit struct{ id, name, parent string }
@@ -108,11 +108,11 @@ func (o *Organization) Delegate(id string) {
 	o.delegated[id] = true
 }
 
-// SetLegacyAnswers makes answers omit State and Paths, as Organizations did before it had them.
-func (o *Organization) SetLegacyAnswers(on bool) {
+// SetLegacyResponses makes responses omit State and Paths, as Organizations did before it had them.
+func (o *Organization) SetLegacyResponses(on bool) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
-	o.legacyAnswers = on
+	o.legacyResponses = on
 }
 
 // SetEmptyPages inserts an empty page, with a token, before each page.
@@ -158,9 +158,9 @@ func (q *request) readOrganizationsCall() {
 
 type object = map[string]any
 
-// organization answers AWS Organizations, JSON 1.1.
+// organization serves AWS Organizations, JSON 1.1.
 // https://docs.aws.amazon.com/organizations/latest/APIReference/API_Operations.html
-func (a *AWS) organization(q *request) (*answer, *apiError) {
+func (a *AWS) organization(q *request) (*response, *apiError) {
 	if want := organizationsRegion(q.caller.account.Partition); q.region != want {
 		return nil, refuse(
 			http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region, not '%s'. ",
@@ -249,7 +249,7 @@ func (o *Organization) arn(resource string) string {
 	return "arn:" + o.management.Partition + ":organizations::" + o.management.ID + ":" + resource
 }
 
-// describe returns a member as it appears in an answer. The caller holds aws.mu.
+// describe returns a member as it appears in a response. The caller holds aws.mu.
 func (o *Organization) describe(id string, m *membership) object {
 	out := object{
 		"Id": id, "Arn": o.arn("account/" + o.ID + "/" + id), "Name": m.Name, "Email": m.Email,
@@ -258,7 +258,7 @@ func (o *Organization) describe(id string, m *membership) object {
 	if m.State == "CLOSED" || m.State == "PENDING_ACTIVATION" { // Status has neither value
 		out["Status"] = "SUSPENDED"
 	}
-	if !o.legacyAnswers {
+	if !o.legacyResponses {
 		out["State"] = m.State
 		out["Paths"] = []string{o.ID + "/" + strings.Join(o.unitPath(m.unit), "/") + "/" + id + "/"}
 	}
@@ -268,8 +268,8 @@ func (o *Organization) describe(id string, m *membership) object {
 // organizationsPageSize is the largest page size and the default.
 const organizationsPageSize = 20
 
-// listPage answers one page of a list.
-func (a *AWS) listPage(q *request, o *Organization, member string, all []object) (*answer, *apiError) {
+// listPage returns one page of a list.
+func (a *AWS) listPage(q *request, o *Organization, member string, all []object) (*response, *apiError) {
 	n := organizationsPageSize
 	if text := q.form.Get("MaxResults"); text != "" {
 		var err error
@@ -288,7 +288,7 @@ func (a *AWS) listPage(q *request, o *Organization, member string, all []object)
 	if o.emptyPages { // an odd offset is the page that follows the empty page of the even offset before it
 		begin = from / 2
 		if from%2 == 0 {
-			return a.organizationsAnswer(q, object{member: []object{}, "NextToken": a.pageToken(q, from+1)}), nil
+			return a.organizationsResponse(q, object{member: []object{}, "NextToken": a.pageToken(q, from+1)}), nil
 		}
 	}
 	begin = min(begin, len(all))
@@ -302,10 +302,10 @@ func (a *AWS) listPage(q *request, o *Organization, member string, all []object)
 		out["NextToken"] = a.pageToken(q, next)
 	}
 	q.call.Items = end - begin
-	return a.organizationsAnswer(q, out), nil
+	return a.organizationsResponse(q, out), nil
 }
 
-func (a *AWS) organizationsAnswer(q *request, v object) *answer {
+func (a *AWS) organizationsResponse(q *request, v object) *response {
 	out := q.json(http.StatusOK, v)
 	out.contentType = jsonRPC
 	return out
@@ -314,7 +314,7 @@ func (a *AWS) organizationsAnswer(q *request, v object) *answer {
 const jsonRPC = "application/x-amz-json-1.1"
 
 // organizationsError encodes an error as JSON 1.1, with the codes that services of this protocol use.
-func (q *request) organizationsError(e *apiError) *answer {
+func (q *request) organizationsError(e *apiError) *response {
 	if code, ok := map[string]string{
 		"InvalidClientTokenId": "UnrecognizedClientException", "SignatureDoesNotMatch": "InvalidSignatureException",
 		"ExpiredToken": "ExpiredTokenException", "IncompleteSignature": "IncompleteSignatureException",
@@ -324,5 +324,5 @@ func (q *request) organizationsError(e *apiError) *answer {
 	}
 	q.call.Code = e.code
 	b, _ := json.Marshal(map[string]string{"__type": e.code, "Message": e.message}) // strings: cannot fail
-	return &answer{contentType: jsonRPC, head: b}
+	return &response{contentType: jsonRPC, head: b}
 }

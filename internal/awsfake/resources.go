@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// A fleet is the resources of one account and region. They refer to each other correctly and are rendered when they are
-// first listed. The seed, the account and the region determine the initial fleet; the seed and the order of the calls
-// determine what [AWS.Evolve] changes.
-type fleet struct {
+// regionResources are the resources of one account and region. They refer to each other correctly and are rendered when
+// they are first listed. The seed, the account and the region determine the initial resources; the seed and the order
+// of the calls determine what [AWS.Evolve] changes.
+type regionResources struct {
 	aws                      *AWS
 	owner, partition, region string
 	dnsSuffix                string
@@ -55,8 +55,8 @@ func (m *xmlWriter) tags(t []tag) {
 	})
 }
 
-// An item is one rendered element of a listing. Its seq never changes, so page tokens stay valid while the fleet
-// changes.
+// An item is one rendered element of a listing. Its seq never changes, so page tokens stay valid while resources
+// change.
 type item struct {
 	seq, count int
 	id         string
@@ -65,47 +65,47 @@ type item struct {
 	xml        []byte
 }
 
-func (a *AWS) fleetOf(c *Account, region string) *fleet {
+func (a *AWS) resourcesOf(c *Account, region string) *regionResources {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return c.fleets[region]
+	return c.resources[region]
 }
 
 // AddInstances adds n instances in a region, with their network, volumes, snapshots and images.
-func (c *Account) AddInstances(region string, n int) { c.fleet(region).launch(n, launchedBefore) }
+func (c *Account) AddInstances(region string, n int) { c.resourcesIn(region).launch(n, launchedBefore) }
 
 // AddNetwork adds the resources of a region that has no instances: network, images and templates.
-func (c *Account) AddNetwork(region string) { c.fleet(region) }
+func (c *Account) AddNetwork(region string) { c.resourcesIn(region) }
 
-// ShareFleets gives the account the fleets of another, with the same ids and owner. It costs no memory, so that a
+// ShareResources gives the account the resources of another, with the same ids and owner. It costs no memory, so that a
 // benchmark can have thousands of accounts.
-func (c *Account) ShareFleets(of *Account) {
+func (c *Account) ShareResources(of *Account) {
 	c.aws.mu.Lock()
 	defer c.aws.mu.Unlock()
-	for region, f := range of.fleets {
-		c.fleets[region] = f
+	for region, f := range of.resources {
+		c.resources[region] = f
 	}
 }
 
-func (c *Account) fleet(region string) *fleet {
+func (c *Account) resourcesIn(region string) *regionResources {
 	c.aws.mu.Lock()
 	defer c.aws.mu.Unlock()
-	if f := c.fleets[region]; f != nil {
+	if f := c.resources[region]; f != nil {
 		return f
 	}
-	f := &fleet{
+	f := &regionResources{
 		aws: c.aws, owner: c.ID, partition: c.Partition, region: region, dnsSuffix: dnsSuffix(c.Partition),
 		resources: make(map[string][]*resource), rendered: make(map[string][]item),
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.buildNetwork()
-	c.fleets[region] = f
+	c.resources[region] = f
 	return f
 }
 
 // random returns a generator that depends on the seed, the account, the region and the words only.
-func (f *fleet) random(words ...string) *rand.Rand {
+func (f *regionResources) random(words ...string) *rand.Rand {
 	b := f.aws.derive(append([]string{"random", f.owner, f.region}, words...)...)
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])))
 }
@@ -113,7 +113,7 @@ func (f *fleet) random(words ...string) *rand.Rand {
 func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
 // add adds a resource to a listing. The caller holds f.mu.
-func (f *fleet) add(action string, r *resource) *resource {
+func (f *regionResources) add(action string, r *resource) *resource {
 	f.lastSeq++
 	r.seq = f.lastSeq
 	r.count = cmp.Or(r.count, 1)
@@ -123,7 +123,7 @@ func (f *fleet) add(action string, r *resource) *resource {
 }
 
 // invalidate discards what is rendered of a resource. The caller holds f.mu.
-func (f *fleet) invalidate(action string, r *resource) {
+func (f *regionResources) invalidate(action string, r *resource) {
 	r.xml = nil
 	f.version++
 	delete(f.rendered, action)
@@ -131,13 +131,13 @@ func (f *fleet) invalidate(action string, r *resource) {
 }
 
 // remove removes a resource from a listing. The caller holds f.mu.
-func (f *fleet) remove(action string, r *resource) {
+func (f *regionResources) remove(action string, r *resource) {
 	f.resources[action] = slices.DeleteFunc(f.resources[action], func(o *resource) bool { return o == r })
 	f.invalidate(action, r)
 }
 
 // items returns the current listing and its version.
-func (f *fleet) items(action string) ([]item, int) {
+func (f *regionResources) items(action string) ([]item, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.purgeTerminated()
@@ -153,7 +153,7 @@ func (f *fleet) items(action string) ([]item, int) {
 	return list, f.version
 }
 
-func (f *fleet) render(of []*resource) []item {
+func (f *regionResources) render(of []*resource) []item {
 	list := make([]item, 0, len(of))
 	for _, r := range of {
 		if r.xml == nil {
@@ -169,7 +169,7 @@ func (f *fleet) render(of []*resource) []item {
 // maxTagsPerResource is more than the tags of an item: 50 for each instance of a reservation.
 const maxTagsPerResource = 1000
 
-func (f *fleet) tags() []item {
+func (f *regionResources) tags() []item {
 	var list []item
 	for _, of := range f.resources {
 		for _, r := range of {
@@ -197,7 +197,7 @@ func (f *fleet) tags() []item {
 const terminatedRetention = time.Hour
 
 // purgeTerminated removes the instances that were terminated an hour ago. The caller holds f.mu.
-func (f *fleet) purgeTerminated() {
+func (f *regionResources) purgeTerminated() {
 	now := f.aws.Now()
 	expired := func(i *instance) bool { return i.state == terminated && now.Sub(i.endedAt) >= terminatedRetention }
 	if !slices.ContainsFunc(f.instances, expired) {
@@ -217,46 +217,46 @@ func (f *fleet) purgeTerminated() {
 	f.instances = slices.DeleteFunc(f.instances, expired)
 }
 
-// Evolve makes n random changes, spread over all fleets: it launches, starts, stops, terminates and tags instances.
+// Evolve makes n random changes, spread over all regions: it launches, starts, stops, terminates and tags instances.
 // Before that, it completes the transitions (pending, stopping, shutting-down) that the last call began.
 func (a *AWS) Evolve(n int) {
-	fleets := a.fleets()
-	for _, f := range fleets {
+	all := a.allResources()
+	for _, f := range all {
 		f.completeTransitions()
 	}
-	if len(fleets) == 0 {
+	if len(all) == 0 {
 		return
 	}
 	generation := a.evolutions.Add(1)
 	d := a.derive("evolve", strconv.FormatUint(generation, 10))
 	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(d), generation))
 	for range n {
-		pick(r, fleets).evolve(r)
+		pick(r, all).evolve(r)
 	}
 }
 
-// fleets returns every fleet once, in a stable order.
-func (a *AWS) fleets() []*fleet {
+// allResources returns the resources of every region once, in a stable order.
+func (a *AWS) allResources() []*regionResources {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	seen := make(map[*fleet]bool)
+	seen := make(map[*regionResources]bool)
 	for _, c := range a.accounts {
-		for _, f := range c.fleets {
+		for _, f := range c.resources {
 			seen[f] = true
 		}
 	}
-	all := make([]*fleet, 0, len(seen))
+	all := make([]*regionResources, 0, len(seen))
 	for f := range seen {
 		all = append(all, f)
 	}
-	slices.SortFunc(all, func(x, y *fleet) int {
+	slices.SortFunc(all, func(x, y *regionResources) int {
 		return cmp.Or(cmp.Compare(x.owner, y.owner), cmp.Compare(x.region, y.region))
 	})
 	return all
 }
 
 // completeTransitions moves each instance from a transitional state to the state that follows.
-func (f *fleet) completeTransitions() {
+func (f *regionResources) completeTransitions() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, i := range f.instances {
@@ -275,7 +275,7 @@ func (f *fleet) completeTransitions() {
 }
 
 // evolve makes one random change.
-func (f *fleet) evolve(r *rand.Rand) {
+func (f *regionResources) evolve(r *rand.Rand) {
 	now := f.aws.Now().Truncate(time.Second)
 	f.mu.Lock()
 	var stable []*instance

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// describedFleet is what the listings show, as far as resources name each other.
-type describedFleet struct {
+// describedResources is what the listings show, as far as resources name each other.
+type describedResources struct {
 	Reservations []struct {
 		ReservationID string `xml:"reservationId"`
 		OwnerID       string `xml:"ownerId"`
@@ -68,9 +68,9 @@ type describedFleet struct {
 	Snaps  []string `xml:"snapshotSet>item>snapshotId"`
 }
 
-func (x *testClient) describeFleet() *describedFleet {
+func (x *testClient) describeResources() *describedResources {
 	x.t.Helper()
-	l := new(describedFleet)
+	l := new(describedResources)
 	for _, action := range []string{
 		"Instances", "Volumes", "NetworkInterfaces", "Addresses", "Subnets", "Tags", "SecurityGroups", "Images",
 		"Snapshots",
@@ -84,7 +84,7 @@ func (x *testClient) describeFleet() *describedFleet {
 }
 
 // checkReferences checks that every resource that another refers to exists and refers back.
-func (l *describedFleet) checkReferences(t *testing.T) {
+func (l *describedResources) checkReferences(t *testing.T) {
 	t.Helper()
 	volumes, nics, subnets := map[string]int{}, map[string]int{}, map[string]int{}
 	for i, v := range l.Volumes {
@@ -183,10 +183,10 @@ func (l *describedFleet) checkReferences(t *testing.T) {
 	}
 }
 
-func TestFleetReferences(t *testing.T) {
+func TestReferences(t *testing.T) {
 	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 150)
-	l := x.describeFleet()
+	l := x.describeResources()
 	l.checkReferences(t)
 	n, service, many := 0, 0, 0
 	var text strings.Builder
@@ -216,9 +216,9 @@ func TestFleetReferences(t *testing.T) {
 		}
 	}
 	x.aws.Evolve(200)
-	x.describeFleet().checkReferences(t)
+	x.describeResources().checkReferences(t)
 	x.aws.Evolve(200)
-	x.describeFleet().checkReferences(t)
+	x.describeResources().checkReferences(t)
 }
 
 // The same seed gives the same AWS and the same changes; another seed does not.
@@ -252,7 +252,7 @@ func TestEvolve(t *testing.T) {
 		var patched bool
 		for range 20 {
 			x.aws.Evolve(4)
-			l := x.describeFleet()
+			l := x.describeResources()
 			l.checkReferences(t)
 			for _, r := range l.Reservations {
 				for _, i := range r.Instances {
@@ -271,7 +271,7 @@ func TestEvolve(t *testing.T) {
 			t.Errorf("states %v, tags changed %v, %d terminated", seen, patched, len(terminated))
 		}
 		time.Sleep(time.Hour)
-		for _, r := range x.describeFleet().Reservations {
+		for _, r := range x.describeResources().Reservations {
 			for _, i := range r.Instances {
 				if terminated[i.ID] {
 					t.Errorf("%s is still listed", i.ID)
@@ -286,7 +286,7 @@ func TestSharedFleets(t *testing.T) {
 	x.acct.AddInstances("us-east-1", 10)
 	other := x.aws.AddAccount("222222222222", "aws")
 	k := other.AddUser("c").NewKey()
-	other.ShareFleets(x.acct)
+	other.ShareResources(x.acct)
 	mine := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
 	theirs := x.ec2("us-east-1", longTerm(k), "DescribeInstances")
 	a := between(mine.body, "<instanceId>", "</instanceId>")

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// An answer is a body in parts, so that the items of a page need not be copied: each is rendered once.
-type answer struct {
+// A response is a body in parts, so that the items of a page need not be copied: each is rendered once.
+type response struct {
 	head        []byte
 	items       [][]byte
 	tail        []byte
@@ -18,7 +18,7 @@ type answer struct {
 	header http.Header
 }
 
-func (o *answer) size() int {
+func (o *response) size() int {
 	n := len(o.head) + len(o.tail)
 	for _, it := range o.items {
 		n += len(it)
@@ -27,7 +27,7 @@ func (o *answer) size() int {
 }
 
 // eachPart calls f with each part of the body, until f fails.
-func (o *answer) eachPart(f func([]byte) error) error {
+func (o *response) eachPart(f func([]byte) error) error {
 	if err := f(o.head); err != nil {
 		return err
 	}
@@ -121,8 +121,8 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// errorAnswer encodes an error in the format of the service.
-func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
+// errorResponse encodes an error in the format of the service.
+func (a *AWS) errorResponse(q *request, e *apiError) *response {
 	if q.service == "organizations" {
 		return q.organizationsError(e)
 	}
@@ -149,14 +149,14 @@ func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 		m.text("RequestId", q.id)
 		m.buf = append(m.buf, "\n</ErrorResponse>\n"...)
 	}
-	return &answer{head: m.buf}
+	return &response{head: m.buf}
 }
 
 // minGzipSize is the size from which on a body is compressed.
 const minGzipSize = 1024
 
-// send writes an answer, changed by the fault if there is one.
-func (a *AWS) send(w http.ResponseWriter, q *request, out *answer) {
+// send writes a response, changed by the fault if there is one.
+func (a *AWS) send(w http.ResponseWriter, q *request, out *response) {
 	if q.fault != nil && a.applyFault(w, q, out, q.fault) {
 		return
 	}

@@ -44,7 +44,7 @@ func (a *AWS) Listen(addr string) (*Server, error) {
 func (a *AWS) InMemory() *Server {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s := a.serve(l)
-	s.URL = "http://aws.invalid" // never looked up: DialContext answers for every name
+	s.URL = "http://aws.invalid" // never looked up: DialContext connects every name to this server
 	s.dial = l.dial
 	return s
 }

@@ -69,7 +69,7 @@ func (a *AWS) renewTokens(l *ssoLogin) {
 }
 
 // ssoError encodes an error as REST JSON services do.
-func (q *request) ssoError(status int, code string, body map[string]string) *answer {
+func (q *request) ssoError(status int, code string, body map[string]string) *response {
 	out := q.json(status, body)
 	q.call.Code = code
 	out.header = http.Header{"X-Amzn-Errortype": {code}}
@@ -78,7 +78,7 @@ func (q *request) ssoError(status int, code string, body map[string]string) *ans
 
 // serveSSO serves GetRoleCredentials of the portal.
 // https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
-func (a *AWS) serveSSO(q *request) *answer {
+func (a *AWS) serveSSO(q *request) *response {
 	token := q.http.Header.Get("X-Amz-Sso_bearer_token")
 	p := q.http.URL.Query()
 	a.mu.RLock()
@@ -107,7 +107,7 @@ func (a *AWS) serveSSO(q *request) *answer {
 
 // serveOIDC serves CreateToken for a refresh token, the only OIDC call that needs no user interaction.
 // https://docs.aws.amazon.com/singlesignon/latest/OIDCAPIReference/API_CreateToken.html
-func (a *AWS) serveOIDC(q *request) *answer {
+func (a *AWS) serveOIDC(q *request) *response {
 	var in struct{ ClientID, ClientSecret, GrantType, RefreshToken string }
 	if err := json.Unmarshal(q.body, &in); err != nil {
 		return q.ssoError(

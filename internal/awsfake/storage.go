@@ -23,7 +23,7 @@ type volume struct {
 	tags      []tag
 }
 
-func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, root bool) *volume {
+func (f *regionResources) addVolume(r *rand.Rand, i *instance, device string, size int, root bool) *volume {
 	n := i.number*8 + len(i.volumes)
 	v := &volume{
 		instance: i, subnet: i.subnet, device: device, root: root, size: size,
@@ -49,7 +49,7 @@ func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, ro
 	return v
 }
 
-func (v *volume) write(f *fleet) func(*xmlWriter) {
+func (v *volume) write(f *regionResources) func(*xmlWriter) {
 	return func(m *xmlWriter) {
 		m.text("volumeId", v.id)
 		m.int("size", v.size)
@@ -87,12 +87,12 @@ func (v *volume) write(f *fleet) func(*xmlWriter) {
 	}
 }
 
-func (f *fleet) kmsKey() string {
+func (f *regionResources) kmsKey() string {
 	id := uuid(f.aws.derive("kms", f.owner, f.region))
 	return fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", f.partition, f.region, f.owner, id)
 }
 
-func (f *fleet) addSnapshot(id, volume, description string, size int, encrypted bool, at time.Time) {
+func (f *regionResources) addSnapshot(id, volume, description string, size int, encrypted bool, at time.Time) {
 	t := &tagged{id: id, kind: "snapshot", tags: []tag{{"retain", "30d"}}}
 	f.add("DescribeSnapshots", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("snapshotId", id)
@@ -114,7 +114,7 @@ func (f *fleet) addSnapshot(id, volume, description string, size int, encrypted 
 }
 
 // addImage adds an image that the account owns, with its snapshot.
-func (f *fleet) addImage(n int, arch string) {
+func (f *regionResources) addImage(n int, arch string) {
 	id, snap := f.id("ami", "image", n), f.id("snap", "image", n)
 	f.network.images[arch], f.network.snapshots[arch] = id, snap
 	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, launchedBefore.AddDate(0, -1, 0))
@@ -125,14 +125,14 @@ func (f *fleet) addImage(n int, arch string) {
 }
 
 // addPublicImage adds one image of Amazon's. EC2 lists thousands of them unless the request asks for the account's own.
-func (f *fleet) addPublicImage() {
+func (f *regionResources) addPublicImage() {
 	id := f.id("ami", "public image", 1)
 	snap := f.id("snap", "public image", 1)
 	render := f.image(id, snap, "x86_64", "137112412989", "al2023-ami-2025", nil)
 	f.add("DescribeImages", &resource{id: id, public: true, render: render})
 }
 
-func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*xmlWriter) {
+func (f *regionResources) image(id, snap, arch, owner, name string, tags []tag) func(*xmlWriter) {
 	return func(m *xmlWriter) {
 		m.text("imageId", id)
 		m.text("imageLocation", owner+"/"+name)

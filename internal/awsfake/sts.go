@@ -90,7 +90,7 @@ func (a *AWS) sessionPrincipal(s session) *principal {
 	return p
 }
 
-func (a *AWS) sts(q *request) (*answer, *apiError) {
+func (a *AWS) sts(q *request) (*response, *apiError) {
 	switch q.action {
 	case "GetCallerIdentity":
 		return a.getCallerIdentity(q), nil
@@ -109,19 +109,19 @@ func (a *AWS) sts(q *request) (*answer, *apiError) {
 
 const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 
-// stsAnswer wraps a result in STS's envelope.
-func stsAnswer(q *request, result func(*xmlWriter)) *answer {
-	return queryAnswer(q, stsNamespace, result)
+// stsResponse wraps a result in STS's envelope.
+func stsResponse(q *request, result func(*xmlWriter)) *response {
+	return queryResponse(q, stsNamespace, result)
 }
 
-// queryAnswer wraps a result in the envelope of the Query protocol. EC2 has an envelope of its own.
-func queryAnswer(q *request, namespace string, result func(*xmlWriter)) *answer {
+// queryResponse wraps a result in the envelope of the Query protocol. EC2 has an envelope of its own.
+func queryResponse(q *request, namespace string, result func(*xmlWriter)) *response {
 	m := new(xmlWriter)
 	m.begin(q.action+"Response", namespace)
 	m.element(q.action+"Result", func() { result(m) })
 	m.element("ResponseMetadata", func() { m.text("RequestId", q.id) })
 	m.end(q.action + "Response")
-	return &answer{head: m.buf}
+	return &response{head: m.buf}
 }
 
 func (m *xmlWriter) credentials(c Credential) {
@@ -133,8 +133,8 @@ func (m *xmlWriter) credentials(c Credential) {
 	})
 }
 
-func (a *AWS) getCallerIdentity(q *request) *answer {
-	return stsAnswer(q, func(m *xmlWriter) {
+func (a *AWS) getCallerIdentity(q *request) *response {
+	return stsResponse(q, func(m *xmlWriter) {
 		m.text("Arn", q.caller.arn)
 		m.text("UserId", q.caller.userID)
 		m.text("Account", q.caller.account.ID)
@@ -227,7 +227,7 @@ func (a *AWS) checkMFA(q *request) (bool, *apiError) {
 	return true, nil
 }
 
-func (a *AWS) getSessionToken(q *request) (*answer, *apiError) {
+func (a *AWS) getSessionToken(q *request) (*response, *apiError) {
 	if q.caller.temporary {
 		return nil, accessDenied("Cannot call GetSessionToken with session credentials")
 	}
@@ -243,7 +243,7 @@ func (a *AWS) getSessionToken(q *request) (*answer, *apiError) {
 		return nil, err
 	}
 	c := a.startSession(session{AccountID: q.caller.account.ID, User: q.caller.user.Name, MFA: mfa}, d)
-	return stsAnswer(q, func(m *xmlWriter) { m.credentials(c) }), nil
+	return stsResponse(q, func(m *xmlWriter) { m.credentials(c) }), nil
 }
 
 var sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
@@ -275,7 +275,7 @@ func (a *AWS) roleNamed(arn string) *Role {
 }
 
 // assumeRole follows https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
+func (a *AWS) assumeRole(q *request) (*response, *apiError) {
 	arn, name := q.form.Get("RoleArn"), q.form.Get("RoleSessionName")
 	q.call.RoleSessionName = name
 	switch {
@@ -341,17 +341,17 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 	case d > r.MaxSession:
 		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
-	return a.assumedRoleAnswer(
+	return a.assumedRoleResponse(
 		q, r, session{Name: name, Source: cmp.Or(source, q.caller.session.Source), Tags: tags}, d, nil,
 	), nil
 }
 
-// assumedRoleAnswer starts a role's session and writes the answer. more adds members to the result.
-// A role's session never has aws:MultiFactorAuthPresent, even if it was started with MFA.
-func (a *AWS) assumedRoleAnswer(q *request, r *Role, s session, d time.Duration, more func(*xmlWriter)) *answer {
+// assumedRoleResponse starts a role's session and writes the response. more adds members to the result. A role's
+// session never has aws:MultiFactorAuthPresent, even if it was started with MFA.
+func (a *AWS) assumedRoleResponse(q *request, r *Role, s session, d time.Duration, more func(*xmlWriter)) *response {
 	s.AccountID, s.Role = r.account.ID, r.Name
 	c := a.startSession(s, d)
-	return stsAnswer(q, func(m *xmlWriter) {
+	return stsResponse(q, func(m *xmlWriter) {
 		m.element("AssumedRoleUser", func() {
 			m.text("AssumedRoleId", r.id+":"+s.Name)
 			m.text("Arn", r.account.arn("sts", "assumed-role/"+r.Name+"/"+s.Name))

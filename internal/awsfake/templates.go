@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-func (f *fleet) addKeyPair(n int, name string) {
+func (f *regionResources) addKeyPair(n int, name string) {
 	f.network.keys = append(f.network.keys, name)
 	id := f.id("key", "key pair", n)
 	t := &tagged{id: id, kind: "key-pair", tags: []tag{{"owner", "ops@example.com"}}}
@@ -26,7 +26,7 @@ func (f *fleet) addKeyPair(n int, name string) {
 	}})
 }
 
-func (f *fleet) addTemplate() {
+func (f *regionResources) addTemplate() {
 	id, name := f.id("lt", "template", 1), "web"
 	f.network.template = id
 	by := "arn:" + f.partition + ":iam::" + f.owner + ":user/deploy"
@@ -68,7 +68,7 @@ func (f *fleet) addTemplate() {
 
 // addVPN adds a connection with two tunnels. As at AWS, it contains their pre-shared keys twice: in the options and in
 // the configuration of the customer's device.
-func (f *fleet) addVPN() {
+func (f *regionResources) addVPN() {
 	id := f.id("vpn", "vpn", 1)
 	keys := []string{f.sharedKey(1), f.sharedKey(2)}
 	t := &tagged{id: id, kind: "vpn-connection", tags: []tag{{"Name", "to head office"}}}
@@ -111,7 +111,7 @@ func (f *fleet) addVPN() {
 	}})
 }
 
-func (f *fleet) sharedKey(tunnel int) string {
+func (f *regionResources) sharedKey(tunnel int) string {
 	return "psk." + hex.EncodeToString(f.aws.derive("pre-shared key", f.owner, f.region, fmt.Sprint(tunnel)))[:28]
 }
 
@@ -129,10 +129,10 @@ func deviceConfiguration(id string, keys []string) string {
 	return b.String()
 }
 
-// Secrets returns every sensitive value of the fleets, for tests that look for leaks: pre-shared keys and user data.
+// Secrets returns every sensitive value of the resources, for tests that look for leaks: pre-shared keys and user data.
 func (a *AWS) Secrets() []string {
 	var all []string
-	for _, f := range a.fleets() {
+	for _, f := range a.allResources() {
 		all = append(all, f.sharedKey(1), f.sharedKey(2))
 		for v := 1; v <= 2; v++ {
 			all = append(all, fmt.Sprintf("DB_PASSWORD=hunter%d", v))

@@ -66,7 +66,7 @@ func (a *AWS) readWebIdentity(token string) (claims, *apiError) {
 
 // assumeRoleWithWebIdentity serves the only unsigned call of STS: the token identifies the caller.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
-func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
+func (a *AWS) assumeRoleWithWebIdentity(q *request) (*response, *apiError) {
 	name := q.form.Get("RoleSessionName")
 	q.call.RoleSessionName = name
 	if err := checkSessionName(name, "roleSessionName"); err != nil {
@@ -88,7 +88,7 @@ func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
 		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	q.call.AccountID = r.account.ID
-	return a.assumedRoleAnswer(q, r, session{Name: name}, d, func(m *xmlWriter) {
+	return a.assumedRoleResponse(q, r, session{Name: name}, d, func(m *xmlWriter) {
 		m.text("SubjectFromWebIdentityToken", c.Subject)
 		m.text("Audience", c.Aud)
 		provider := "oidc-provider/" + strings.TrimPrefix(issuer, "https://")
