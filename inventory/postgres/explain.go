@@ -81,7 +81,7 @@ func hintOf(e *pgconn.PgError) string {
 		return `Run "collector db check" to see which of the server's files are damaged.`
 	}
 	if strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08") {
-		return "No action needed: writes resume when the server is reachable."
+		return "Nothing to do: writes resume when the server is reachable."
 	}
 	return ""
 }

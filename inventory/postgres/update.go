@@ -271,7 +271,7 @@ func (u *scopeUpdate) publish(b *batch) {
 	from, to := u.epoch*versionsPerEpoch, (u.epoch+1)*versionsPerEpoch
 	missing := &record.Fault{
 		Reason: record.Other,
-		Hint:   "No action needed: the next run lists the target again.",
+		Hint:   "Nothing to do: the next run lists the target again.",
 		Err:    errors.New("the server restarted and lost staged rows"),
 	}
 	if u.staged > 0 {

@@ -29,7 +29,7 @@ func (o Options) knownHistory() string {
 	aside, errMove := statefile.MoveDamaged(idFile(o.Path))
 	o.Log.Warn("store history id file damaged",
 		"path", idFile(o.Path), "error", errors.Join(err, errMove), "moved_to", aside,
-		"hint", "No action needed: the file is written again. A missing or empty database is now taken for a new one.")
+		"hint", "Nothing to do: the file is written again. A missing or empty database is now taken for a new one.")
 	return ""
 }
 
