@@ -267,7 +267,7 @@ func (s *Sessions) cachedStepFor(prev *cachedStep, key pipelineKey, step Step) *
 			s.cachedSteps[key] = l
 		}
 	}
-	l.lastUsed = instantOf(now())
+	l.lastUsed = unixNanoOf(now())
 	return l
 }
 
@@ -277,7 +277,7 @@ const idleTimeout = 48 * time.Hour
 
 // removeIdle bounds the memory of a process that is reloaded for years. s.mu is held.
 func (s *Sessions) removeIdle() {
-	old := instantOf(now().Add(-idleTimeout))
+	old := unixNanoOf(now().Add(-idleTimeout))
 	for k, l := range s.cachedSteps {
 		if l.lastUsed < old {
 			delete(s.cachedSteps, k)

@@ -45,15 +45,15 @@ type cachedStep struct {
 	prev       *cachedStep // nil for a base
 	background *background
 
-	lastUsed instant        // guarded by Sessions.mu
+	lastUsed unixNano       // guarded by Sessions.mu
 	resolver *ownerResolver // nil: no session ends with this step. Guarded by Sessions.mu
 
 	mu        sync.Mutex
 	creds     *packedCredentials // nil: none
 	rejected  *packedCredentials // the last ones that AWS refused, or that were revoked
-	obtained  instant
-	renewAt   instant      // when renewal begins; 0: never
-	retryAt   instant      // no renewal before this
+	obtained  unixNano
+	renewAt   unixNano     // when renewal begins; 0: never
+	retryAt   unixNano     // no renewal before this
 	cachedErr *cachedError // the last result, if it was a clear refusal
 	renewal   *sharedCall[aws.Credentials]
 }
@@ -61,7 +61,7 @@ type cachedStep struct {
 // cachedError is a clear refusal, repeated until a time.
 type cachedError struct {
 	err   error
-	until instant
+	until unixNano
 }
 
 // packedCredentials is the form in which credentials are cached: with ten thousand accounts, one string is smaller. A
@@ -71,7 +71,7 @@ type packedCredentials struct {
 	secretAt, tokenAt, accountAt int32  // where these begin in text
 	source                       string
 	canExpire                    bool
-	expires                      instant
+	expires                      unixNano
 }
 
 func pack(c aws.Credentials) *packedCredentials {
@@ -79,7 +79,7 @@ func pack(c aws.Credentials) *packedCredentials {
 		text:      c.AccessKeyID + c.SecretAccessKey + c.SessionToken + c.AccountID,
 		source:    c.Source,
 		canExpire: c.CanExpire,
-		expires:   instantOf(c.Expires),
+		expires:   unixNanoOf(c.Expires),
 	}
 	k.secretAt = int32(len(c.AccessKeyID))
 	k.tokenAt = k.secretAt + int32(len(c.SecretAccessKey))
@@ -102,18 +102,17 @@ func (k *packedCredentials) unpack() aws.Credentials {
 // A constant step takes its credentials from the configuration: they are not cached or renewed.
 type constant interface{ constant() }
 
-// An instant is a time in nanoseconds since 1970, smaller than a time.Time: ten thousand accounts have many cached
-// steps.
-type instant int64
+// unixNano is a time in nanoseconds since 1970, smaller than a time.Time: ten thousand accounts have many cached steps.
+type unixNano int64
 
-func instantOf(t time.Time) instant {
+func unixNanoOf(t time.Time) unixNano {
 	if t.IsZero() {
 		return 0
 	}
-	return instant(t.UnixNano())
+	return unixNano(t.UnixNano())
 }
 
-func (i instant) time() time.Time {
+func (i unixNano) time() time.Time {
 	if i == 0 {
 		return time.Time{}
 	}
@@ -131,14 +130,14 @@ func (s *cachedStep) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	s.mu.Lock()
 	t := now()
 	if s.valid(t) {
-		c, at := s.creds.unpack(), instantOf(t)
+		c, at := s.creds.unpack(), unixNanoOf(t)
 		if s.renewal == nil && s.renewAt != 0 && at >= s.renewAt && at >= s.retryAt {
 			s.startRenewal()
 		}
 		s.mu.Unlock()
 		return c, nil
 	}
-	if s.cachedErr != nil && instantOf(t) < s.cachedErr.until {
+	if s.cachedErr != nil && unixNanoOf(t) < s.cachedErr.until {
 		defer s.mu.Unlock()
 		return aws.Credentials{}, s.cachedErr.err
 	}
@@ -191,18 +190,18 @@ func (s *cachedStep) renewalDone(c aws.Credentials, err error) {
 	defer s.mu.Unlock()
 	s.renewal = nil
 	t := now()
-	s.retryAt = instantOf(t.Add(retryPause))
+	s.retryAt = unixNanoOf(t.Add(retryPause))
 	if err == nil {
-		s.creds, s.obtained, s.cachedErr = pack(c), instantOf(t), nil
+		s.creds, s.obtained, s.cachedErr = pack(c), unixNanoOf(t), nil
 		due := renewalTime(c, t)
 		if r, ok := s.step.(rechecker); ok {
 			due = r.recheckAt(due, t)
 		}
-		s.renewAt = instantOf(due)
+		s.renewAt = unixNanoOf(due)
 		return
 	}
 	if isRefusal(err) {
-		s.cachedErr = &cachedError{err, instantOf(t.Add(negativeCacheTTL))}
+		s.cachedErr = &cachedError{err, unixNanoOf(t.Add(negativeCacheTTL))}
 	}
 	if s.valid(t) && s.background.ctx.Err() == nil {
 		// No caller waits for this error, so it is logged.
@@ -229,7 +228,7 @@ func (s *cachedStep) Reject(c aws.Credentials) {
 func (s *cachedStep) rejectCurrent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if instantOf(now().Add(-minimumAge)) >= s.obtained {
+	if unixNanoOf(now().Add(-minimumAge)) >= s.obtained {
 		s.rejectLocked()
 	}
 }
@@ -279,12 +278,12 @@ func (s *cachedStep) Renew(ctx context.Context, c aws.Credentials) (aws.Credenti
 		return c, false
 	}
 	s.mu.Lock()
-	t := instantOf(now())
+	t := unixNanoOf(now())
 	switch {
 	case s.creds != nil && !sameCredentials(s.creds.unpack(), c): // another caller already renewed them
 		defer s.mu.Unlock()
 		return s.creds.unpack(), s.valid(now())
-	case s.creds == nil || t < s.retryAt || t < s.obtained+instant(revocationAge):
+	case s.creds == nil || t < s.retryAt || t < s.obtained+unixNano(revocationAge):
 		s.mu.Unlock()
 		return c, false
 	case s.renewal == nil:

@@ -36,7 +36,7 @@ type BlockIdentity struct {
 	Partition   string    `json:"partition"`
 	ARN         string    `json:"arn"`
 	Since       time.Time `json:"since"`
-	Gone        bool      `json:"gone,omitempty"` // the last configuration in force does not have the block
+	Removed     bool      `json:"gone,omitempty"` // the last configuration in force does not have the block
 	Refused     *Refusal  `json:"refused,omitempty"`
 
 	unsaved bool // not to be written: found by a process that only checks
@@ -128,7 +128,7 @@ func (f *FileIdentityStore) loadLocked() error {
 	}
 	saved, damage, err := readIdentityFile(f.options.Path)
 	if err == nil && damage != nil {
-		if err = f.setAside(damage); err == nil {
+		if err = f.moveDamaged(damage); err == nil {
 			f.fileInfo = nil
 			if f.options.ReadOnly || f.options.Checking {
 				f.fileInfo = info // it stays in place, and is logged once
@@ -198,7 +198,7 @@ func readIdentityFile(path string) (saved identityFile, damage, err error) {
 	return saved, nil, nil
 }
 
-func (f *FileIdentityStore) setAside(cause error) error {
+func (f *FileIdentityStore) moveDamaged(cause error) error {
 	if f.options.ReadOnly || f.options.Checking {
 		f.options.Log.Warn("identity file not usable", "path", f.options.Path, "error", cause,
 			"hint", "Make sure that each block is the right account: the next `collector run` accepts what it finds.")
@@ -249,7 +249,7 @@ func (f *FileIdentityStore) Check(a config.Account, identity record.Identity, pa
 	}
 	switch {
 	case c != nil && c.Matches(identity):
-		if c.Refused != nil || c.Gone {
+		if c.Refused != nil || c.Removed {
 			f.put(newBlockIdentity(a, identity, c.Since))
 			f.scheduleFlush()
 		}
@@ -314,7 +314,7 @@ func newBlockIdentity(a config.Account, identity record.Identity, since time.Tim
 
 func truncateToSecond(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// put stores an identity in memory and marks it for writing. f.mu is held.
+// put stores an identity in memory, and adds it to those to write. f.mu is held.
 func (f *FileIdentityStore) put(c *BlockIdentity) {
 	f.identities[c.key()] = c
 	if f.options.Checking && (c.Refused == nil || c.unsaved) {
@@ -336,11 +336,11 @@ func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 	for _, key := range f.keys() {
 		c := f.identities[key]
 		switch fingerprint, there := blocks[c.Block]; {
-		case there && fingerprint == c.Fingerprint && c.Gone:
+		case there && fingerprint == c.Fingerprint && c.Removed:
 			back := *c
-			back.Gone = false
+			back.Removed = false
 			f.put(&back)
-		case there && fingerprint == c.Fingerprint, c.Gone:
+		case there && fingerprint == c.Fingerprint, c.Removed:
 		default:
 			removed[c.Fingerprint] = append(removed[c.Fingerprint], c)
 		}
@@ -352,9 +352,9 @@ func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 	}
 	for fingerprint, identities := range removed {
 		for _, c := range identities {
-			gone := *c
-			gone.Gone = true
-			f.put(&gone)
+			old := *c
+			old.Removed = true
+			f.put(&old)
 		}
 		if slices.ContainsFunc(identities, func(c *BlockIdentity) bool { return c.AccountID != identities[0].AccountID }) {
 			continue // ambiguous: any of them may be the renamed one
@@ -387,7 +387,7 @@ func (f *FileIdentityStore) Refusals() []*BlockIdentity {
 func (f *FileIdentityStore) refusalsLocked() []*BlockIdentity {
 	var all []*BlockIdentity
 	for _, key := range f.keys() {
-		if c := f.identities[key]; c.Refused != nil && !c.Gone {
+		if c := f.identities[key]; c.Refused != nil && !c.Removed {
 			all = append(all, c)
 		}
 	}
@@ -400,7 +400,7 @@ func (f *FileIdentityStore) ForBlock(block string) []*BlockIdentity {
 	defer f.mu.Unlock()
 	var all []*BlockIdentity
 	for _, key := range f.keys() {
-		if c := f.identities[key]; key.block == block && !c.Gone {
+		if c := f.identities[key]; key.block == block && !c.Removed {
 			all = append(all, c)
 		}
 	}
@@ -561,26 +561,26 @@ func (f *FileIdentityStore) update(change func() error) error {
 }
 
 const (
-	identityLockTimeout = 10 * time.Second
-	maxGoneIdentities   = 1000 // of blocks that are in no configuration: a block may come back
+	identityLockTimeout  = 10 * time.Second
+	maxRemovedIdentities = 1000 // of blocks that are in no configuration: a block may come back
 )
 
 // snapshot returns the content to write, and which of it is pending. f.mu is held.
 func (f *FileIdentityStore) snapshot() (s identityFile, done []*BlockIdentity) {
 	s.Version = identityFileVersion
-	var gone []*BlockIdentity
+	var removed []*BlockIdentity
 	for _, key := range f.keys() {
 		c := f.identities[key]
 		if f.pending[key] {
 			done = append(done, c)
 		}
-		if c.Gone {
-			gone = append(gone, c)
+		if c.Removed {
+			removed = append(removed, c)
 			continue
 		}
 		s.Identities = append(s.Identities, c)
 	}
-	slices.SortStableFunc(gone, func(a, b *BlockIdentity) int { return b.Since.Compare(a.Since) })
-	s.Identities = append(s.Identities, gone[:min(len(gone), maxGoneIdentities)]...)
+	slices.SortStableFunc(removed, func(a, b *BlockIdentity) int { return b.Since.Compare(a.Since) })
+	s.Identities = append(s.Identities, removed[:min(len(removed), maxRemovedIdentities)]...)
 	return s, done
 }

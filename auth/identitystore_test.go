@@ -380,7 +380,8 @@ func TestIdentitiesOfOneFile(t *testing.T) {
 		{"block 3", "another"}:   "",
 		{"organization:x", "m4"}: "000000000004",
 	} {
-		if c := f.Lookup(key.block, key.fingerprint); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
+		c := f.Lookup(key.block, key.fingerprint)
+		if c == nil && want != "" || c != nil && (c.AccountID != want || c.Removed) {
 			t.Errorf("%v is %+v", key, c)
 		}
 	}
@@ -390,7 +391,7 @@ func TestIdentitiesOfOneFile(t *testing.T) {
 	f = NewFileIdentityStore(IdentityStoreOptions{Path: path})
 	err := f.Load()
 	back, removed := f.Lookup("block 3", "m3"), f.Lookup("block 2", "m2")
-	if err != nil || back == nil || back.Gone || !removed.Gone {
+	if err != nil || back == nil || back.Removed || !removed.Removed {
 		t.Errorf("a block that came back: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -183,7 +184,7 @@ func (s *mfaStep) beginSession(
 func (s *mfaStep) trySave(save func() error) {
 	if err := save(); err != nil {
 		s.log.Warn("MFA session not saved; restart needs a code",
-			"serial_number", s.serial, "error", err, "hint", record.HintOf(err))
+			"serial_number", s.serial, "error", err, "hint", cmp.Or(record.HintOf(err), writeHint))
 	}
 }
 

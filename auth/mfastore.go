@@ -166,8 +166,8 @@ func checkPrivate(path string, info fs.FileInfo) error {
 const newSessionHint = "Run `collector login` with the account's name: it begins a new session and replaces the " +
 	"file. An account with `totp_seed` or `token_command` begins one without a person."
 
-// read returns what is stored of a device. It marks a session that cannot be used, so that a new one can begin, and
-// moves a damaged file aside.
+// read returns what is stored of a device. It sets Unusable in a session that cannot be used, so that a new one can
+// begin, and moves a damaged file aside.
 func (d dirStore) read(device string) (MFASession, error) {
 	path := d.path(device)
 	b, err := d.readFile(path)

@@ -311,7 +311,7 @@ func TestMembersWrong(t *testing.T) {
 			refused(t, s, o.block(), record.Throttling, "throttles calls")
 		})
 	})
-	t.Run("a page that fails in mid-listing", func(t *testing.T) {
+	t.Run("a page that fails in the middle of the list", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOrg(t)
 			for i := range 30 {
@@ -321,7 +321,7 @@ func TestMembersWrong(t *testing.T) {
 			refused(t, o.sessions(Options{}), o.block(), record.Other, "list the organization's accounts")
 		})
 	})
-	t.Run("a session that ends in mid-listing costs one refresh", func(t *testing.T) {
+	t.Run("a session that ends in the middle of the list costs one renewal", func(t *testing.T) {
 		o := newOrg(t)
 		o.home.AddRole("hub", trusting(o.home.ID))
 		for i := range 30 {

@@ -19,7 +19,7 @@ type ownerResolver struct {
 	mu      sync.Mutex
 	owner   *owner                         // of the credentials that were returned last
 	region  string                         // the STS region that responded last
-	retryAt instant                        // no call before this, while the owner's credentials are valid
+	retryAt unixNano                       // no call before this, while the owner's credentials are valid
 	pending map[string]*sharedCall[*owner] // by region: where it is not enabled, STS refuses a valid key
 
 	revoked revocation
@@ -55,7 +55,7 @@ func (e *ownerResolver) retrieve(ctx context.Context, s *Sessions, region string
 	}
 	usable := previous != nil && valid(previous.creds.unpack(), t) && !e.last.isRejected(previous.creds)
 	f := e.pending[region]
-	if f == nil && !(usable && instantOf(t) < e.retryAt) {
+	if f == nil && !(usable && unixNanoOf(t) < e.retryAt) {
 		if f = e.start(s, region); f == nil {
 			e.mu.Unlock()
 			return aws.Credentials{}, nil, errClosed
@@ -103,7 +103,7 @@ func (e *ownerResolver) finish(
 	}
 	previous, t := e.owner, now()
 	if err != nil {
-		e.retryAt = instantOf(t.Add(retryPause))
+		e.retryAt = unixNanoOf(t.Add(retryPause))
 		if previous != nil && valid(previous.creds.unpack(), t) && s.background.ctx.Err() == nil {
 			s.log.Warn("new credentials not used: their account is unknown",
 				"account", e.account, "step", e.last.step.Name(), "account_id", previous.identity.AccountID,

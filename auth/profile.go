@@ -311,7 +311,7 @@ func (s *sdkStep) explain(err error, r *route) error {
 
 // sourceNames are the names of the sources in errors.
 var sourceNames = map[sourceKind]string{
-	fromMachine: "machine", fromEnvironment: "environment", fromWebIdentity: "web identity",
+	fromMachine: "container or instance", fromEnvironment: "environment", fromWebIdentity: "web identity",
 	fromSSO: "IAM Identity Center", fromCredentialsFile: "credentials file",
 	fromLogin: "login session", fromProcess: "credential_process", fromConfigFile: "config file",
 	fromContainer: "container", fromInstance: "instance role",

@@ -195,7 +195,7 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (proble
 			continue
 		}
 		if want := s.parse(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // any text but "true" means false
-			problems = append(problems, SettingProblem{Where: s.variable, Text: "want " + want, failsSignIn: true})
+			problems = append(problems, SettingProblem{Where: s.variable, Text: "must be " + want, failsSignIn: true})
 		}
 	}
 	return problems
@@ -216,7 +216,7 @@ func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []SettingP
 			continue
 		}
 		if want := set.parse(to, v.text); want != "" {
-			problems = append(problems, SettingProblem{Where: v.String(), Text: set.key + ": want " + want,
+			problems = append(problems, SettingProblem{Where: v.String(), Text: set.key + ": must be " + want,
 				profile: p.name, failsSignIn: !isLenient(to, set.key)})
 		}
 	}

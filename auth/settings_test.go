@@ -207,10 +207,10 @@ func TestErrorsOfOtherProfiles(t *testing.T) {
 			continue
 		}
 		if s.variable != "" && s.variable != "AWS_EC2_METADATA_DISABLED" {
-			all[s.variable] = trouble{env: s.variable + "=" + bad, setting: s.variable, say: s.variable + ": want "}
+			all[s.variable] = trouble{env: s.variable + "=" + bad, setting: s.variable, say: s.variable + ": must be "}
 		}
 		if s.key != "" {
-			say := "config:2: " + s.key + ": want "
+			say := "config:2: " + s.key + ": must be "
 			if isLenient(fieldPointer(&awsconfig.SharedConfig{}, s.field), s.key) {
 				say = ""
 			}

@@ -364,8 +364,8 @@ func splitKeyValue(line string) (key, text string, ok bool) {
 }
 
 func cutComment(s string) string {
-	for _, mark := range []string{" #", " ;", "\t#", "\t;"} {
-		s, _, _ = strings.Cut(s, mark)
+	for _, start := range []string{" #", " ;", "\t#", "\t;"} {
+		s, _, _ = strings.Cut(s, start)
 	}
 	return s
 }

@@ -28,7 +28,7 @@ type regionResources struct {
 	launched  int         // instances so far
 }
 
-// A resource is one element of a listing.
+// A resource is one element of a list.
 type resource struct {
 	seq    int
 	count  int      // resources in the element: for a reservation, its instances
@@ -55,8 +55,7 @@ func (m *xmlWriter) tags(t []tag) {
 	})
 }
 
-// An item is one rendered element of a listing. Its seq never changes, so page tokens stay valid while resources
-// change.
+// An item is one rendered element of a list. Its seq never changes, so page tokens stay valid while resources change.
 type item struct {
 	seq, count int
 	id         string
@@ -112,7 +111,7 @@ func (f *regionResources) random(words ...string) *rand.Rand {
 
 func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
-// add adds a resource to a listing. The caller holds f.mu.
+// add adds a resource to a list. The caller holds f.mu.
 func (f *regionResources) add(action string, r *resource) *resource {
 	f.lastSeq++
 	r.seq = f.lastSeq
@@ -130,13 +129,13 @@ func (f *regionResources) invalidate(action string, r *resource) {
 	delete(f.rendered, "DescribeTags")
 }
 
-// remove removes a resource from a listing. The caller holds f.mu.
+// remove removes a resource from a list. The caller holds f.mu.
 func (f *regionResources) remove(action string, r *resource) {
 	f.resources[action] = slices.DeleteFunc(f.resources[action], func(o *resource) bool { return o == r })
 	f.invalidate(action, r)
 }
 
-// items returns the current listing and its version.
+// items returns the current list and its version.
 func (f *regionResources) items(action string) ([]item, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// describedResources is what the listings show, as far as resources name each other.
+// describedResources is what the lists show, as far as resources name each other.
 type describedResources struct {
 	Reservations []struct {
 		ReservationID string `xml:"reservationId"`
