@@ -178,8 +178,8 @@ func (s *Session) LoginDue() (time.Time, bool) {
 // Open signs in, compares the identity with the block and with the account that the block was before, and ensures that
 // the credentials are valid now. Its error holds a [record.Fault]; the caller adds the account's name.
 //
-// The next Open after an error tries again. Only a clear refusal (a wrong key, a denied role) is repeated for ten
-// seconds without a call, so that many blocks with one broken base cost one call.
+// The next Open after an error tries again. A clear refusal (a wrong key, a denied role) is returned again for ten
+// seconds without a call, so that many blocks with one invalid base cost one call.
 func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error) {
 	steps, region, err := s.plan(ctx, a)
 	if err != nil {
@@ -227,8 +227,8 @@ func (s *Sessions) lastStep(steps []Step) *cachedStep {
 }
 
 // Forget frees what is cached for a block that will not be opened again soon: the credentials of its last role, and the
-// key from the configuration. Credentials that other blocks may share, or that cost a code or a person, stay. An open
-// Session is not affected.
+// key from the configuration. Credentials that other blocks may share stay, and so do those that need a code or a
+// person. An open Session is not affected.
 func (s *Sessions) Forget(ctx context.Context, a config.Account) {
 	steps, _, err := s.plan(ctx, a)
 	if err != nil {

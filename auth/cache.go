@@ -18,9 +18,9 @@ import (
 // When credentials are renewed. The window is at most a quarter of their remaining lifetime: a window as long as the
 // session would renew at every call.
 const (
-	renewalWindow    = 5 * time.Minute  // before expiry; up to half of it later, so that sessions do not end together
+	renewalWindow    = 5 * time.Minute  // before expiry; up to half of it later, so that renewals do not coincide
 	retryPause       = 30 * time.Second // between two attempts to renew credentials that are still valid
-	negativeCacheTTL = 10 * time.Second // how long a clear refusal is repeated without a call
+	negativeCacheTTL = 10 * time.Second // how long a clear refusal is returned without a call
 	minimumAge       = 5 * time.Second  // younger credentials cannot be the ones that AWS refused as expired
 	revocationAge    = 10 * time.Minute // younger credentials are not renewed when AWS denies a call
 )
@@ -58,7 +58,7 @@ type cachedStep struct {
 	renewal   *sharedCall[aws.Credentials]
 }
 
-// cachedError is a clear refusal, repeated until a time.
+// A cachedError is a clear refusal that is returned until a time.
 type cachedError struct {
 	err   error
 	until unixNano
@@ -144,7 +144,7 @@ func (s *cachedStep) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	f := s.renewal
 	switch {
 	case f != nil:
-	case ctx == s.background.ctx: // a later step calls, on a background goroutine: it needs no other one
+	case ctx == s.background.ctx: // a later step calls, on its background goroutine: no second one is needed
 		f = newSharedCall[aws.Credentials]()
 		s.renewal = f
 		s.mu.Unlock()
@@ -312,7 +312,7 @@ func sameCredentials(a, b aws.Credentials) bool {
 // A rejecter is a step that also stores credentials elsewhere, and must not return refused ones from there.
 type rejecter interface{ reject(aws.Credentials) }
 
-// A rechecker is a step whose credentials may be renewed elsewhere: it chooses when to look.
+// A rechecker is a step whose credentials another process may renew: it chooses when to read them again.
 type rechecker interface {
 	recheckAt(due, t time.Time) time.Time
 }

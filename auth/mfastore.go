@@ -99,7 +99,7 @@ type storedSession struct {
 	SecretAccessKey string    `json:",omitempty"`
 	SessionToken    string    `json:",omitempty"`
 	Expiration      time.Time `json:",omitzero"`
-	Spent           []string  `json:",omitempty"`
+	UsedCodes       []string  `json:"Spent,omitempty"`
 	Counter         int64     `json:",omitempty"`
 	Refused         string    `json:",omitempty"`
 	RefusedAt       time.Time `json:",omitzero"`
@@ -256,7 +256,7 @@ func moveDamaged(path, cause string) (MFASession, error) {
 func (s storedSession) session() MFASession {
 	return MFASession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: secret.New(s.SecretAccessKey), SessionToken: secret.New(s.SessionToken),
-		Expires: s.Expiration, UsedCodes: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
+		Expires: s.Expiration, UsedCodes: s.UsedCodes, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	}
 }
 
@@ -266,7 +266,7 @@ func (d dirStore) write(device string, s MFASession) error {
 	var err error
 	stored := storedSession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
-		Expiration: s.Expires, Spent: s.UsedCodes, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
+		Expiration: s.Expires, UsedCodes: s.UsedCodes, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	}
 	if v = stored; d.cipher != nil {
 		if v, err = d.cipher.encrypt(device, stored); err != nil {

@@ -199,7 +199,7 @@ var safeName = regexp.MustCompile(`^[\w.@+-]{1,39}$`)
 
 var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$`)
 
-// addRole adds a profile's role, which must say what assumes it.
+// addRole adds a profile's role. The profile must name the credentials that assume it.
 func (f routeFinder) addRole(r *route, p *section, operation string) error {
 	arn := p.get("role_arn")
 	switch both := p.has("source_profile") && p.has("credential_source"); {

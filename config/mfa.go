@@ -39,7 +39,7 @@ func (d *decoder) checkMFA(a *SignIn) {
 		switch text := a.TokenCode.Reveal(); {
 		case !codeForm.MatchString(text):
 			remedy := `write 6 digits, in quotes so that no leading zero is lost: "012345"`
-			d.report(p, "a code has 6 digits, got "+quantity(len([]rune(text)), "character"), remedy)
+			d.report(p, "is not a code of 6 digits: it has "+quantity(len([]rune(text)), "character"), remedy)
 		case hasSerial || d.isSet(&a.Profile):
 			d.warn(p, "a one-time code is valid for one session: when that ends, the account fails until a new code is loaded",
 				"set totp_seed or token_command for a daemon, or use an instance role, which needs no codes")
