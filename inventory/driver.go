@@ -35,6 +35,8 @@ type Driver interface {
 	// ProbeWrite reports whether the database accepts a write now, and writes nothing. It is called after a [Stall].
 	ProbeWrite(ctx context.Context) error
 	Reader
+	RunReader
+	RunWriter
 	Close() error
 }
 
@@ -50,6 +52,8 @@ type Account struct{ Name, Partition, AccountID string }
 
 // A ScopeUpdate is the driver's side of a [ScopeWriter]: one epoch of one scope.
 type ScopeUpdate interface {
+	// Committed returns the outcome that the same run has already committed for the scope, or nil.
+	Committed() *record.Outcome
 	// HasScope is false if there is no scope to update: the account id is unknown, and the store has no scope for the
 	// account's name.
 	HasScope() bool
@@ -139,6 +143,7 @@ type Coverage struct {
 	record.Outcome
 	AccountID, Partition string
 	LastSeen             time.Time // the end of the last complete listing; zero: none
+	StateSince           time.Time // when the target entered its present state; zero: not known
 	FirstComplete        time.Time // the end of the first complete listing; 1970 if it was not recorded; zero: none
 	History              string    // the id of the history in this database; a database that begins again has another
 	Resources            int

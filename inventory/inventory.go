@@ -355,3 +355,7 @@ func (w *ScopeWriter) commit(ctx context.Context, c Commit) error {
 	defer w.inv.admission.endStoreCall()
 	return w.update.Commit(ctx, c)
 }
+
+// Committed returns the outcome that the same run has already stored for the target, or nil. A job that is done again
+// lists nothing for it, and drops the writer.
+func (w *ScopeWriter) Committed() *record.Outcome { return w.update.Committed() }

@@ -48,6 +48,9 @@ const (
 	RunTimeout Status = "timeout" // its timeout ended it
 	RunSkipped Status = "skipped" // an earlier run of the account was still running
 	RunExpired Status = "expired" // it waited too long in the queue
+
+	RunRunning     Status = "running"     // it has not ended
+	RunInterrupted Status = "interrupted" // the program ended before the run did
 )
 
 // An Outcome is the result of a target in a run.

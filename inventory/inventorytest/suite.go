@@ -52,6 +52,13 @@ func Run(t *testing.T, s Subject) {
 		{"concurrent", (*fixture).concurrent},
 		{"ping and probe", (*fixture).pingAndProbe},
 		{"any history", (*fixture).anyHistory},
+		{"runs", (*fixture).runsStored},
+		{"interrupted runs", (*fixture).runsInterrupted},
+		{"old runs", (*fixture).runsExpire},
+		{"sign-ins", (*fixture).signIns},
+		{"a run that comes again", (*fixture).committed},
+		{"since when", (*fixture).stateSince},
+		{"many failures", (*fixture).manyFailures},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, reopen := s.Open(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -207,8 +208,15 @@ func Vacuum(ctx context.Context, o Options) error {
 	if o.Keep > 0 {
 		err = deleteExpired(ctx, r.c, conn, time.Now().Add(-o.Keep))
 	}
+	if err == nil && o.KeepRuns > 0 {
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			b := &batch{c: r.c}
+			expireRuns(b, time.Now().Add(-o.KeepRuns), math.MaxInt32)
+			return b.send(ctx, tx)
+		})
+	}
 	if err == nil {
-		_, err = conn.Exec(ctx, "VACUUM (ANALYZE) scope, version, body, staged, clock")
+		_, err = conn.Exec(ctx, "VACUUM (ANALYZE) scope, version, body, staged, clock, run, cause")
 	}
 	return r.c.explain(ctx, err)
 }

@@ -93,7 +93,8 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 			EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'store'),
 			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
 				WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
-		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets"},
+		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets",
+			"process", "run", "cause", "sign_in", "runs"},
 	).Scan(&server, &release, &encoding, &state.exists, &hasStore, &taken)
 	switch {
 	case err != nil:
@@ -124,6 +125,13 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 	case err != nil:
 		return state, err
 	case state.version > latest:
+		var minimum int
+		if err := q.QueryRow(ctx, "SELECT min_compatible_version FROM store LIMIT 1").Scan(&minimum); err != nil {
+			return state, err
+		}
+		if minimum <= latest {
+			return state, nil
+		}
 		return state, &record.Fault{
 			Reason: record.Other, Hint: "Run the version of collector that made them, or set another store.schema.",
 			Err: fmt.Errorf(

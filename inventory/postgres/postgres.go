@@ -31,8 +31,10 @@ type Options struct {
 	Schema string // "": collector
 	Log    *slog.Logger
 	Keep   time.Duration // how long ended versions are kept; 0: for ever
-	IDFile string        // holds the id of the schema's history, to detect another one; "": no detection
-	Sync   bool          // wait for the disk at every commit, even if the server's synchronous_commit is off
+	// KeepRuns is how long runs are kept. 0: for ever.
+	KeepRuns time.Duration
+	IDFile   string // holds the id of the schema's history, to detect another one; "": no detection
+	Sync     bool   // wait for the disk at every commit, even if the server's synchronous_commit is off
 }
 
 // DefaultSchema is the schema of the tables if Options.Schema is empty.
@@ -44,6 +46,7 @@ type Store struct {
 	c         *connector
 	log       *slog.Logger
 	keep      time.Duration
+	keepRuns  time.Duration
 	sync      bool
 	writePool *pgxpool.Pool
 
@@ -94,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
+	s := &Store{c: c, log: o.Log, keep: o.Keep, keepRuns: o.KeepRuns, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
 		commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1)}
 	if s.writePool, err = c.pool(ctx, writers, &s.statements, map[string]string{
 		// staged rows may be lost when the server crashes; commits override this

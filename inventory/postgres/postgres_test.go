@@ -42,7 +42,9 @@ func TestMain(m *testing.M) {
 // newSchema returns options for an unused schema.
 func newSchema(t testing.TB) Options {
 	t.Helper()
-	return Options{DSN: cluster.Server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1))}
+	return Options{
+		DSN: cluster.Server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1)), KeepRuns: 30 * day,
+	}
 }
 
 func openStore(t testing.TB, o Options) *Store {

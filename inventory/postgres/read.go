@@ -289,16 +289,17 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return queryRows(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint,
 		expected, records, calls,
-		throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT history FROM store LIMIT 1),
+		throttles, started, ended, state_since, last_seen, first_complete, retired, coalesce(why, ''),
+		(SELECT history FROM store LIMIT 1),
 		(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)
 		FROM scope s ORDER BY account, region, kind`, nil,
 		func(rows pgx.Rows) (c inventory.Coverage, ok bool, err error) {
-			var started, ended, seen, first, retired *int64
+			var started, ended, since, seen, first, retired *int64
 			err = rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason,
 				&c.Error, &c.Hint, &c.Expected, &c.Records, &c.Calls, &c.Throttles,
-				&started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources)
+				&started, &ended, &since, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources)
 			c.Started, c.Ended, c.Retired = instant(started), instant(ended), instant(retired)
-			c.LastSeen, c.FirstComplete = instant(seen), instant(first)
+			c.StateSince, c.LastSeen, c.FirstComplete = instant(since), instant(seen), instant(first)
 			return c, true, err
 		})
 }

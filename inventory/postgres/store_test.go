@@ -149,8 +149,10 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 		text   string
 	}{
 		"newer": {
-			func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer,
-			"version 99, this program supports up to 2",
+			func(conn *pgx.Conn, o Options) {
+				exec(t, conn, "UPDATE store SET version = 99, min_compatible_version = 98")
+			}, ErrNewer,
+			"version 99, this program supports up to 3",
 		},
 		"another's store": {
 			func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign,

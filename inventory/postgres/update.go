@@ -26,21 +26,27 @@ type scopeUpdate struct {
 	numbered int64 // version numbers used
 	staged   int64 // staged rows that become new versions
 	rebased  int64 // staged rows that replace a version
+
+	committed *record.Outcome // of the same run; nil: none
 }
 
-// Both statements take the next epoch of the scope, if this process is still the writer. The last column says whether
-// an earlier update left staged rows.
+func (u *scopeUpdate) Committed() *record.Outcome { return u.committed }
+
+// Both statements take the next epoch of the scope, if this process is still the writer. The third column says whether
+// an earlier update left staged rows; the rest is the last outcome.
 const (
 	beginByID = `INSERT INTO scope (account_id, partition, region, kind, account, epoch)
 		SELECT $1, $2, $3, $4, $5, nextval('epoch') FROM clock WHERE writer = $6
 		ON CONFLICT (account_id, partition, region, kind) DO UPDATE
 			SET account = excluded.account, epoch = excluded.epoch, retired = NULL, why = NULL
-		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
+		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope),
+			run, state, reason, error, hint, expected, records, calls, throttles, started, ended`
 	beginByName = `UPDATE scope SET epoch = nextval('epoch')
 		WHERE scope = (SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL
 				ORDER BY ended DESC NULLS LAST LIMIT 1)
 			AND EXISTS (SELECT FROM clock WHERE writer = $4)
-		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
+		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope),
+			run, state, reason, error, hint, expected, records, calls, throttles, started, ended`
 )
 
 // Begin finds or creates the scope and takes its epoch: one statement, unless an earlier update left staged rows.
@@ -53,15 +59,19 @@ func (s *Store) Begin(
 	}
 	u := &scopeUpdate{store: s, writer: writer, run: run}
 	var leftovers bool
+	last := record.Outcome{Target: t}
+	var started, ended *int64
+	dest := []any{&u.scope, &u.epoch, &leftovers, &last.Run, &last.State, &last.Reason, &last.Error, &last.Hint,
+		&last.Expected, &last.Records, &last.Calls, &last.Throttles, &started, &ended}
 	if sc.AccountID == "" {
-		err = s.writePool.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(&u.scope, &u.epoch, &leftovers)
+		err = s.writePool.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(dest...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return u, nil
 		}
 	} else {
 		err = s.writePool.QueryRow(
 			ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer,
-		).Scan(&u.scope, &u.epoch, &leftovers)
+		).Scan(dest...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, errNotWriter(s.c)
 		}
@@ -71,6 +81,10 @@ func (s *Store) Begin(
 	}
 	if err != nil {
 		return nil, s.explain(ctx, err)
+	}
+	if last.Run == run && last.State != "" {
+		last.Started, last.Ended = instant(started), instant(ended)
+		u.committed = &last
 	}
 	return u, nil
 }
@@ -336,7 +350,8 @@ func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 	}
 	b.add(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8,
 		calls = $9, throttles = $10,
-		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
+		started = $11, ended = clock.last,
+		state_since = CASE WHEN state = $3 THEN coalesce(state_since, ended, clock.last) ELSE clock.last END, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
 		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END,
 		extra_tags = coalesce($13, extra_tags),
 		retired = NULL, why = NULL FROM clock WHERE scope = $1`,

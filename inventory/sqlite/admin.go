@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
@@ -165,6 +166,13 @@ func (s *Store) Vacuum(ctx context.Context) error {
 		}
 		if !more {
 			break
+		}
+	}
+	if s.options.KeepRuns > 0 {
+		if err := s.write(ctx, func(tx *sql.Tx) error {
+			return expireRuns(ctx, tx, time.Now().Add(-s.options.KeepRuns), math.MaxInt32)
+		}); err != nil {
+			return err
 		}
 	}
 	if err := s.lockWriter(ctx); err != nil {

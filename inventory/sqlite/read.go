@@ -59,7 +59,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		err = r.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	}
 	if err == nil {
-		err = checkFormat(id, version, len(files))
+		err = checkFormat(ctx, r.db, id, version, len(files))
 	}
 	if err == nil && id == 0 && version == 0 {
 		err = checkUnused(ctx, r.db)
@@ -427,7 +427,8 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Coverage) bool) error {
 		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run,
 			state, reason, error, hint, expected, records, calls,
-			throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT id FROM history),
+			throttles, started, ended, state_since, last_seen, first_complete, retired, coalesce(why, ''),
+			(SELECT id FROM history),
 			(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)
 			FROM scope s ORDER BY account, region, kind`)
 		if err != nil {
@@ -436,14 +437,14 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 		defer rows.Close()
 		for rows.Next() {
 			var c inventory.Coverage
-			var started, ended, seen, first, retired sql.NullInt64
+			var started, ended, since, seen, first, retired sql.NullInt64
 			if err := rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason,
 				&c.Error, &c.Hint, &c.Expected, &c.Records, &c.Calls, &c.Throttles,
-				&started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources); err != nil {
+				&started, &ended, &since, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources); err != nil {
 				return err
 			}
 			c.Started, c.Ended, c.Retired = instant(started), instant(ended), instant(retired)
-			c.LastSeen, c.FirstComplete = instant(seen), instant(first)
+			c.StateSince, c.LastSeen, c.FirstComplete = instant(since), instant(seen), instant(first)
 			if !yield(c) {
 				return nil
 			}

@@ -37,7 +37,9 @@ type Options struct {
 	Path string
 	Log  *slog.Logger  // nil: no log
 	Keep time.Duration // how long ended versions are kept; 0: for ever
-	Sync bool          // wait for the disk at every commit, so that a power cut loses nothing (PRAGMA synchronous=FULL)
+	// KeepRuns is how long runs are kept. 0: for ever.
+	KeepRuns time.Duration
+	Sync     bool // wait for the disk at every commit, so that a power cut loses nothing (PRAGMA synchronous=FULL)
 	// LockTimeout is how long a write waits for a lock of another process. 0: 3 s.
 	LockTimeout time.Duration
 }
@@ -239,7 +241,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.writeDB.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	if err := checkFormat(id, version, len(files)); err != nil {
+	if err := checkFormat(ctx, s.writeDB, id, version, len(files)); err != nil {
 		return err
 	}
 	if id == 0 && version == 0 {
@@ -299,14 +301,22 @@ func checkUnused(ctx context.Context, db *sql.DB) error {
 	return foreignError(fmt.Errorf("the database belongs to another program: it has a table %q", table))
 }
 
-// checkFormat checks the marks of a file. A file without marks may be empty, and can then be used.
-func checkFormat(id, version, latest int) error {
+// checkFormat checks the marks of a file. A file without marks may be empty, and can then be used. A file of a newer
+// program can be used if that program says so.
+func checkFormat(ctx context.Context, db *sql.DB, id, version, latest int) error {
 	switch {
 	case id == 0 && version == 0:
 		return nil
 	case id != applicationID:
 		return foreignError(errors.New("the database belongs to another program"))
 	case version > latest:
+		var minimum int
+		if err := db.QueryRowContext(ctx, "SELECT min_compatible_version FROM history").Scan(&minimum); err != nil {
+			return err
+		}
+		if minimum <= latest {
+			return nil
+		}
 		return &record.Fault{
 			Reason: record.Other, Hint: "Run the version of collector that made it, or set another data_dir.",
 			Err: fmt.Errorf("%w: schema version %d, this program supports up to %d", ErrNewer, version, latest),

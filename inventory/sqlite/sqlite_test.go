@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 func openAt(t *testing.T, path string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Path: path})
+	s, err := Open(t.Context(), Options{Path: path, KeepRuns: 30 * day})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,17 +140,19 @@ func TestNoDatabaseYet(t *testing.T) {
 
 func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
-		pragma string
+		change string
 		want   error
 		text   string
 	}{
-		"newer":   {"user_version = 99", ErrNewer, "schema version 99"},
-		"foreign": {"application_id = 7", nil, "another program"},
+		"newer": {
+			"PRAGMA user_version = 99; UPDATE history SET min_compatible_version = 98", ErrNewer, "schema version 99",
+		},
+		"foreign": {"PRAGMA application_id = 7", nil, "another program"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
 			s := openAt(t, path)
-			exec(t, s.writeDB, "PRAGMA "+c.pragma)
+			exec(t, s.writeDB, c.change)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}

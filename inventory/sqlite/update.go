@@ -19,7 +19,11 @@ type scopeUpdate struct {
 	id    int64
 	run   string
 	name  string // of the account
+
+	committed *record.Outcome // of the same run; nil: none
 }
+
+func (u *scopeUpdate) Committed() *record.Outcome { return u.committed }
 
 // Begin finds or creates the scope and takes its epoch. It writes nothing for an existing scope.
 func (s *Store) Begin(
@@ -48,7 +52,24 @@ func (s *Store) Begin(
 			return nil, err
 		}
 	}
-	return &scopeUpdate{store: s, scope: scope, id: n, run: run, name: t.Account}, nil
+	u := &scopeUpdate{store: s, scope: scope, id: n, run: run, name: t.Account}
+	u.committed, err = s.committedBy(ctx, scope, t, run)
+	return u, err
+}
+
+// committedBy returns the outcome that a run has committed for a scope, or nil. Called after the epoch was taken, so
+// that no update of the run can commit later.
+func (s *Store) committedBy(ctx context.Context, scope int64, t record.Target, run string) (*record.Outcome, error) {
+	o := record.Outcome{Target: t, Run: run}
+	var started, ended sql.NullInt64
+	err := s.db.QueryRowContext(ctx, `SELECT state, reason, error, hint, expected, records, calls, throttles, started, ended
+		FROM scope WHERE scope = ? AND run = ? AND state <> ''`, scope, run).Scan(&o.State, &o.Reason, &o.Error, &o.Hint,
+		&o.Expected, &o.Records, &o.Calls, &o.Throttles, &started, &ended)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	o.Started, o.Ended = instant(started), instant(ended)
+	return &o, explain(err)
 }
 
 func discardStaged(ctx context.Context, tx *sql.Tx, update int64) error {
@@ -283,6 +304,7 @@ func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6,
 		expected = ?7, records = ?8, calls = ?9, throttles = ?10, started = ?11, ended = ?12,
+		state_since = CASE WHEN state = ?3 THEN coalesce(state_since, ended, ?12) ELSE ?12 END,
 		last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13),
 		extra_tags = coalesce(?14, extra_tags),
 		retired = NULL, why = NULL WHERE scope = ?1`,
