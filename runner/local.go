@@ -84,11 +84,6 @@ type run struct {
 	done          func(RunResult)
 }
 
-// overlaps reports whether both runs list the same kind: kinds with separate schedules do not conflict.
-func (n *run) overlaps(o *run) bool {
-	return slices.ContainsFunc(n.kinds, func(k string) bool { return slices.Contains(o.kinds, k) })
-}
-
 // scheduled reports whether a schedule started the run. A run that a person requested waits for a slot without a limit.
 func (n *run) scheduled() bool { return n.spec != "" }
 
@@ -319,37 +314,76 @@ func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, erro
 func (l *Local) admit(n *run) error {
 	l.wg.Add(1)
 	runs := l.accountRuns(n.a.Name)
-	active, waiting := overlapping(runs.active, n), overlapping(runs.waiting, n)
-	// A requested run, or a run of another schedule, keeps its place in the queue.
-	waitsForOther := slices.ContainsFunc(waiting, func(o *run) bool { return o.spec != n.spec || n.spec == "" })
-	switch {
-	case len(active)+len(waiting) == 0:
-	case n.a.Overlap == Cancel:
-		for _, o := range waiting {
-			l.drop(o, record.RunExpired)
-		}
-		for _, o := range active {
-			if o.begun {
-				o.cancel(errSuperseded)
-			} else {
-				l.drop(o, record.RunExpired)
-			}
-		}
-	case n.a.Overlap == Queue && !waitsForOther:
-		for _, o := range waiting { // replaced by the next tick of the same schedule
-			l.drop(o, record.RunExpired)
-		}
-	default:
-		l.drop(n, record.RunSkipped)
+	d := l.situation(runs, n.a.Overlap).Due(n.ref())
+	runs.waiting = append(runs.waiting, n) // until it is decided
+	l.obey(n.a.Name, d)
+	if len(d.Skip) > 0 {
 		return fmt.Errorf("account %q: %w", n.a.Name, ErrBusy)
 	}
-	runs = l.accountRuns(n.a.Name)
-	if len(overlapping(runs.active, n)) == 0 {
-		l.activate(runs, n)
-	} else {
-		runs.waiting = append(runs.waiting, n)
-	}
 	return nil
+}
+
+// ref is the run as the overlap rules see it.
+func (n *run) ref() RunRef {
+	return RunRef{ID: n.id, Schedule: n.spec, Kinds: n.kinds, Begun: n.begun, Deadline: n.expires}
+}
+
+// situation is what the overlap rules look at. l.mu is held.
+func (l *Local) situation(runs *accountRuns, rule Overlap) AccountRuns {
+	refs := func(rs []*run) (list []RunRef) {
+		for _, o := range rs {
+			list = append(list, o.ref())
+		}
+		return list
+	}
+	return AccountRuns{
+		Rule: rule, Active: refs(runs.active), Waiting: refs(runs.waiting), Draining: l.draining.Load(), Now: time.Now(),
+	}
+}
+
+// obey does what the overlap rules decided. A run that ends may let others start, which is decided anew: a run that is
+// not there any more is left alone. l.mu is held.
+func (l *Local) obey(account string, d Decision) {
+	find := func(id string) *run {
+		runs := l.accounts[account]
+		if runs == nil {
+			return nil
+		}
+		for _, n := range slices.Concat(runs.active, runs.waiting) {
+			if n.id == id {
+				return n
+			}
+		}
+		return nil
+	}
+	for _, end := range []struct {
+		ids    []string
+		status record.Status
+	}{{d.Expire, record.RunExpired}, {d.Skip, record.RunSkipped}} {
+		for _, id := range end.ids {
+			if n := find(id); n != nil {
+				l.drop(n, end.status)
+			}
+		}
+	}
+	for _, id := range d.Cancel {
+		if n := find(id); n != nil {
+			n.cancel(errSuperseded)
+		}
+	}
+	for _, id := range d.Start {
+		runs := l.accounts[account]
+		if runs == nil {
+			return
+		}
+		i := slices.IndexFunc(runs.waiting, func(n *run) bool { return n.id == id })
+		if i < 0 {
+			continue
+		}
+		n := runs.waiting[i]
+		runs.waiting = slices.Delete(runs.waiting, i, i+1)
+		l.activate(runs, n)
+	}
 }
 
 func (l *Local) accountRuns(account string) *accountRuns {
@@ -365,15 +399,6 @@ var errSuperseded = &record.Fault{
 	Reason: record.Interrupted,
 	Hint:   "Set a slower schedule, or another overlap rule: cancel ends a run when the next one is due.",
 	Err:    errors.New("cancelled by a newer run of the account"),
-}
-
-func overlapping(rs []*run, n *run) (is []*run) {
-	for _, o := range rs {
-		if n.overlaps(o) {
-			is = append(is, o)
-		}
-	}
-	return is
 }
 
 // activate makes a run active: its opening job waits for a slot. l.mu is held.
@@ -421,16 +446,7 @@ func (l *Local) finish(n *run, res RunResult) {
 	if n.done != nil {
 		n.done(res)
 	}
-	for _, w := range slices.Clone(runs.waiting) {
-		switch {
-		case len(overlapping(runs.active, w)) > 0:
-		case l.expired(w):
-			l.drop(w, record.RunExpired)
-		default:
-			runs.waiting = slices.DeleteFunc(runs.waiting, func(o *run) bool { return o == w })
-			l.activate(runs, w)
-		}
-	}
+	l.obey(n.a.Name, l.situation(runs, "").Finished())
 	if len(runs.active)+len(runs.waiting) == 0 {
 		delete(l.accounts, n.a.Name)
 	}
@@ -506,15 +522,7 @@ func (l *Local) drain() <-chan struct{} {
 	l.mu.Lock()
 	l.draining.Store(true)
 	for _, name := range slices.Collect(maps.Keys(l.accounts)) {
-		runs := l.accounts[name]
-		for _, n := range slices.Clone(runs.waiting) {
-			l.drop(n, record.RunSkipped)
-		}
-		for _, n := range slices.Clone(runs.active) {
-			if !n.begun {
-				l.drop(n, record.RunSkipped)
-			}
-		}
+		l.obey(name, l.situation(l.accounts[name], "").Finished())
 	}
 	l.mu.Unlock()
 	ended := make(chan struct{})
