@@ -81,9 +81,9 @@ func (f *frozenStore) Close() error                         { return nil }
 
 type frozenWriter struct{ store *frozenStore }
 
-func (frozenWriter) HasScope() bool           { return true }
+func (frozenWriter) HasScope() bool             { return true }
 func (frozenWriter) Committed() *record.Outcome { return nil }
-func (frozenWriter) Pack(lines []byte) []byte { return bytes.Clone(lines) }
+func (frozenWriter) Pack(lines []byte) []byte   { return bytes.Clone(lines) }
 func (t frozenWriter) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
 	return t.store.wait(ctx, "live")
 }
