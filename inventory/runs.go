@@ -1,11 +1,14 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -24,6 +27,7 @@ type Run struct {
 	Missed                    string        // why it never began: overlap, downtime, suspended, drain; "" if it began
 	Ticks                     int           // the ticks that the row stands for: more than 1 after a downtime
 	Targets                   map[record.State]int
+	Failed                    int // of Targets: those that failed and were not expected to
 	Records, Calls, Throttles int
 	Causes                    []Cause
 	Process                   Process
@@ -38,14 +42,65 @@ type Process struct {
 // MaxCauses limits the causes of a run.
 const MaxCauses = 20
 
-// A Cause is why targets of a run failed: one for all that failed alike, because an account that denies every kind in
-// every region would otherwise fill the store with copies of one sentence.
+// OtherCauses is the state of a run's last cause, if the run has more than MaxCauses: the rest, as one.
+const OtherCauses record.State = "other"
+
+// A Cause is why targets of a run were not ok: one for all that ended alike, because an account that denies every kind
+// in every region would otherwise fill the store with copies of one sentence.
 type Cause struct {
 	State        record.State
 	Reason       record.Reason
 	Error, Hint  string // of one of the targets
 	Region, Kind string // of the same target
 	Targets      int
+}
+
+// CauseOf is the cause of one outcome. Its error has no request id, which would make each error different.
+func CauseOf(o record.Outcome) Cause {
+	return Cause{
+		State: o.State, Reason: o.Reason, Error: requestID.ReplaceAllString(o.Error, ""), Hint: o.Hint,
+		Region: o.Region, Kind: o.Kind, Targets: 1,
+	}
+}
+
+var requestID = regexp.MustCompile(` \(request [^)]*\)`)
+
+// AddCause counts a cause of a run.
+func AddCause(causes []Cause, c Cause) []Cause {
+	for i := range causes {
+		if causes[i].alike(c) {
+			causes[i].Targets += c.Targets
+			return causes
+		}
+	}
+	return append(causes, c)
+}
+
+func (c Cause) alike(o Cause) bool {
+	return c.State == o.State && c.Reason == o.Reason && (c.Hint == o.Hint || HintPattern(c.Hint) == HintPattern(o.Hint))
+}
+
+// HintPattern is a hint without the names of actions, which differ between kinds that are denied alike.
+func HintPattern(hint string) string { return actionName.ReplaceAllString(hint, "ec2:…") }
+
+var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
+
+// LimitCauses sorts causes, those of most targets first, and counts what is over MaxCauses in the last one.
+func LimitCauses(causes []Cause) []Cause {
+	slices.SortStableFunc(causes, func(a, b Cause) int {
+		return cmp.Or(
+			cmp.Compare(b.Targets, a.Targets), cmp.Compare(a.State, b.State),
+			cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Hint, b.Hint),
+		)
+	})
+	if len(causes) <= MaxCauses {
+		return causes
+	}
+	other := Cause{State: OtherCauses}
+	for _, c := range causes[MaxCauses-1:] {
+		other.Targets += c.Targets
+	}
+	return append(causes[:MaxCauses-1:MaxCauses-1], other)
 }
 
 // Decode sets Targets and Causes from JSON, as a driver reads them: {"state": number}, and a list of
@@ -82,7 +137,8 @@ type RunQuery struct {
 	Limit    int
 }
 
-// A SignIn is how an account signed in last. It holds no secret.
+// A SignIn is how an account signed in last. It holds no secret. If the last attempt failed, all but Checked, Error and
+// Hint is of the last one that succeeded.
 type SignIn struct {
 	Account, AccountID, Partition, ARN string
 	Path                               string    // of the credentials, as the log has it
@@ -95,6 +151,8 @@ type SignIn struct {
 type RunReader interface {
 	// Runs yields runs, the latest first.
 	Runs(ctx context.Context, q RunQuery) iter.Seq2[Run, error]
+	// LastRuns yields the last run of each of these accounts that began and has ended.
+	LastRuns(ctx context.Context, accounts []string) iter.Seq2[Run, error]
 	// SignIns yields the last sign-in of each account, by name.
 	SignIns(ctx context.Context) iter.Seq2[SignIn, error]
 }
@@ -109,7 +167,7 @@ type RunWriter interface {
 	// InterruptRuns ends the runs that a dead process left running, and returns their number. Only one process writes, so
 	// every running run at its start is one.
 	InterruptRuns(ctx context.Context) (int, error)
-	// PutSignIn replaces the sign-in of an account.
+	// PutSignIn replaces the sign-in of an account. One with an error replaces only Checked, Error and Hint.
 	PutSignIn(ctx context.Context, s SignIn) error
 }
 
@@ -184,6 +242,10 @@ func (w *watchdog) InterruptRuns(ctx context.Context) (int, error) {
 
 func (w *watchdog) Runs(ctx context.Context, q RunQuery) iter.Seq2[Run, error] {
 	return readRows(ctx, w, func(ctx context.Context) iter.Seq2[Run, error] { return w.Driver.Runs(ctx, q) })
+}
+
+func (w *watchdog) LastRuns(ctx context.Context, accounts []string) iter.Seq2[Run, error] {
+	return readRows(ctx, w, func(ctx context.Context) iter.Seq2[Run, error] { return w.Driver.LastRuns(ctx, accounts) })
 }
 
 func (w *watchdog) SignIns(ctx context.Context) iter.Seq2[SignIn, error] {

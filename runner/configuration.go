@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -174,6 +175,8 @@ type ListStats struct {
 // of the SDK. It is used by many goroutines.
 type OpenedAccount interface {
 	Identity() record.Identity
+	// SignIn is how the account signed in: the path and the end of the session. The runner adds the rest.
+	SignIn() inventory.SignIn
 	// Regions returns where to list. g is the gate of region ""; g.ForRegion gives that of the region that is called.
 	Regions(ctx context.Context, g *Gate) (Plan, error)
 	// List lists one target page by page. It enters g before each attempt of a call. parent is the id to list under, for

@@ -51,8 +51,8 @@ func TestSwapUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := r.Do(t.Context(),
-					Job{Run: NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}); err != nil {
+				if err := r.Do(t.Context(),
+					Job{Run: NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}, commitNothing); err != nil {
 					t.Error(err)
 					return
 				}

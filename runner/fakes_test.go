@@ -16,6 +16,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"go.uber.org/goleak"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -33,6 +34,7 @@ type fakeAccount struct {
 }
 
 func (f *fakeAccount) Identity() record.Identity { return f.id }
+func (f *fakeAccount) SignIn() inventory.SignIn  { return inventory.SignIn{Path: "ak AKIA…MPLE"} }
 func (f *fakeAccount) Regions(ctx context.Context, g *Gate) (Plan, error) {
 	if f.regions == nil {
 		return Plan{Regions: []string{"us-east-1", "eu-west-1"}, Complete: true}, nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -27,14 +28,12 @@ type slots interface {
 // a slot, so the number of goroutines depends on the listings in progress and not on those that wait.
 type job struct {
 	Job
-	r             *Runner
-	conf          *Configuration
-	a             *Account // nil: it is no longer configured
-	ctx           context.Context
-	cancel        context.CancelCauseFunc
-	slots         slots
-	shutdownCause func() error // returns why nothing new may begin, or nil; the func may be nil
-	done          func(jobResult)
+	r      *Runner
+	conf   *Configuration
+	a      *Account // nil: it is no longer configured
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	jobEngine
 
 	timeoutErr error // the cause when the run's deadline ended this
 	opened     OpenedAccount
@@ -48,13 +47,12 @@ type job struct {
 	followUps []Job
 }
 
-// A jobResult goes to the engine once, from the job's last goroutine.
-type jobResult struct {
-	followUps []Job
-	err       error
-	runEnded  bool // the run is over
-	status    record.Status
-	took      time.Duration
+// A jobEngine is what a job needs from its engine.
+type jobEngine struct {
+	slots         slots
+	shutdownCause func() error // returns why nothing new may begin, or nil; the func may be nil
+	commit        Commit
+	done          func(error) // called once, from the job's last goroutine, with the error of the commit
 }
 
 // A step is a unit of a job's work. Both work and end may be abandoned, and must then have no further effect. after is
@@ -71,13 +69,8 @@ type step interface {
 
 // startJob runs a job in this goroutine and others. It returns when this goroutine has nothing more to do; done is
 // called when none has.
-func (r *Runner) startJob(
-	ctx context.Context, conf *Configuration, spec Job, p slots, shutdownCause func() error, done func(jobResult),
-) {
-	j := &job{
-		Job: spec, r: r, conf: conf, a: conf.Account(spec.Account),
-		slots: p, shutdownCause: shutdownCause, workers: 1,
-	}
+func (r *Runner) startJob(ctx context.Context, conf *Configuration, spec Job, engine jobEngine) {
+	j := &job{Job: spec, r: r, conf: conf, a: conf.Account(spec.Account), jobEngine: engine, workers: 1}
 	if j.Deadline.IsZero() && j.a != nil && j.a.Timeout > 0 {
 		j.Deadline = time.Now().Add(j.a.Timeout)
 	}
@@ -93,12 +86,12 @@ func (r *Runner) startJob(
 		j.ctx, stop = context.WithDeadlineCause(ctx, j.Deadline, j.timeoutErr)
 	}
 	stopWatching := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, j.abandonCalls) })
-	j.done = func(res jobResult) {
+	j.done = func(err error) {
 		stopWatching()
 		stop()
 		j.cancel(nil)
 		r.claims.removeJob(j)
-		done(res)
+		engine.done(err)
 	}
 	r.claims.addJob(j)
 	if j.Region == "" {
@@ -295,34 +288,25 @@ func (j *job) runTimedOut() bool {
 	return j.timeoutErr != nil && j.ctx.Err() != nil && context.Cause(j.ctx) == j.timeoutErr
 }
 
-// finish counts the job as done and reports it to the engine.
+// finish commits the job. The one whose commit ends the run reports that.
 func (j *job) finish() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), j.r.o.EndTimeout)
 	defer cancel()
-	var res jobResult
-	sum := j.tally
+	var progress Progress
 	err := catchPanic(func() (err error) {
-		if j.Region == "" {
-			res.followUps, res.runEnded = j.followUps, len(j.followUps) == 0
-			return j.r.o.Runs.SetJobs(ctx, j.Run, len(j.followUps), j.tally)
-		}
-		sum, res.runEnded, err = j.r.o.Runs.JobDone(ctx, j.Run, j.Key(), j.tally)
+		progress, err = j.commit(ctx, Completion{Job: j.Job, FollowUps: j.followUps, Tally: j.tally})
 		return err
 	})
 	if err != nil {
-		res.err = fmt.Errorf("account %q: count the jobs of run %s: %w", j.Account, j.Run, err)
+		err = fmt.Errorf("account %q: commit a job of run %s: %w", j.Account, j.Run, err)
 	}
-	if res.runEnded {
-		res.status, res.took = sum.Status(), sum.duration()
-		if j.a == nil {
-			res.status = record.RunSkipped
-		}
-		j.r.observer.RunEnded(j.Account, j.Run, res.status, res.took)
+	if progress.Ended {
+		j.r.observer.RunEnded(j.Account, j.Run, progress.Tally.Status(), progress.Tally.duration())
 		if j.a != nil && j.a.AfterRun != nil {
 			j.a.AfterRun(context.WithoutCancel(j.ctx))
 		}
 	}
-	j.done(res)
+	j.done(err)
 }
 
 // selectedKinds returns the kinds that the job names, in the account's order, in which parents come first. unknown are
@@ -401,7 +385,10 @@ func (e *openStep) work(ctx context.Context) error {
 	j := e.j
 	o, err := j.a.Open(ctx)
 	if err != nil {
-		return e.signInErr(ctx, err)
+		if err = e.signInErr(ctx, err); errors.As(err, new(*signInError)) {
+			e.storeSignIn(inventory.SignIn{Error: err.Error(), Hint: record.HintOf(err)})
+		}
+		return err
 	}
 	identity := o.Identity()
 	e.mu.Lock()
@@ -411,13 +398,18 @@ func (e *openStep) work(ctx context.Context) error {
 	}
 	e.opened, e.identity = o, identity
 	e.mu.Unlock()
+	signIn := o.SignIn()
+	signIn.AccountID, signIn.Partition, signIn.ARN = identity.AccountID, identity.Partition, identity.ARN
 	if err := j.r.claims.claim(j.conf, j.Account, identity); err != nil {
+		signIn.Error, signIn.Hint = err.Error(), record.HintOf(err)
+		e.storeSignIn(signIn)
 		return err
 	}
 	if j.Region != "" {
 		return nil
 	}
 	j.r.observer.SignedIn(j.Account, identity)
+	e.storeSignIn(signIn)
 	g := j.r.o.Limits.Gate(j.Account, "", Kind{})
 	defer g.close()
 	plan, err := o.Regions(ctx, g)
@@ -430,6 +422,15 @@ func (e *openStep) work(ctx context.Context) error {
 		e.plan = plan
 	}
 	return nil
+}
+
+// storeSignIn stores how the account signed in at the begin of the run.
+func (e *openStep) storeSignIn(s inventory.SignIn) {
+	if e.j.Region != "" {
+		return
+	}
+	s.Account, s.Checked = e.j.Account, time.Now()
+	e.j.r.runWriter.add(func(ctx context.Context) error { return e.j.r.o.Store.PutSignIn(ctx, s) })
 }
 
 // signInErr marks an error as a failed sign-in, unless the run was cancelled meanwhile.

@@ -36,9 +36,13 @@ type listing struct {
 	panicErr     error // the first panic of an output or of the store
 	storeErr     error // if set, the store is not called for this target any more
 	outcome      record.Outcome
+	stored       *record.Outcome // what the run stored before, if the job is done again: then nothing is listed
 	reported     bool
 	begun        bool   // Store.Begin was called
 	releaseStore func() // from Store.Admit; nil: not admitted
+
+	againMu     sync.Mutex // guards listedAgain
+	listedAgain bool
 
 	writerMu        sync.Mutex // guards writer
 	writer          ScopeWriter
@@ -84,10 +88,33 @@ func (l *listing) work(ctx context.Context) error {
 		l.j.r.observer.TargetStarted(l.t, l.j.Run)
 		l.beginStore(ctx)
 	}
+	if l.storedOutcome() != nil {
+		return nil
+	}
 	if l.parent == nil {
 		return l.list(ctx, "")
 	}
+	if err := l.parent.listIDsAgain(ctx); err != nil {
+		return err
+	}
 	return l.fanOut(ctx, l.parent.ids)
+}
+
+// listIDsAgain lists a parent whose outcome the run has stored: its children still need the ids.
+func (l *listing) listIDsAgain(ctx context.Context) error {
+	l.againMu.Lock()
+	defer l.againMu.Unlock()
+	if l.storedOutcome() == nil || l.listedAgain {
+		return nil
+	}
+	again := l.j.newListing(l.kind, l.t.Region, nil)
+	again.hidden, again.parent, again.children = true, l.parent, l.children
+	defer again.gate.close()
+	if err := again.work(ctx); err != nil {
+		return fmt.Errorf("list %s again for its ids: %w", l.kind.Name, err)
+	}
+	l.ids, l.listedAgain = again.ids, true
+	return nil
 }
 
 // admitToStore waits until the store admits the listing; [listing.after] releases it.
@@ -117,6 +144,9 @@ func (l *listing) beginStore(ctx context.Context) {
 		return err
 	})
 	l.writer = w
+	if err == nil {
+		l.setStored(w.Committed())
+	}
 	l.noteStoreErr(err)
 }
 
@@ -364,6 +394,9 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	if l.hidden {
 		return
 	}
+	if l.endStored() {
+		return
+	}
 	for i, out := range l.j.conf.Outputs {
 		l.callOutput(i, out, true, func() error { return out.End(ctx, o) })
 	}
@@ -378,6 +411,9 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	}
 	if !begun && l.t.Region != "" {
 		l.beginStore(ctx)
+		if l.endStored() {
+			return
+		}
 	}
 	l.mu.Lock()
 	if err == nil && l.panicErr != nil { // an output panicked, and may not have everything
@@ -405,6 +441,36 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	}
 	l.mu.Unlock()
 	l.endAfterPanic(ctx)
+}
+
+func (l *listing) setStored(o *record.Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stored = o
+}
+
+func (l *listing) storedOutcome() *record.Outcome {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stored
+}
+
+// endStored ends a target that the run has stored before, with that outcome and without a write. It reports whether
+// there is one.
+func (l *listing) endStored() bool {
+	l.mu.Lock()
+	if l.stored == nil {
+		l.mu.Unlock()
+		return false
+	}
+	if !l.reported {
+		l.outcome = *l.stored
+	}
+	l.mu.Unlock()
+	l.writerMu.Lock()
+	defer l.unlockWriter()
+	l.dropWriter()
+	return true
 }
 
 // endAfterPanic ends a target in the store after the store panicked. The state of the writer is unknown, so a new one

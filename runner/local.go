@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -77,11 +78,20 @@ type run struct {
 	configuration *Configuration // acquired from its start to its end
 	ctx           context.Context
 	cancel        context.CancelCauseFunc
-	begun         bool          // its opening job has a slot
-	jobsLeft      int           // jobs that are not done
-	status        record.Status // set when the last job is counted
+	begun         bool      // its opening job has a slot
+	started       time.Time // when it was begun
+	progress      runProgress
+	jobsLeft      int           // jobs that have not returned
+	status        record.Status // set when the run has ended
 	took          time.Duration
 	done          func(RunResult)
+}
+
+// row is the run as the store keeps it, without what its jobs counted.
+func (n *run) row(process inventory.Process) inventory.Run {
+	return inventory.Run{
+		ID: n.id, Account: n.a.Name, Tick: n.tick, Started: n.started, Ticks: 1, Process: process,
+	}
 }
 
 // scheduled reports whether a schedule started the run. A run that a person requested waits for a slot without a limit.
@@ -129,6 +139,7 @@ func (l *Local) Run(ctx context.Context) error {
 		return err
 	}
 	defer l.markStopped()
+	defer l.r.runWriter.flush(l.r.o.EndTimeout)
 	table := newTimetable(last)
 	table.atStart = l.o.AtStart
 	saver := l.newTickSaver()
@@ -218,9 +229,11 @@ func (l *Local) startDue(conf *Configuration, s start) {
 	}
 	if s.missed > 0 {
 		l.o.Log.Warn("runs missed", "account", s.key.Account, "reason", s.reason, "runs", s.missed)
+		l.storeMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: s.reason, Ticks: s.missed})
 	}
 	if l.draining.Load() {
 		l.r.observer.Missed(s.key.Account, MissedDrain)
+		l.storeMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: MissedDrain, Ticks: 1})
 		return
 	}
 	a := conf.Account(s.key.Account)
@@ -236,6 +249,18 @@ func (l *Local) startDue(conf *Configuration, s start) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_ = l.admit(n) // the observer was told the error
+}
+
+// storeMissed stores ticks for which no run began.
+func (l *Local) storeMissed(r inventory.Run) {
+	if r.ID == "" {
+		r.ID = NewRun()
+	}
+	if r.Status == "" {
+		r.Status = record.RunSkipped
+	}
+	r.Ended, r.Process = time.Now(), l.r.o.Process
+	l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.EndRun(ctx, r) })
 }
 
 // Start runs all kinds of an account now, by its overlap rule. It does not wait for the run.
@@ -290,6 +315,7 @@ func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, erro
 		return nil, err
 	}
 	defer l.markStopped()
+	defer l.r.runWriter.flush(l.r.o.EndTimeout)
 	l.mu.Lock()
 	for i, n := range runs {
 		_ = l.admit(n)
@@ -425,6 +451,9 @@ func (l *Local) drop(n *run, s record.Status) {
 	}
 	l.r.observer.Missed(n.a.Name, reason)
 	l.r.observer.RunEnded(n.a.Name, n.id, s, 0)
+	row := n.row(l.r.o.Process)
+	row.Status, row.Missed = s, reason
+	l.storeMissed(row)
 	l.queue.remove(n.a.Name, func(q queued) bool { return q.run == n })
 	l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: s})
 }
@@ -474,15 +503,20 @@ func (l *Local) dispatch() {
 			continue
 		}
 		if !n.begun {
-			n.begun = true
+			n.begun, n.started = true, time.Now()
 			l.begunRuns++
 			if n.a.Timeout > 0 {
-				q.job.Deadline = time.Now().Add(n.a.Timeout)
+				q.job.Deadline = n.started.Add(n.a.Timeout)
 			}
+			row := n.row(l.r.o.Process)
+			l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.StartRun(ctx, row) })
 		}
 		l.pool.run(func() {
-			done := func(res jobResult) { l.jobDone(n, res) }
-			l.r.startJob(n.ctx, n.configuration, q.job, (*localSlots)(l), l.shutdownErr, done)
+			l.r.startJob(n.ctx, n.configuration, q.job, jobEngine{
+				slots: (*localSlots)(l), shutdownCause: l.shutdownErr,
+				commit: func(ctx context.Context, c Completion) (Progress, error) { return l.commit(ctx, n, c) },
+				done:   func(err error) { l.jobDone(n, err) },
+			})
 		})
 	}
 }
@@ -497,19 +531,35 @@ func (l *Local) shutdownErr() error {
 
 var errStopping = &record.Fault{Reason: record.Interrupted, Err: errors.New("the program is stopping")}
 
-func (l *Local) jobDone(n *run, res jobResult) {
-	if res.err != nil {
-		l.o.Log.Error("counting the run's jobs failed", "account", n.a.Name, "run", n.id, "error", res.err)
+// commit counts a job of a run, and queues its follow-ups.
+func (l *Local) commit(_ context.Context, n *run, c Completion) (Progress, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := n.progress.commit(c)
+	if p.Repeated {
+		return p, nil
+	}
+	for _, j := range c.FollowUps {
+		l.queue.push(n.a.Name, followUpClass, queued{n, j})
+	}
+	n.jobsLeft += len(c.FollowUps)
+	if p.Ended { // the job of the last commit is not always the last to return
+		n.status, n.took = p.Tally.Status(), p.Tally.duration()
+		row := n.row(l.r.o.Process)
+		p.Tally.store(&row)
+		l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.EndRun(ctx, row) })
+	}
+	l.dispatch()
+	return p, nil
+}
+
+func (l *Local) jobDone(n *run, err error) {
+	if err != nil {
+		l.o.Log.Error("committing a job failed", "account", n.a.Name, "run", n.id, "error", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, j := range res.followUps {
-		l.queue.push(n.a.Name, followUpClass, queued{n, j})
-	}
-	if res.runEnded { // the last counted job is not always the last to return
-		n.status, n.took = res.status, res.took
-	}
-	n.jobsLeft += len(res.followUps) - 1
+	n.jobsLeft--
 	if n.jobsLeft == 0 {
 		l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: n.status, Took: n.took})
 	}

@@ -524,27 +524,6 @@ func TestOnceIsInterrupted(t *testing.T) {
 	})
 }
 
-// lateRuns counts jobs at once but returns late for some: then the job that ends the run is not the last to return.
-type lateRuns struct{ Runs }
-
-func (r lateRuns) JobDone(ctx context.Context, run, job string, t Tally) (Tally, bool, error) {
-	sum, ended, err := r.Runs.JobDone(ctx, run, job, t)
-	if !ended {
-		err = errors.Join(err, sleep(ctx, time.Second))
-	}
-	return sum, ended, err
-}
-
-func TestOnceStatusWithALateJob(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{Runs: lateRuns{NewMemoryStore()}}, LocalOptions{})
-		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
-		if res := g.once(); len(res) != 1 || res[0].Status != record.Success || res[0].Account != "a" || res[0].Run == "" {
-			t.Errorf("%+v", res)
-		}
-	})
-}
-
 func TestJitterSpreads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{Limits: NewLimits(256, nil)}, LocalOptions{})

@@ -4,16 +4,15 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
-// A MemoryStore is the Store and the Runs of one process: it keeps targets and epochs, and no resources.
+// A MemoryStore is a Store in memory: it keeps targets and epochs, and no resources.
 type MemoryStore struct {
 	mu          sync.Mutex
 	targets     map[string][]begunTarget // by account
-	runs        map[string]*runCount
 	regionKinds regionKindTable
 }
 
@@ -23,14 +22,11 @@ type begunTarget struct {
 	epoch      int
 }
 
-var (
-	_ Store = (*MemoryStore)(nil)
-	_ Runs  = (*MemoryStore)(nil)
-)
+var _ Store = (*MemoryStore)(nil)
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{targets: map[string][]begunTarget{}, runs: map[string]*runCount{}}
+	return &MemoryStore{targets: map[string][]begunTarget{}}
 }
 
 // Admit does not wait.
@@ -66,6 +62,9 @@ type memoryWriter struct {
 	regionKind *regionKind
 	epoch      int
 }
+
+// Committed returns nil: a job of one process is not done again.
+func (memoryWriter) Committed() *record.Outcome { return nil }
 
 func (memoryWriter) Page(context.Context, *record.Page) error { return nil }
 
@@ -105,105 +104,11 @@ func (m *MemoryStore) Retire(_ context.Context, _ record.Identity, ts []record.T
 	return nil
 }
 
-type runCount struct {
-	jobs int
-	done map[string]bool
-	sum  Tally
-}
+// StartRun stores nothing: the status board has the runs of the process.
+func (*MemoryStore) StartRun(context.Context, inventory.Run) error { return nil }
 
-// SetJobs records how many jobs a run has.
-func (m *MemoryStore) SetJobs(_ context.Context, run string, jobs int, t Tally) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if jobs > 0 {
-		m.runs[run] = &runCount{jobs: jobs, done: map[string]bool{}, sum: t}
-	}
-	return nil
-}
+// EndRun stores nothing.
+func (*MemoryStore) EndRun(context.Context, inventory.Run) error { return nil }
 
-// JobDone counts a job.
-func (m *MemoryStore) JobDone(_ context.Context, run, job string, t Tally) (Tally, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := m.runs[run]
-	if c == nil || c.done[job] {
-		return Tally{}, false, nil
-	}
-	c.done[job] = true
-	c.sum.Add(t)
-	if len(c.done) < c.jobs {
-		return Tally{}, false, nil
-	}
-	delete(m.runs, run)
-	return c.sum, true, nil
-}
-
-// Add adds the counts of another part of the run.
-func (t *Tally) Add(o Tally) {
-	if t.Started.IsZero() || !o.Started.IsZero() && o.Started.Before(t.Started) {
-		t.Started = o.Started
-	}
-	t.Targets += o.Targets
-	t.Collected += o.Collected
-	t.Failed += o.Failed
-	t.TimedOut = t.TimedOut || o.TimedOut
-	t.AllKinds = t.AllKinds || o.AllKinds
-	t.Disabled += o.Disabled
-	t.Unsupported += o.Unsupported
-	t.Skipped += o.Skipped
-	t.Global += o.Global
-}
-
-// count adds one target.
-func (t *Tally) count(o record.Outcome, global, runTimedOut bool) {
-	t.Targets++
-	if o.State == record.OK || o.State == record.Partial {
-		t.Collected++
-		if global && o.State == record.OK {
-			t.Global++
-		}
-	}
-	switch {
-	case o.Failed():
-		t.Failed++
-		t.TimedOut = t.TimedOut || runTimedOut
-	case o.State == record.Skipped:
-		t.Skipped++
-	case o.State == record.RegionDisabled && o.Reason == record.Unsupported:
-		t.Unsupported++
-	case o.State == record.RegionDisabled:
-		t.Disabled++
-	}
-}
-
-// unusable reports whether no region could be listed. A region that is not enabled is not a failure while others are
-// listed; an account without any other region is not collected at all. A kind that no region has says nothing about the
-// account, unless the run lists all its kinds.
-func (t Tally) unusable() bool {
-	refused := t.Disabled
-	if t.AllKinds {
-		refused += t.Unsupported
-	}
-	return refused > 0 && refused+t.Skipped+t.Global == t.Targets
-}
-
-// Status is the status of the run, once all its targets have ended.
-func (t Tally) Status() record.Status {
-	switch {
-	case t.Failed == 0 && !t.unusable():
-		return record.Success
-	case t.TimedOut:
-		return record.RunTimeout
-	case t.Collected == 0:
-		return record.RunFailed
-	}
-	return record.RunPartial
-}
-
-// duration is how long the run lasted.
-func (t Tally) duration() time.Duration {
-	if t.Started.IsZero() {
-		return 0
-	}
-	return time.Since(t.Started)
-}
+// PutSignIn stores nothing.
+func (*MemoryStore) PutSignIn(context.Context, inventory.SignIn) error { return nil }

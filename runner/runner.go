@@ -1,11 +1,11 @@
 // Package runner decides when and how targets are listed, and how each listing ended. It knows neither AWS nor a
-// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output], [Store], [Runs] and
-// [Observer]. All its tests run on fakes in synctest bubbles.
+// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output], [Store] and [Observer].
+// All its tests run on fakes in synctest bubbles.
 //
 // The flow: an [Engine] ([Local] is the one in this process) makes a [Job] for an account and a tick and passes it to
-// [Runner.Do]. A job without a region opens the account and returns one job for each region. A job with a region lists
-// the kinds there, page by page, into every [Output] and the [Store]. Events go to an [Observer]; [Board] is the
-// observer that page, API and metrics read. Begin at [Runner.Do].
+// [Runner.Do]. A job without a region opens the account; its follow-ups are one job for each region. A job with a region
+// lists the kinds there, page by page, into every [Output] and the [Store]. At its end the engine commits it. Events go
+// to an [Observer]; [Board] is the observer that page, API and metrics read. Begin at [Runner.Do].
 package runner
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -52,9 +53,9 @@ type Engine interface {
 type Options struct {
 	Limits   *Limits  // required
 	Store    Store    // nil: a new MemoryStore
-	Runs     Runs     // nil: a new MemoryStore
 	Observer Observer // nil: none
 	Log      *slog.Logger
+	Process  inventory.Process // this one, for the store
 
 	// Grace is how long a call may continue after its deadline or its cancellation, before it is abandoned. Default 3s.
 	Grace time.Duration
@@ -80,15 +81,13 @@ type Runner struct {
 	plans        plans
 	retireOutage outage
 	abandoned    atomic.Int64
+	runWriter    *runWriter
 }
 
 // New returns a Runner without a configuration: call Swap before an engine runs.
 func New(o Options) *Runner {
 	if o.Store == nil {
 		o.Store = NewMemoryStore()
-	}
-	if o.Runs == nil {
-		o.Runs = NewMemoryStore()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -103,7 +102,7 @@ func New(o Options) *Runner {
 		o.OnAbandoned = func(record.Target, bool) {}
 	}
 	return &Runner{
-		o: o, observer: Tee(o.Observer).(*tee), log: o.Log, changed: make(chan struct{}),
+		o: o, observer: Tee(o.Observer).(*tee), log: o.Log, changed: make(chan struct{}), runWriter: newRunWriter(),
 		retireOutage: outage{
 			failureMessage:  "retiring removed targets failed; the next run retries",
 			recoveryMessage: "removed targets retired again",
@@ -206,21 +205,21 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 	return errors.Join(errs...)
 }
 
-// Do runs one job and returns when it is done. The follow-up jobs are its result, so that an engine with a queue can
-// insert them in the transaction that completes the job: then each is started exactly once. How the targets ended goes
-// to the Observer, the outputs and the store, and is not an error. An error means that the run could not be counted, or
-// that no configuration is loaded, and that the job may be retried.
-func (r *Runner) Do(ctx context.Context, j Job) (followUps []Job, err error) {
+// Do runs one job, commits it once, after all its targets have ended, and returns the error of the commit. How the
+// targets ended goes to the Observer, the outputs and the store, and is not an error. A job that is done again lists
+// nothing that its run has stored, and its commit counts nothing twice. Without a configuration nothing is done.
+func (r *Runner) Do(ctx context.Context, j Job, commit Commit) error {
 	conf := r.acquire()
 	if conf == nil {
-		return nil, errors.New("no configuration is loaded")
+		return errors.New("no configuration is loaded")
 	}
 	defer r.release(conf)
-	done := make(chan jobResult, 1)
+	done := make(chan error, 1)
 	// In a goroutine of its own, because a call that ignores its context would keep this one.
-	go r.startJob(ctx, conf, j, &fixedSlots{left: jobWidth - 1}, nil, func(res jobResult) { done <- res })
-	res := <-done
-	return res.followUps, res.err
+	go r.startJob(ctx, conf, j, jobEngine{
+		slots: &fixedSlots{left: jobWidth - 1}, commit: commit, done: func(err error) { done <- err },
+	})
+	return <-done
 }
 
 // NewRun makes the id of a run: a ULID of the current time.

@@ -3,8 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
-	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -32,6 +32,10 @@ type Store interface {
 	// Retire ends targets that AWS or the configuration no longer names, and their resources, with this reason. id
 	// restricts it to one AWS account, because another account may have used the name; zero: the name alone decides.
 	Retire(ctx context.Context, id record.Identity, ts []record.Target, reason string) error
+	// StartRun and EndRun store runs, PutSignIn how an account signed in: see [inventory.RunWriter].
+	StartRun(ctx context.Context, r inventory.Run) error
+	EndRun(ctx context.Context, r inventory.Run) error
+	PutSignIn(ctx context.Context, s inventory.SignIn) error
 }
 
 // Reasons for which a target is retired.
@@ -46,33 +50,10 @@ type ScopeWriter interface {
 	Page(ctx context.Context, p *record.Page) error // borrows p
 	// End decides which resources are gone; nothing else in the program does. ErrFenced if the target was begun again.
 	End(ctx context.Context, o record.Outcome) error
+	// Committed returns the outcome that the same run has already stored for the target, or nil: then the job is done
+	// again, nothing is listed, and the writer is dropped.
+	Committed() *record.Outcome
 	// Drop frees what the writer holds if End will not be called. It may be called after a Page that panicked, and more
 	// than once.
 	Drop()
-}
-
-// Runs counts the jobs of runs, so that exactly one job ends the run, in whichever process. It is not part of the
-// Store: a single process counts in memory whatever its store, so a failing store cannot keep a run open.
-type Runs interface {
-	// SetJobs records how many jobs follow the opening job of a run, and the opening job's counts t. With none, the run
-	// is over.
-	SetJobs(ctx context.Context, run string, jobs int, t Tally) error
-	// JobDone adds a job's counts. last is true for exactly one job of a run, which must report the run's end; sum is
-	// then the total. A job that is done twice counts once.
-	JobDone(ctx context.Context, run, job string, t Tally) (sum Tally, last bool, err error)
-}
-
-// A Tally counts how the targets of a run ended: what the run's status depends on.
-type Tally struct {
-	Started   time.Time `json:"started"`
-	Targets   int       `json:"targets"`
-	Collected int       `json:"collected"` // ok, or partial with records
-	Failed    int       `json:"failed"`    // failed, and not expected to
-	TimedOut  bool      `json:"timed_out"` // the run's own timeout ended at least one
-
-	AllKinds    bool `json:"whole"`       // the run lists all kinds of the account
-	Disabled    int  `json:"disabled"`    // the region is not enabled
-	Unsupported int  `json:"unsupported"` // the region does not have the kind
-	Skipped     int  `json:"skipped"`
-	Global      int  `json:"global"` // of Collected: global kinds
 }

@@ -43,7 +43,7 @@ func (fx *fixture) runsStored() {
 
 	r.Ended, r.Status = now, record.RunPartial
 	r.Targets = map[record.State]int{record.OK: 7, record.Denied: 300}
-	r.Records, r.Calls, r.Throttles = 1000, 2000, 3
+	r.Failed, r.Records, r.Calls, r.Throttles = 300, 1000, 2000, 3
 	r.Causes = []inventory.Cause{
 		{State: record.Denied, Reason: record.AccessDenied, Error: `"quoted" \u0000 ’`, Hint: "Allow it.",
 			Region: "us-east-1", Kind: "ec2_volume", Targets: 299},
@@ -130,6 +130,56 @@ func (fx *fixture) signIns() {
 	got := collect(fx.T, fx.driver.SignIns(fx.Context()))
 	if len(got) != 2 || got[0] != want || got[1].Error != "no" || got[1].Hint != "Run it." || !got[1].Expires.IsZero() {
 		fx.Errorf("%+v", got)
+	}
+	// After a failure it is still known who the account was.
+	fx.must(fx.driver.PutSignIn(fx.Context(), inventory.SignIn{Account: "a", Checked: at.Add(time.Hour), Error: "no"}))
+	want.Checked, want.Error = at.Add(time.Hour), "no"
+	if got := collect(fx.T, fx.driver.SignIns(fx.Context())); got[0] != want {
+		fx.Errorf("after a failure: %+v", got[0])
+	}
+}
+
+// lastRuns: of each named account the last one that began and has ended.
+func (fx *fixture) lastRuns() {
+	now := time.Now()
+	for i, account := range []string{"a", "a", "b", "other"} {
+		r := runAt(account, now.Add(time.Duration(i)*time.Second))
+		r.Ended, r.Status, r.Calls = r.Started, record.Success, i
+		fx.must(fx.driver.EndRun(fx.Context(), r))
+	}
+	fx.must(fx.driver.StartRun(fx.Context(), runAt("a", now.Add(time.Minute))))
+	missed := runAt("b", now.Add(time.Minute))
+	missed.Started, missed.Ended, missed.Status = time.Time{}, now, record.RunSkipped
+	fx.must(fx.driver.EndRun(fx.Context(), missed))
+	var got []string
+	for _, r := range collect(fx.T, fx.driver.LastRuns(fx.Context(), []string{"b", "a", "unknown", `"'`})) {
+		got = append(got, fmt.Sprint(r.Account, r.Calls))
+	}
+	slices.Sort(got)
+	fx.wantText("last runs", strings.Join(got, " "), "a1 b2")
+}
+
+// manyCauses: a run has at most MaxCauses, those of most targets first.
+func (fx *fixture) manyCauses() {
+	var causes []inventory.Cause
+	for i := range 40 {
+		for range 40 - i {
+			causes = inventory.AddCause(causes, inventory.CauseOf(record.Outcome{
+				Target: fx.target, State: record.Denied, Reason: record.AccessDenied,
+				Error: fmt.Sprintf("denied (request %d)", i), Hint: fmt.Sprintf("Allow ec2:DescribeX%d: %d.", i, i),
+			}))
+		}
+	}
+	causes = inventory.AddCause(causes, inventory.Cause{State: record.Denied, Reason: record.AccessDenied,
+		Hint: "Allow ec2:DescribeOther: 0.", Targets: 2}) // the same, for another action
+	r := runAt("a", time.Now())
+	r.Ended, r.Status, r.Causes = r.Started, record.RunFailed, inventory.LimitCauses(causes)
+	fx.must(fx.driver.EndRun(fx.Context(), r))
+	got := collect(fx.T, fx.driver.Runs(fx.Context(), inventory.RunQuery{}))[0].Causes
+	if len(got) != inventory.MaxCauses || got[0].Targets != 42 || got[0].Error != "denied" ||
+		got[0].Hint != "Allow ec2:DescribeX0: 0." || got[1].Targets != 39 ||
+		got[19] != (inventory.Cause{State: inventory.OtherCauses, Targets: 21 * 22 / 2}) {
+		fx.Errorf("%d causes: %+v", len(got), got)
 	}
 }
 

@@ -66,13 +66,14 @@ func (s *Store) EndRun(ctx context.Context, r inventory.Run) error {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO run (run, account, tick, started, ended, status, missed, ticks,
-				targets, records, calls, throttles, causes, process)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+				targets, failed, records, calls, throttles, causes, process)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 			ON CONFLICT (run) DO UPDATE SET ended = excluded.ended, status = excluded.status, targets = excluded.targets,
-				records = excluded.records, calls = excluded.calls, throttles = excluded.throttles, causes = excluded.causes
+				failed = excluded.failed, records = excluded.records, calls = excluded.calls,
+				throttles = excluded.throttles, causes = excluded.causes
 			WHERE run.ended IS NULL`,
 			r.ID, r.Account, r.Tick.UnixMicro(), nullMicros(r.Started), r.Ended.UnixMicro(), string(r.Status), r.Missed,
-			max(r.Ticks, 1), targets, r.Records, r.Calls, r.Throttles, causes, process); err != nil {
+			max(r.Ticks, 1), targets, r.Failed, r.Records, r.Calls, r.Throttles, causes, process); err != nil {
 			return err
 		}
 		if s.keepRuns == 0 {
@@ -155,12 +156,16 @@ func (s *Store) InterruptRuns(ctx context.Context) (n int, err error) {
 // PutSignIn replaces the sign-in of an account.
 func (s *Store) PutSignIn(ctx context.Context, in inventory.SignIn) error {
 	return s.writeAsWriter(ctx, func(tx pgx.Tx) error {
+		known := `account_id = excluded.account_id, partition = excluded.partition, arn = excluded.arn,
+			path = excluded.path, expires = excluded.expires,`
+		if in.Error != "" {
+			known = ""
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO sign_in
 				(account, account_id, partition, arn, path, expires, checked, error, hint)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-			ON CONFLICT (account) DO UPDATE SET account_id = excluded.account_id, partition = excluded.partition,
-				arn = excluded.arn, path = excluded.path, expires = excluded.expires, checked = excluded.checked,
-				error = excluded.error, hint = excluded.hint`,
+			ON CONFLICT (account) DO UPDATE SET `+known+`
+				checked = excluded.checked, error = excluded.error, hint = excluded.hint`,
 			in.Account, in.AccountID, in.Partition, in.ARN, toText(in.Path), nullMicros(in.Expires), in.Checked.UnixMicro(),
 			toText(in.Error), toText(in.Hint))
 		return err
@@ -190,21 +195,35 @@ func (r *Reader) Runs(ctx context.Context, q inventory.RunQuery) iter.Seq2[inven
 	if !q.Since.IsZero() {
 		n.add("r.run >= " + n.arg(inventory.FirstRunID(q.Since)))
 	}
+	from := "run r" + n.where() + " ORDER BY r.run DESC"
+	if q.Limit > 0 {
+		from += fmt.Sprintf(" LIMIT %d", q.Limit)
+	}
+	return r.runs(ctx, from, n.args)
+}
+
+// LastRuns yields the last run of each of these accounts that began and has ended.
+func (r *Reader) LastRuns(ctx context.Context, accounts []string) iter.Seq2[inventory.Run, error] {
+	return r.runs(ctx, `unnest($1::text[]) AS a(name) JOIN LATERAL (SELECT * FROM run WHERE account = a.name COLLATE "C"
+		AND started IS NOT NULL AND ended IS NOT NULL ORDER BY run DESC LIMIT 1) r ON true`, []any{accounts})
+}
+
+// runs yields the runs r of a FROM clause and what follows it.
+func (r *Reader) runs(ctx context.Context, from string, args []any) iter.Seq2[inventory.Run, error] {
 	query := `SELECT r.run, r.account, r.tick, r.started, r.ended, r.status, r.missed, r.ticks,
-		r.targets::text, r.records, r.calls, r.throttles, p.replica, p.version,
+		r.targets::text, r.failed, r.records, r.calls, r.throttles,
+		(SELECT replica FROM process p WHERE p.process = r.process),
+		(SELECT version FROM process p WHERE p.process = r.process),
 		coalesce((SELECT json_agg(json_build_array(c.state, c.reason, c.error, c.hint, c.region, c.kind,
 				(j.value->>1)::bigint) ORDER BY j.n)
 			FROM jsonb_array_elements(r.causes) WITH ORDINALITY AS j(value, n)
 			JOIN cause c ON c.cause = (j.value->>0)::bigint)::text, '[]')
-		FROM run r JOIN process p ON p.process = r.process` + n.where() + " ORDER BY r.run DESC"
-	if q.Limit > 0 {
-		query += fmt.Sprintf(" LIMIT %d", q.Limit)
-	}
-	return queryRows(ctx, r, query, n.args, func(rows pgx.Rows) (run inventory.Run, ok bool, err error) {
+		FROM ` + from
+	return queryRows(ctx, r, query, args, func(rows pgx.Rows) (run inventory.Run, ok bool, err error) {
 		var tick, started, ended *int64
 		var targets, causes string
 		if err := rows.Scan(&run.ID, &run.Account, &tick, &started, &ended, &run.Status, &run.Missed, &run.Ticks,
-			&targets, &run.Records, &run.Calls, &run.Throttles, &run.Process.Replica, &run.Process.Version,
+			&targets, &run.Failed, &run.Records, &run.Calls, &run.Throttles, &run.Process.Replica, &run.Process.Version,
 			&causes); err != nil {
 			return run, false, err
 		}

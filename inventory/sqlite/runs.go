@@ -48,13 +48,14 @@ func (s *Store) EndRun(ctx context.Context, r inventory.Run) error {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO run (run, account, tick, started, ended, status, missed, ticks,
-				targets, records, calls, throttles, causes, process)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				targets, failed, records, calls, throttles, causes, process)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (run) DO UPDATE SET ended = excluded.ended, status = excluded.status, targets = excluded.targets,
-				records = excluded.records, calls = excluded.calls, throttles = excluded.throttles, causes = excluded.causes
+				failed = excluded.failed, records = excluded.records, calls = excluded.calls,
+				throttles = excluded.throttles, causes = excluded.causes
 			WHERE run.ended IS NULL`,
 			r.ID, r.Account, r.Tick.UnixMicro(), nullMicros(r.Started), r.Ended.UnixMicro(), string(r.Status), r.Missed,
-			max(r.Ticks, 1), string(targets), r.Records, r.Calls, r.Throttles, causes, process); err != nil {
+			max(r.Ticks, 1), string(targets), r.Failed, r.Records, r.Calls, r.Throttles, causes, process); err != nil {
 			return err
 		}
 		if s.options.KeepRuns == 0 {
@@ -126,8 +127,15 @@ func (s *Store) InterruptRuns(ctx context.Context) (n int, err error) {
 // PutSignIn replaces the sign-in of an account.
 func (s *Store) PutSignIn(ctx context.Context, in inventory.SignIn) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO sign_in
-			(account, account_id, partition, arn, path, expires, checked, error, hint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		known := `account_id = excluded.account_id, partition = excluded.partition, arn = excluded.arn,
+			path = excluded.path, expires = excluded.expires,`
+		if in.Error != "" {
+			known = ""
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO sign_in
+			(account, account_id, partition, arn, path, expires, checked, error, hint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (account) DO UPDATE SET `+known+`
+			checked = excluded.checked, error = excluded.error, hint = excluded.hint`,
 			in.Account, in.AccountID, in.Partition, in.ARN, in.Path, nullMicros(in.Expires), in.Checked.UnixMicro(),
 			in.Error, in.Hint)
 		return err
@@ -136,15 +144,31 @@ func (s *Store) PutSignIn(ctx context.Context, in inventory.SignIn) error {
 
 // Runs yields runs, the latest first.
 func (r *Reader) Runs(ctx context.Context, q inventory.RunQuery) iter.Seq2[inventory.Run, error] {
+	where, args := runConditions(q)
+	return r.runs(ctx, "run r WHERE "+where+" ORDER BY r.run DESC LIMIT ?", append(args, limitOf(q)))
+}
+
+// LastRuns yields the last run of each of these accounts that began and has ended.
+func (r *Reader) LastRuns(ctx context.Context, accounts []string) iter.Seq2[inventory.Run, error] {
+	names, err := json.Marshal(accounts)
+	if err != nil { // never: they are strings
+		return func(yield func(inventory.Run, error) bool) { yield(inventory.Run{}, err) }
+	}
+	return r.runs(ctx, `json_each(?) a JOIN run r ON r.run = (SELECT run FROM run WHERE account = a.value
+		AND started IS NOT NULL AND ended IS NOT NULL ORDER BY run DESC LIMIT 1)`, []any{string(names)})
+}
+
+// runs yields the runs r of a FROM clause and what follows it.
+func (r *Reader) runs(ctx context.Context, from string, args []any) iter.Seq2[inventory.Run, error] {
 	return inSnapshot(ctx, r, func(s *snapshot, yield func(inventory.Run) bool) error {
-		where, args := runConditions(q)
 		rows, err := s.tx.QueryContext(ctx, `SELECT r.run, r.account, r.tick, r.started, r.ended, r.status, r.missed,
-			r.ticks, r.targets, r.records, r.calls, r.throttles, p.replica, p.version,
+			r.ticks, r.targets, r.failed, r.records, r.calls, r.throttles,
+			(SELECT replica FROM process p WHERE p.process = r.process),
+			(SELECT version FROM process p WHERE p.process = r.process),
 			(SELECT json_group_array(json_array(c.state, c.reason, c.error, c.hint, c.region, c.kind,
 					json_extract(j.value, '$[1]')) ORDER BY j.key)
 				FROM json_each(r.causes) j JOIN cause c ON c.cause = json_extract(j.value, '$[0]'))
-			FROM run r JOIN process p ON p.process = r.process WHERE `+where+" ORDER BY r.run DESC LIMIT ?",
-			append(args, limitOf(q))...)
+			FROM `+from, args...)
 		if err != nil {
 			return err
 		}
@@ -154,7 +178,7 @@ func (r *Reader) Runs(ctx context.Context, q inventory.RunQuery) iter.Seq2[inven
 			var tick, started, ended sql.NullInt64
 			var targets, causes []byte
 			if err := rows.Scan(&run.ID, &run.Account, &tick, &started, &ended, &run.Status, &run.Missed, &run.Ticks,
-				&targets, &run.Records, &run.Calls, &run.Throttles, &run.Process.Replica, &run.Process.Version,
+				&targets, &run.Failed, &run.Records, &run.Calls, &run.Throttles, &run.Process.Replica, &run.Process.Version,
 				&causes); err != nil {
 				return err
 			}

@@ -25,6 +25,7 @@ CREATE TABLE run (
   missed    text COLLATE "C" NOT NULL DEFAULT '',
   ticks     integer NOT NULL DEFAULT 1,
   targets   jsonb NOT NULL DEFAULT '{}',
+  failed    bigint NOT NULL DEFAULT 0,
   records   bigint NOT NULL DEFAULT 0,
   calls     bigint NOT NULL DEFAULT 0,
   throttles bigint NOT NULL DEFAULT 0,
@@ -63,5 +64,5 @@ CREATE TABLE sign_in (
 
 CREATE VIEW runs AS
 SELECT r.run, r.account, instant(r.tick) AS tick, instant(r.started) AS started, instant(r.ended) AS ended,
-  r.status, r.missed, r.ticks, r.targets, r.records, r.calls, r.throttles, p.replica, p.version
+  r.status, r.missed, r.ticks, r.targets, r.failed, r.records, r.calls, r.throttles, p.replica, p.version
 FROM run r JOIN process p ON p.process = r.process;

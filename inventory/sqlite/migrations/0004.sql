@@ -25,6 +25,7 @@ CREATE TABLE run (
   missed    TEXT NOT NULL DEFAULT '',
   ticks     INTEGER NOT NULL DEFAULT 1,
   targets   TEXT NOT NULL DEFAULT '{}',
+  failed    INTEGER NOT NULL DEFAULT 0,
   records   INTEGER NOT NULL DEFAULT 0,
   calls     INTEGER NOT NULL DEFAULT 0,
   throttles INTEGER NOT NULL DEFAULT 0,
@@ -66,5 +67,5 @@ SELECT r.run, r.account,
   strftime('%Y-%m-%dT%H:%M:%fZ', r.tick / 1e6, 'unixepoch') AS tick,
   strftime('%Y-%m-%dT%H:%M:%fZ', r.started / 1e6, 'unixepoch') AS started,
   strftime('%Y-%m-%dT%H:%M:%fZ', r.ended / 1e6, 'unixepoch') AS ended,
-  r.status, r.missed, r.ticks, r.targets, r.records, r.calls, r.throttles, p.replica, p.version
+  r.status, r.missed, r.ticks, r.targets, r.failed, r.records, r.calls, r.throttles, p.replica, p.version
 FROM run r JOIN process p ON p.process = r.process;
