@@ -167,11 +167,12 @@ type Output struct {
 
 // Store configures the inventory's store.
 type Store struct {
-	Type   string        `yaml:"type" enum:"sqlite,postgres,none" doc:"sqlite: the inventory and its history are in data_dir/collector.db; postgres: in a schema of a Postgres database, version 14 or later; none: nothing is stored."`
-	DSN    secret.String `yaml:"dsn" doc:"For postgres: postgres://user:password@host:5432/database?sslmode=verify-full, or host=… user=…. Use a reference: ${env:NAME} or ${file:/path}. What is missing is taken from libpq's variables and files (PGPASSWORD, ~/.pgpass). A pooler must work in session mode, because the writer holds a lock."`
-	Schema string        `yaml:"schema" doc:"For postgres: the schema of the tables. It is created if the role may do so. Several collectors can share a database, each with its own schema. Default: collector."`
-	Keep   Duration      `yaml:"keep" range:"0s..36500d" doc:"How long past versions of resources are kept; 0: forever. Current versions are always kept."`
-	Sync   string        `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit. normal: a power failure, but not a crash of the program, can lose the last few targets, which the next run lists again; with postgres, the server's synchronous_commit applies."`
+	Type     string        `yaml:"type" enum:"sqlite,postgres,none" doc:"sqlite: the inventory and its history are in data_dir/collector.db; postgres: in a schema of a Postgres database, version 14 or later; none: nothing is stored."`
+	DSN      secret.String `yaml:"dsn" doc:"For postgres: postgres://user:password@host:5432/database?sslmode=verify-full, or host=… user=…. Use a reference: ${env:NAME} or ${file:/path}. What is missing is taken from libpq's variables and files (PGPASSWORD, ~/.pgpass). A pooler must work in session mode, because the writer holds a lock."`
+	Schema   string        `yaml:"schema" doc:"For postgres: the schema of the tables. It is created if the role may do so. Several collectors can share a database, each with its own schema. Default: collector."`
+	Keep     Duration      `yaml:"keep" range:"0s..36500d" doc:"How long past versions of resources are kept; 0: forever. Current versions are always kept."`
+	KeepRuns Duration      `yaml:"keep_runs" range:"0s..36500d" doc:"How long runs are kept, with their counts and the causes of their failures; 0: forever. \"collector runs\" shows them."`
+	Sync     string        `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit. normal: a power failure, but not a crash of the program, can lose the last few targets, which the next run lists again; with postgres, the server's synchronous_commit applies."`
 }
 
 // Equal reports whether both are the same store. == would compare the pointers of the secrets.

@@ -17,8 +17,10 @@ func Defaults() File {
 		DrainTimeout: Duration(25 * time.Second),
 		DataDir:      "./data",
 		Defaults:     Collect{Regions: []string{"*"}, Kinds: []string{"ec2_instance"}, Sensitive: "digest"},
-		Store:        Store{Type: "sqlite", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"},
-		Engine:       Engine{Type: "local"},
+		Store: Store{
+			Type: "sqlite", Keep: Duration(400 * 24 * time.Hour), KeepRuns: Duration(30 * 24 * time.Hour), Sync: "normal",
+		},
+		Engine: Engine{Type: "local"},
 		Limits: Limits{
 			CallsInFlight: 256,
 			Pages:         4,

@@ -231,18 +231,23 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "line", f.Outputs[2].Line, 5)
 	},
 	"store-keep": func(t *testing.T, f *File) {
-		checkEqual(t, "store", f.Store, Store{Type: "sqlite", Sync: "full"})
+		checkEqual(t, "store", f.Store, Store{Type: "sqlite", KeepRuns: Duration(30 * 24 * time.Hour), Sync: "full"})
 	},
 	"store-postgres": func(t *testing.T, f *File) {
 		checkEqual(t, "dsn", f.Store.DSN.Reveal(), plantedDSN)
 		f.Store.DSN = secret.String{}
 		checkEqual(t, "store",
 			f.Store,
-			Store{Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour), Sync: "normal"},
+			Store{
+				Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour),
+				KeepRuns: Duration(30 * 24 * time.Hour), Sync: "normal",
+			},
 		)
 	},
 	"store-and-engine": func(t *testing.T, f *File) {
-		checkEqual(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
+		checkEqual(t, "store", f.Store, Store{
+			Type: "none", Keep: Duration(400 * 24 * time.Hour), KeepRuns: Duration(30 * 24 * time.Hour), Sync: "normal",
+		})
 		checkEqual(t, "web",
 			f.Web,
 			Web{

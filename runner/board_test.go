@@ -1,13 +1,17 @@
 package runner
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -181,4 +185,134 @@ func TestBoardConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A storedState is a store with these answers.
+type storedState struct {
+	targets []inventory.Coverage
+	runs    []inventory.Run
+	signIns []inventory.SignIn
+	err     error
+}
+
+func rowsOf[T any](rows []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, r := range rows {
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(*new(T), err)
+		}
+	}
+}
+
+func (s storedState) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+	return rowsOf(s.targets, s.err)
+}
+func (s storedState) Runs(context.Context, inventory.RunQuery) iter.Seq2[inventory.Run, error] {
+	return rowsOf(s.runs, s.err)
+}
+func (s storedState) LastRuns(_ context.Context, accounts []string) iter.Seq2[inventory.Run, error] {
+	return rowsOf(slices.DeleteFunc(slices.Clone(s.runs), func(r inventory.Run) bool {
+		return !slices.Contains(accounts, r.Account)
+	}), nil)
+}
+func (s storedState) SignIns(context.Context) iter.Seq2[inventory.SignIn, error] {
+	return rowsOf(s.signIns, nil)
+}
+
+// After a restart the board has the store's last word, and events that came before stay.
+func TestBoardLoad(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	outcome := func(account, kind string, s record.State) record.Outcome {
+		return record.Outcome{
+			Target: record.Target{Account: account, Region: "r", Kind: kind}, Run: "run-1", State: s, Records: 4, Calls: 2,
+			Started: at, Ended: at.Add(time.Minute),
+		}
+	}
+	before := at.Add(-time.Hour)
+	stored := storedState{
+		targets: []inventory.Coverage{
+			{Outcome: outcome("a", "k1", record.OK), LastSeen: at.Add(time.Minute), Resources: 4},
+			{Outcome: outcome("a", "k2", record.Denied), LastSeen: before, Resources: 9},
+			{Outcome: outcome("a", "k3", record.RegionDisabled)},
+			{Outcome: outcome("a", "gone", record.OK)},
+			{Outcome: outcome("a", "k4", record.OK), Retired: at},
+			{Outcome: record.Outcome{Target: record.Target{Account: "a", Region: "r2", Kind: "k1"}}}, // begun only
+			{Outcome: outcome("b", "k1", record.RegionDisabled)},
+			{Outcome: outcome("c", "k1", record.Denied), LastSeen: before, Resources: 7},
+			{Outcome: outcome("removed", "k1", record.OK)},
+		},
+		runs: []inventory.Run{
+			{ID: "run-1", Account: "a", Tick: at, Started: at, Ended: at.Add(time.Minute), Status: record.RunPartial,
+				Targets: map[record.State]int{record.OK: 1, record.Denied: 1}, Failed: 1, Records: 8, Calls: 6, Throttles: 1,
+				Causes: []inventory.Cause{{State: record.Denied, Targets: 1}}},
+			{ID: "run-1", Account: "b", Started: at, Ended: at.Add(time.Minute), Status: record.RunFailed,
+				Targets: map[record.State]int{record.RegionDisabled: 1}, Failed: 1,
+				Causes: []inventory.Cause{{State: record.RegionDisabled, Targets: 1}}},
+			{ID: "run-0", Account: "c", Started: before, Ended: before, Status: record.RunFailed},
+			{ID: "run-1", Account: "never", Started: at, Ended: at.Add(time.Minute), Status: record.RunFailed, Failed: 1,
+				Causes: []inventory.Cause{{State: record.AuthFailed, Reason: record.BadKey, Error: "bad", Hint: "Check it."}}},
+			{ID: "run-1", Account: "removed"},
+		},
+		signIns: []inventory.SignIn{
+			{Account: "a", AccountID: "111111111111", Partition: "aws", ARN: "arn", Expires: at.Add(time.Hour)},
+			{Account: "removed", AccountID: "222222222222"},
+		},
+	}
+	expected := func(account string) []record.Target {
+		return []record.Target{{Account: account, Region: "r", Kind: "k1"}}
+	}
+	b := NewBoard()
+	kinds := []string{"k1", "k2", "k3", "k4"}
+	b.Configured(map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds})
+	b.RunStarted("c", "run-2", at)
+	live := outcome("c", "k1", record.Timeout)
+	live.Run, live.Ended = "run-2", at.Add(2*time.Minute)
+	b.TargetEnded(live)
+	b.RunEnded("c", "run-2", record.RunFailed, time.Second)
+	if err := b.load(t.Context(), stored, expected); err != nil {
+		t.Fatal(err)
+	}
+	unusable := outcome("b", "k1", record.RegionDisabled)
+	unusable.AccountUnusable = true
+	want := []TargetInfo{
+		{Outcome: outcome("a", "k1", record.OK), LastSuccess: at.Add(time.Minute), Resources: 4},
+		{Outcome: outcome("a", "k2", record.Denied), LastSuccess: before, Resources: 9},
+		{Outcome: outcome("a", "k3", record.RegionDisabled)},
+		{Outcome: unusable},
+		{Outcome: live, LastSuccess: before, Resources: 7},
+		{Outcome: record.Outcome{
+			Target: record.Target{Account: "never", Region: "r", Kind: "k1"}, Run: "run-1", State: record.AuthFailed,
+			Reason: record.BadKey, Error: "bad", Hint: "Check it.", Started: at, Ended: at.Add(time.Minute),
+		}},
+	}
+	got := slices.Collect(b.Targets())
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("target %d:\n got %+v\nwant %+v", i, got, want)
+		}
+	}
+	a, _ := b.Account("a")
+	run := RunInfo{Run: "run-1", Tick: at, Started: at, Took: time.Minute, Status: record.RunPartial,
+		Targets: 2, Failed: 1, Records: 8, Calls: 6, Throttles: 1}
+	if a.Last != run || a.Identity != (record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn"}) ||
+		!a.Expires.Equal(at.Add(time.Hour)) {
+		t.Errorf("%+v", a)
+	}
+	if c, _ := b.Account("c"); c.Last.Run != "run-2" {
+		t.Errorf("an older run replaced a later one: %+v", c.Last)
+	}
+	if bad, _ := b.Account("b"); bad.Last.Failed != 1 {
+		t.Errorf("%+v", bad.Last)
+	}
+	if n := len(slices.Collect(b.Accounts())); n != 4 {
+		t.Errorf("%d accounts", n)
+	}
+	stored.err = errors.New("disk I/O error")
+	if err := b.load(t.Context(), stored, expected); !errors.Is(err, stored.err) {
+		t.Error(err)
+	}
 }

@@ -19,7 +19,9 @@ import (
 
 func TestAJobCountsOnce(t *testing.T) {
 	from := time.Now()
-	denied := inventory.Cause{State: record.Denied, Reason: record.AccessDenied, Hint: "Allow ec2:DescribeVpcs.", Targets: 1}
+	denied := inventory.Cause{
+		State: record.Denied, Reason: record.AccessDenied, Hint: "Allow ec2:DescribeVpcs.", Targets: 1,
+	}
 	alike := denied
 	alike.Hint = "Allow ec2:DescribeVolumes."
 	region := func(name string) Job { return Job{Account: "a", Region: name} }
@@ -69,7 +71,7 @@ func (e *engineFake) commit(into *Completion, progress *Progress) Commit {
 			return Progress{}, e.err
 		}
 		if e.runs[c.Job.Run] == nil {
-			e.runs[c.Job.Run] = &runProgress{expected: 0}
+			e.runs[c.Job.Run] = new(runProgress)
 		}
 		*into, *progress = c, e.runs[c.Job.Run].commit(c)
 		return *progress, nil
@@ -107,7 +109,7 @@ func TestDo(t *testing.T) {
 			}
 			if i == 0 {
 				j.Attempt++
-				if p, _ := e.runs[j.Run].commit(Completion{Job: j}), 0; !p.Repeated || p.Ended {
+				if p := e.runs[j.Run].commit(Completion{Job: j}); !p.Repeated || p.Ended {
 					t.Error("a job that was done twice", p)
 				}
 			}
@@ -133,7 +135,8 @@ func TestDo(t *testing.T) {
 		}
 		// A commit that fails: the run has not ended, and the caller knows.
 		e.err = errors.New("serialization failure")
-		if err := g.runner.Do(t.Context(), Job{Run: "z", Account: "a"}, e.commit(new(Completion), new(Progress))); !errors.Is(err, e.err) {
+		err := g.runner.Do(t.Context(), Job{Run: "z", Account: "a"}, e.commit(new(Completion), new(Progress)))
+		if !errors.Is(err, e.err) {
 			t.Error(err)
 		}
 		if _, ended := g.recorder.ended["z"]; ended {
@@ -291,7 +294,8 @@ func TestRunsAreStored(t *testing.T) {
 		process := inventory.Process{Replica: "host", Version: "v1"}
 		g := newHarness(t, Options{Store: store, Process: process}, LocalOptions{DrainTimeout: time.Second})
 		var refuse bool
-		f := &fakeAccount{id: record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:iam::111111111111:x"},
+		id := record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:iam::111111111111:x"}
+		f := &fakeAccount{id: id,
 			open: func(context.Context) error {
 				if refuse {
 					return &record.Fault{Reason: record.AccessDenied, Hint: "Allow it.", Err: errors.New("no")}

@@ -54,7 +54,9 @@ func (a AccountRuns) Due(n RunRef) (d Decision) {
 	}
 	active, waiting := n.overlapping(a.Active), n.overlapping(a.Waiting)
 	// A requested run, or a run of another schedule, keeps its place in the queue.
-	waitsForOther := slices.ContainsFunc(waiting, func(o RunRef) bool { return o.Schedule != n.Schedule || n.Schedule == "" })
+	waitsForOther := slices.ContainsFunc(waiting, func(o RunRef) bool {
+		return o.Schedule != n.Schedule || n.Schedule == ""
+	})
 	blocked := len(active) > 0
 	switch {
 	case len(active)+len(waiting) == 0:

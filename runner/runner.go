@@ -1,11 +1,11 @@
 // Package runner decides when and how targets are listed, and how each listing ended. It knows neither AWS nor a
-// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output], [Store] and [Observer].
-// All its tests run on fakes in synctest bubbles.
+// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output], [Store] and
+// [Observer]. All its tests run on fakes in synctest bubbles.
 //
 // The flow: an [Engine] ([Local] is the one in this process) makes a [Job] for an account and a tick and passes it to
-// [Runner.Do]. A job without a region opens the account; its follow-ups are one job for each region. A job with a region
-// lists the kinds there, page by page, into every [Output] and the [Store]. At its end the engine commits it. Events go
-// to an [Observer]; [Board] is the observer that page, API and metrics read. Begin at [Runner.Do].
+// [Runner.Do]. A job without a region opens the account; its follow-ups are one job for each region. A job with a
+// region lists the kinds there, page by page, into every [Output] and the [Store]. At its end the engine commits it.
+// Events go to an [Observer]; [Board] is the observer that page, API and metrics read. Begin at [Runner.Do].
 package runner
 
 import (

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -273,6 +275,13 @@ type openedAccount struct {
 }
 
 func (o *openedAccount) Identity() record.Identity { return o.session.Identity }
+
+// SignIn is how the account signed in.
+func (o *openedAccount) SignIn() inventory.SignIn {
+	s := inventory.SignIn{Path: strings.Join(o.session.Path(), " → ")}
+	s.Expires, _ = o.session.LoginDue()
+	return s
+}
 
 func (o *openedAccount) callOptions(region string, g *runner.Gate) collectors.CallOptions {
 	return collectors.CallOptions{

@@ -57,13 +57,18 @@ web: {listen: "127.0.0.1:0"}
 
 func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 	t.Helper()
+	return startDaemonWith(t, config, endpoint, []string{"run", "--now"}, env...)
+}
+
+func startDaemonWith(t *testing.T, config, endpoint string, args []string, env ...string) *daemon {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{t: t, config: config, done: make(chan struct{})}
-	d.cmd = exec.CommandContext(ctx, exe, "run", "--now", "--config", config)
+	d.cmd = exec.CommandContext(ctx, exe, append(args, "--config", config)...)
 	d.cmd.Env = append(
 		env, runAsProgram+"=1", "AWS_ENDPOINT_URL="+endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir(),
 	)

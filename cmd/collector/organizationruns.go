@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -114,6 +115,9 @@ type openedOrganization struct{ warning error }
 
 // Identity is zero, so that it is not compared with the identities of accounts.
 func (openedOrganization) Identity() record.Identity { return record.Identity{} }
+
+// SignIn is empty: "collector check" shows how the organization's account signs in.
+func (openedOrganization) SignIn() inventory.SignIn { return inventory.SignIn{} }
 
 func (m openedOrganization) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
 	return runner.Plan{NothingToList: true, Warning: m.warning}, nil
@@ -305,4 +309,5 @@ type discardWriter struct{}
 
 func (discardWriter) Page(context.Context, *record.Page) error  { return nil }
 func (discardWriter) End(context.Context, record.Outcome) error { return nil }
+func (discardWriter) Committed() *record.Outcome                { return nil }
 func (discardWriter) Drop()                                     {}

@@ -335,7 +335,6 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	p.runner = runner.New(
 		runner.Options{
 			Store:    storeWithoutOrganizations{store},
-			Runs:     runner.NewMemoryStore(),
 			Observer: p.observer,
 			Limits:   runner.NewLimits(256, p.observer),
 			Log:      log,

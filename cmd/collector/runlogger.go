@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -83,8 +83,6 @@ func (f *failure) location() string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
 }
 
-var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
-
 func newRunLogger(log *slog.Logger) *runLogger {
 	return &runLogger{
 		log: log, runs: map[string]*runLog{},
@@ -131,7 +129,7 @@ func addFailure(fs map[failureKey]*failure, o record.Outcome) {
 	if !isFailure(o) {
 		return
 	}
-	k := failureKey{o.State, o.Reason, actionName.ReplaceAllString(o.Hint, "ec2:…")}
+	k := failureKey{o.State, o.Reason, inventory.HintPattern(o.Hint)}
 	f := fs[k]
 	if f == nil {
 		f = &failure{failureKey: k, example: o, regions: map[string]bool{}, kinds: map[string]bool{}}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,8 @@ func openDriver(ctx context.Context, s config.Store, dataDir string, log *slog.L
 		return d, nil
 	}
 	d, err := sqlite.Open(ctx, sqlite.Options{
-		Path: storePath(dataDir), Log: log, Keep: time.Duration(s.Keep), Sync: s.Sync == "full",
+		Path: storePath(dataDir), Log: log, Keep: time.Duration(s.Keep), KeepRuns: time.Duration(s.KeepRuns),
+		Sync: s.Sync == "full",
 	})
 	if err != nil {
 		return nil, err
@@ -64,7 +66,10 @@ func openDriver(ctx context.Context, s config.Store, dataDir string, log *slog.L
 }
 
 func postgresOptions(s config.Store) postgres.Options {
-	return postgres.Options{DSN: s.DSN.Reveal(), Schema: s.Schema, Keep: time.Duration(s.Keep), Sync: s.Sync == "full"}
+	return postgres.Options{
+		DSN: s.DSN.Reveal(), Schema: s.Schema, Keep: time.Duration(s.Keep), KeepRuns: time.Duration(s.KeepRuns),
+		Sync: s.Sync == "full",
+	}
 }
 
 func (s *runStore) close() error {
@@ -88,6 +93,37 @@ func (s *runStore) notReadyReasons() []string {
 		reason += " (" + hint + ")"
 	}
 	return []string{reason}
+}
+
+// interruptRuns ends the runs that a killed process left running. A store that fails reports that itself.
+func (s *runStore) interruptRuns(ctx context.Context, log *slog.Logger) {
+	if s.inventory == nil {
+		return
+	}
+	if n, err := s.inventory.InterruptRuns(ctx); err == nil && n > 0 {
+		log.Warn("runs of a killed process interrupted", "runs", n,
+			"hint", "Look for the end of the process in the system's log. The next runs list everything again.")
+	}
+}
+
+// loadBoard sets the status board to what the store knows, so that the status is right before the first run.
+func (s *runStore) loadBoard(ctx context.Context, r *runner.Runner, board *runner.Board, log *slog.Logger) {
+	if s.inventory == nil {
+		return
+	}
+	if err := r.LoadBoard(ctx, board, s.driver); err != nil && ctx.Err() == nil {
+		log.Warn("reading the last status failed", "error", err, "hint", cmp.Or(record.HintOf(err),
+			"The status is complete after the next run of each account."))
+	}
+}
+
+// thisProcess names the process in the runs that it stores.
+func thisProcess() inventory.Process {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return inventory.Process{Replica: host, Version: buildInfo().version}
 }
 
 // notStored is the error of a single run that listed targets which the store did not store.
@@ -164,12 +200,14 @@ func (p storeLocation) open(ctx context.Context) (inventory.Store, error) {
 	return r, nil
 }
 
-// vacuum deletes what is older than store.keep.
+// vacuum deletes what is older than store.keep and store.keep_runs.
 func (p storeLocation) vacuum(ctx context.Context) error {
 	if p.Type == "postgres" {
 		return postgres.Vacuum(ctx, postgresOptions(p.Store))
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Path: storePath(p.dataDir), Keep: time.Duration(p.Keep)})
+	s, err := sqlite.Open(ctx, sqlite.Options{
+		Path: storePath(p.dataDir), Keep: time.Duration(p.Keep), KeepRuns: time.Duration(p.KeepRuns),
+	})
 	if err != nil {
 		return err
 	}

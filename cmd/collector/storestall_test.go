@@ -101,6 +101,7 @@ func (t frozenWriter) Commit(ctx context.Context, _ inventory.Commit) error {
 // testAccount has one page for each region and kind, with more resources than one pack holds.
 type testAccount struct{ id string }
 
+func (testAccount) SignIn() inventory.SignIn { return inventory.SignIn{} }
 func (a testAccount) Identity() record.Identity {
 	return record.Identity{Partition: "aws", AccountID: a.id}
 }

@@ -123,6 +123,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
+	store.interruptRuns(ctx, log)
 	retirer := newAccountRetirer(store, log)
 	observer = runner.Tee(observer, retirer)
 	members := newMemberDirectory(sessions, "", log)
@@ -148,8 +149,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 			SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"),
 		}),
 		runner: runner.New(runner.Options{
-			Store: storeWithoutOrganizations{store}, Runs: runner.NewMemoryStore(),
-			Observer: observer, Limits: limits, Log: log,
+			Store: storeWithoutOrganizations{store}, Observer: observer, Limits: limits, Log: log, Process: thisProcess(),
 			OnAbandoned: func(_ record.Target, holdsPage bool) {
 				if holdsPage {
 					pages.ReplaceAbandoned()
@@ -170,6 +170,9 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	defer p.close()
+	if !o.once { // the table and the exit code of a single run are of this run
+		store.loadBoard(ctx, p.runner, board, log)
+	}
 
 	server, err := web.NewServer(web.Options{
 		Status: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts,

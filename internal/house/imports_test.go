@@ -22,7 +22,7 @@ var allowedImports = map[string][]string{
 	},
 	// For ARNs. Its callers pass the actions of kinds, so it builds without the catalogue.
 	"policy": {"record"},
-	"runner": {"internal/statefile", "record"},
+	"runner": {"internal/statefile", "inventory", "record"},
 	"inventory": {
 		"internal/statefile",
 		"record",

@@ -97,8 +97,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{c: c, log: o.Log, keep: o.Keep, keepRuns: o.KeepRuns, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
-		commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1)}
+	s := &Store{
+		c: c, log: o.Log, keep: o.Keep, keepRuns: o.KeepRuns, sync: o.Sync, idFile: o.IDFile,
+		done: make(chan struct{}), commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1),
+	}
 	if s.writePool, err = c.pool(ctx, writers, &s.statements, map[string]string{
 		// staged rows may be lost when the server crashes; commits override this
 		"synchronous_commit":                  "off",

@@ -62,7 +62,8 @@ func (s *Store) Begin(
 func (s *Store) committedBy(ctx context.Context, scope int64, t record.Target, run string) (*record.Outcome, error) {
 	o := record.Outcome{Target: t, Run: run}
 	var started, ended sql.NullInt64
-	err := s.db.QueryRowContext(ctx, `SELECT state, reason, error, hint, expected, records, calls, throttles, started, ended
+	err := s.db.QueryRowContext(ctx, `SELECT state, reason, error, hint, expected, records, calls, throttles,
+		started, ended
 		FROM scope WHERE scope = ? AND run = ? AND state <> ''`, scope, run).Scan(&o.State, &o.Reason, &o.Error, &o.Hint,
 		&o.Expected, &o.Records, &o.Calls, &o.Throttles, &started, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
