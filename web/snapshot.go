@@ -48,8 +48,8 @@ func newSnapshot(status StatusSource, m *Metrics, o MetricsOptions, tagLabels []
 				"in seconds since the epoch. A time in the past means that the kind is overdue.",
 			"account", "region"),
 		neverSucceeded: d("collector_never_succeeded_targets",
-			"Kinds of this account and region that were tried since the start of the collector and never listed "+
-				"completely. No series if there is none.",
+			"Kinds of this account and region that were tried and never listed completely; with `store: none`, since the "+
+				"start of the collector. No series if there is none.",
 			"account", "region"),
 		resources: d("collector_resources",
 			"Resources of a kind in the account, by the last complete listing of each of its regions.",
