@@ -23,11 +23,6 @@ type Board struct {
 	regionKinds regionKindTable
 }
 
-var (
-	_ Observer       = (*Board)(nil)
-	_ DetailObserver = (*Board)(nil)
-)
-
 // NewBoard returns an empty board.
 func NewBoard() *Board {
 	return &Board{accounts: map[string]*boardAccount{}, subs: map[chan struct{}]bool{}}
@@ -113,19 +108,55 @@ func (b *Board) notify() {
 	}
 }
 
-// RunStarted and the methods up to Configured implement Observer and DetailObserver.
-func (b *Board) RunStarted(account, run string, tick time.Time) {
-	b.update(account, func(a *boardAccount) {
+// Observe takes an event into the status. Calls and waits for budgets are for counters: a target's own numbers are in
+// its outcome.
+func (b *Board) Observe(e Event) {
+	switch e := e.(type) {
+	case Configured:
+		b.configure(e.Kinds)
+	case RunStarted:
+		b.runStarted(e)
+	case RunEnded:
+		b.runEnded(e)
+	case RunMissed:
+		b.update(e.Account, func(a *boardAccount) { increment(&a.ensureTrouble().missed, e.Reason) })
+	case TargetStarted:
+		b.targetStarted(e)
+	case TargetProgress:
+		b.update(e.Account, func(a *boardAccount) {
+			if i := a.listingIndex(e.Target); i >= 0 && a.activity.listings[i].Run == e.Run {
+				a.activity.listings[i].Records = e.Records
+			}
+		})
+	case TargetEnded:
+		b.targetEnded(e.Outcome)
+	case SessionExpires:
+		b.update(e.Account, func(a *boardAccount) { a.expires = instantOf(e.At) })
+	case SignedIn:
+		b.update(e.Account, func(a *boardAccount) { a.identity = e.Identity })
+	case RegionsPlanned:
+		b.regionsPlanned(e)
+	case NextStart:
+		b.update(e.Account, func(a *boardAccount) { a.next = instantOf(e.At) })
+	case Undelivered:
+		b.update(e.Account, func(a *boardAccount) { increment(&a.ensureTrouble().undelivered, e.Output) })
+	}
+}
+
+func (b *Board) runStarted(e RunStarted) {
+	b.update(e.Account, func(a *boardAccount) {
 		activity := a.ensureActivity()
-		activity.runs = append(activity.runs, &boardRun{id: run, tick: instantOf(tick), started: instantOf(time.Now())})
+		activity.runs = append(activity.runs, &boardRun{
+			id: e.Run, tick: instantOf(e.Tick), started: instantOf(time.Now()),
+		})
 	})
 }
 
-func (b *Board) RunEnded(account, run string, s record.Status, took time.Duration) {
-	b.update(account, func(a *boardAccount) {
-		if r := a.activeRun(run); r != nil {
-			r.status, r.took = s, took
-			if (s == record.RunFailed || s == record.RunPartial) && r.failed == 0 {
+func (b *Board) runEnded(e RunEnded) {
+	b.update(e.Account, func(a *boardAccount) {
+		if r := a.activeRun(e.Run); r != nil {
+			r.status, r.took = e.Status, e.Took
+			if (e.Status == record.RunFailed || e.Status == record.RunPartial) && r.failed == 0 {
 				a.markUnusable(r)
 			}
 			a.last = r
@@ -135,15 +166,11 @@ func (b *Board) RunEnded(account, run string, s record.Status, took time.Duratio
 	})
 }
 
-func (b *Board) Missed(account, reason string) {
-	b.update(account, func(a *boardAccount) { increment(&a.ensureTrouble().missed, reason) })
-}
-
-func (b *Board) TargetStarted(t record.Target, run string) {
-	b.update(t.Account, func(a *boardAccount) {
-		now := &Listing{Target: t, Run: run, Started: time.Now()}
+func (b *Board) targetStarted(e TargetStarted) {
+	b.update(e.Account, func(a *boardAccount) {
+		now := &Listing{Target: e.Target, Run: e.Run, Started: time.Now()}
 		activity := a.ensureActivity()
-		if i := a.listingIndex(t); i >= 0 {
+		if i := a.listingIndex(e.Target); i >= 0 {
 			activity.listings[i] = now
 		} else {
 			activity.listings = append(activity.listings, now)
@@ -151,7 +178,7 @@ func (b *Board) TargetStarted(t record.Target, run string) {
 	})
 }
 
-func (b *Board) TargetEnded(o record.Outcome) {
+func (b *Board) targetEnded(o record.Outcome) {
 	rk := b.regionKinds.intern(o.Target)
 	b.update(o.Account, func(a *boardAccount) {
 		if i := a.listingIndex(o.Target); i >= 0 && a.activity.listings[i].Run == o.Run {
@@ -167,47 +194,19 @@ func (b *Board) TargetEnded(o record.Outcome) {
 	})
 }
 
-// Call and BudgetWait are for counters; a target's own numbers are in its Outcome.
-func (b *Board) Call(string, string, string, string, time.Duration) {}
-func (b *Board) BudgetWait(string, string, time.Duration)           {}
-
-func (b *Board) Expires(account string, at time.Time) {
-	b.update(account, func(a *boardAccount) { a.expires = instantOf(at) })
-}
-
-func (b *Board) SignedIn(account string, id record.Identity) {
-	b.update(account, func(a *boardAccount) { a.identity = id })
-}
-
-func (b *Board) Progress(t record.Target, run string, records int) {
-	b.update(t.Account, func(a *boardAccount) {
-		if i := a.listingIndex(t); i >= 0 && a.activity.listings[i].Run == run {
-			a.activity.listings[i].Records = records
-		}
-	})
-}
-
-// Planned also removes targets in regions that the account no longer has.
-func (b *Board) Planned(account string, regions, disabled []string, warning error) {
-	plan := b.sharedPlan(regions, disabled, warning)
-	b.update(account, func(a *boardAccount) {
+// regionsPlanned also removes targets in regions that the account no longer has.
+func (b *Board) regionsPlanned(e RegionsPlanned) {
+	plan := b.sharedPlan(e.Regions, e.Disabled, e.Warning)
+	b.update(e.Account, func(a *boardAccount) {
 		a.plan = plan
 		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
-			return !slices.Contains(regions, t.regionKind.region) && !slices.Contains(disabled, t.regionKind.region)
+			return !slices.Contains(e.Regions, t.regionKind.region) && !slices.Contains(e.Disabled, t.regionKind.region)
 		})
 	})
 }
 
-func (b *Board) NextStart(account string, at time.Time) {
-	b.update(account, func(a *boardAccount) { a.next = instantOf(at) })
-}
-
-func (b *Board) Undelivered(t record.Target, _, output string, _ error) {
-	b.update(t.Account, func(a *boardAccount) { increment(&a.ensureTrouble().undelivered, output) })
-}
-
-// Configured removes accounts and kinds that are no longer in the configuration, and adds the new ones.
-func (b *Board) Configured(kinds map[string][]string) {
+// configure removes accounts and kinds that are no longer in the configuration, and adds the new ones.
+func (b *Board) configure(kinds map[string][]string) {
 	b.mu.Lock()
 	if len(b.accounts) == 0 {
 		b.accounts = make(map[string]*boardAccount, len(kinds))

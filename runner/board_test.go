@@ -27,32 +27,34 @@ func TestBoard(t *testing.T) {
 				return false
 			}
 		}
-		b.Configured(map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}})
+		b.Observe(Configured{map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}}})
 		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[0].Name != "a" || !nudged() || nudged() {
 			t.Error(as)
 		}
 		k1, k2 := record.Target{Account: "a", Region: "r1", Kind: "k1"}, record.Target{Account: "a", Region: "r1", Kind: "k2"}
 		tick := time.Now()
-		b.RunStarted("a", "run-1", tick)
-		b.SignedIn("a", record.Identity{AccountID: "111111111111"})
-		b.Planned("a", []string{"r1"}, []string{"r9"}, nil)
-		b.Expires("a", tick.Add(time.Hour))
-		b.NextStart("a", tick.Add(15*time.Minute))
-		b.TargetStarted(k1, "run-1")
-		b.TargetStarted(k2, "run-1")
-		b.Progress(k1, "run-1", 500)
-		b.Progress(k1, "run-0", 9000) // a late target of an older run
+		b.Observe(RunStarted{"a", "run-1", tick})
+		b.Observe(SignedIn{"a", record.Identity{AccountID: "111111111111"}})
+		b.Observe(RegionsPlanned{"a", []string{"r1"}, []string{"r9"}, nil})
+		b.Observe(SessionExpires{"a", tick.Add(time.Hour)})
+		b.Observe(NextStart{"a", tick.Add(15 * time.Minute)})
+		b.Observe(TargetStarted{k1, "run-1"})
+		b.Observe(TargetStarted{k2, "run-1"})
+		b.Observe(TargetProgress{k1, "run-1", 500})
+		b.Observe(TargetProgress{k1, "run-0", 9000}) // a late target of an older run
 		time.Sleep(time.Minute)
 		if ls := b.Listings(); len(ls) != 2 || ls[0].Kind != "k1" || ls[0].Records != 500 || !ls[0].Started.Equal(tick) {
 			t.Error(ls)
 		}
 		ok := record.Outcome{Target: k1, Run: "run-1", State: record.OK, Records: 700, Calls: 2, Ended: time.Now()}
-		b.TargetEnded(ok)
-		b.TargetEnded(
-			record.Outcome{Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1},
+		b.Observe(TargetEnded{ok})
+		b.Observe(
+			TargetEnded{
+				record.Outcome{Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1},
+			},
 		)
-		b.Missed("a", MissedOverlap)
-		b.Undelivered(k1, "run-1", "s3", nil)
+		b.Observe(RunMissed{"a", MissedOverlap})
+		b.Observe(Undelivered{k1, "run-1", "s3", nil})
 		info, found := b.Account("a")
 		run := RunInfo{
 			Run:       "run-1",
@@ -73,8 +75,8 @@ func TestBoard(t *testing.T) {
 			info.Undelivered["s3"] != 1 {
 			t.Errorf("%+v", info)
 		}
-		b.RunEnded("a", "run-1", record.RunPartial, time.Minute)
-		b.RunEnded("a", "run-2", record.RunSkipped, 0) // never started
+		b.Observe(RunEnded{"a", "run-1", record.RunPartial, time.Minute})
+		b.Observe(RunEnded{"a", "run-2", record.RunSkipped, 0}) // never started
 		info, _ = b.Account("a")
 		if run.Status = record.RunPartial; len(info.Running) != 0 || info.Last != run {
 			t.Errorf("%+v", info)
@@ -84,7 +86,7 @@ func TestBoard(t *testing.T) {
 		}
 		// A later failure keeps what the last success was.
 		time.Sleep(time.Minute)
-		b.TargetEnded(record.Outcome{Target: k1, Run: "run-3", State: record.Timeout})
+		b.Observe(TargetEnded{record.Outcome{Target: k1, Run: "run-3", State: record.Timeout}})
 		ts := slices.Collect(b.Targets())
 		if len(ts) != 2 || ts[0].State != record.Timeout || !ts[0].LastSuccess.Equal(ok.Ended) || ts[0].Resources != 700 ||
 			!ts[1].LastSuccess.IsZero() {
@@ -96,21 +98,23 @@ func TestBoard(t *testing.T) {
 			}
 		}
 		// Kinds, regions and accounts that are gone.
-		b.Configured(map[string][]string{"a": {"k1"}, "c": nil})
+		b.Observe(Configured{map[string][]string{"a": {"k1"}, "c": nil}})
 		if ts := slices.Collect(b.Targets()); len(ts) != 1 || ts[0].Kind != "k1" {
 			t.Error(ts)
 		}
-		b.Planned("a", []string{"r2"}, nil, nil)
+		b.Observe(RegionsPlanned{"a", []string{"r2"}, nil, nil})
 		if ts := slices.Collect(b.Targets()); len(ts) != 0 {
 			t.Error(ts)
 		}
-		b.TargetEnded(record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}) // a run of a removed account
+		b.Observe(
+			TargetEnded{record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}},
+		) // a run of a removed account
 		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[1].Name != "c" {
 			t.Error(as)
 		}
 		nudged()
 		cancel()
-		b.Missed("a", MissedDrain)
+		b.Observe(RunMissed{"a", MissedDrain})
 		if nudged() {
 			t.Error("nudged after the end")
 		}
@@ -140,8 +144,8 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 			Ended:   at.Add(-time.Minute),
 		}
 		b := NewBoard()
-		b.TargetEnded(first)
-		b.TargetEnded(o)
+		b.Observe(TargetEnded{first})
+		b.Observe(TargetEnded{o})
 		want := TargetInfo{Outcome: o, LastSuccess: first.Ended, Resources: first.Records}
 		if o.State == record.OK {
 			want.LastSuccess, want.Resources = o.Ended, o.Records
@@ -150,7 +154,7 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 			if got := slices.Collect(b.Targets()); len(got) != 1 || got[0] != want {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
-			b.TargetEnded(o)
+			b.Observe(TargetEnded{o})
 		}
 	}
 }
@@ -163,12 +167,12 @@ func TestBoardConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for k := range 200 {
 				target := record.Target{Account: fmt.Sprint(i % 4), Region: fmt.Sprint(k % 5), Kind: "k"}
-				b.RunStarted(target.Account, fmt.Sprint(i, k), time.Now())
-				b.TargetStarted(target, fmt.Sprint(i, k))
-				b.Progress(target, fmt.Sprint(i, k), k)
-				b.TargetEnded(record.Outcome{Target: target, Run: fmt.Sprint(i, k), State: record.OK})
-				b.Planned(target.Account, []string{"0", "1"}, nil, nil)
-				b.RunEnded(target.Account, fmt.Sprint(i, k), record.Success, 0)
+				b.Observe(RunStarted{target.Account, fmt.Sprint(i, k), time.Now()})
+				b.Observe(TargetStarted{target, fmt.Sprint(i, k)})
+				b.Observe(TargetProgress{target, fmt.Sprint(i, k), k})
+				b.Observe(TargetEnded{record.Outcome{Target: target, Run: fmt.Sprint(i, k), State: record.OK}})
+				b.Observe(RegionsPlanned{target.Account, []string{"0", "1"}, nil, nil})
+				b.Observe(RunEnded{target.Account, fmt.Sprint(i, k), record.Success, 0})
 			}
 		})
 		wg.Go(func() {
@@ -179,7 +183,7 @@ func TestBoardConcurrent(t *testing.T) {
 				for range b.Resources() {
 				}
 				if i == 0 {
-					b.Configured(map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}})
+					b.Observe(Configured{map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}}})
 				}
 			}
 		})
@@ -267,12 +271,12 @@ func TestBoardLoad(t *testing.T) {
 	}
 	b := NewBoard()
 	kinds := []string{"k1", "k2", "k3", "k4"}
-	b.Configured(map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds})
-	b.RunStarted("c", "run-2", at)
+	b.Observe(Configured{map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds}})
+	b.Observe(RunStarted{"c", "run-2", at})
 	live := outcome("c", "k1", record.Timeout)
 	live.Run, live.Ended = "run-2", at.Add(2*time.Minute)
-	b.TargetEnded(live)
-	b.RunEnded("c", "run-2", record.RunFailed, time.Second)
+	b.Observe(TargetEnded{live})
+	b.Observe(RunEnded{"c", "run-2", record.RunFailed, time.Second})
 	if err := b.load(t.Context(), stored, expected); err != nil {
 		t.Fatal(err)
 	}

@@ -157,29 +157,34 @@ func newRecorder() *recorder {
 		waits: map[string]time.Duration{}, signedIn: map[string]record.Identity{}}
 }
 
-func (d *recorder) RunStarted(account, run string, tick time.Time) {
+func (d *recorder) observe(e Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.started = append(d.started, started{account, run, tick, time.Now()})
-}
-func (d *recorder) RunEnded(account, run string, s record.Status, _ time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, ok := d.ended[run]; ok {
-		d.violations = append(d.violations, "run "+run)
+	switch e := e.(type) {
+	case RunStarted:
+		d.started = append(d.started, started{e.Account, e.Run, e.Tick, time.Now()})
+	case RunEnded:
+		if _, ok := d.ended[e.Run]; ok {
+			d.violations = append(d.violations, "run "+e.Run)
+		}
+		d.ended[e.Run] = e.Status
+		d.statuses[e.Account] = append(d.statuses[e.Account], e.Status)
+	case RunMissed:
+		d.missed[e.Account+" "+e.Reason]++
+	case TargetEnded:
+		d.targetEnded(e.Outcome)
+	case CallEnded:
+		d.calls[e.Region+" "+e.Op+" "+e.Code]++
+	case BudgetWaited:
+		d.waits[e.Account+" "+e.Region] += e.Wait
+	case SignedIn:
+		d.signedIn[e.Account] = e.Identity
+	case Undelivered:
+		d.undelivered = append(d.undelivered, e.Output+" "+e.Region)
 	}
-	d.ended[run] = s
-	d.statuses[account] = append(d.statuses[account], s)
 }
-func (d *recorder) Missed(account, reason string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.missed[account+" "+reason]++
-}
-func (d *recorder) TargetStarted(record.Target, string) {}
-func (d *recorder) TargetEnded(o record.Outcome) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+
+func (d *recorder) targetEnded(o record.Outcome) {
 	if d.outcomes[o.Run] == nil {
 		d.outcomes[o.Run] = map[record.Target]record.Outcome{}
 	}
@@ -193,31 +198,6 @@ func (d *recorder) TargetEnded(o record.Outcome) {
 		d.violations = append(d.violations, fmt.Sprintf("state %q", o.State))
 	}
 	d.outcomes[o.Run][o.Target] = o
-}
-func (d *recorder) Call(_, region, op, code string, _ time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.calls[region+" "+op+" "+code]++
-}
-func (d *recorder) BudgetWait(account, region string, w time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.waits[account+" "+region] += w
-}
-func (d *recorder) Expires(string, time.Time) {}
-func (d *recorder) SignedIn(account string, id record.Identity) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.signedIn[account] = id
-}
-func (d *recorder) Progress(record.Target, string, int)       {}
-func (d *recorder) Planned(string, []string, []string, error) {}
-func (d *recorder) NextStart(string, time.Time)               {}
-func (d *recorder) Configured(map[string][]string)            {}
-func (d *recorder) Undelivered(t record.Target, _, to string, _ error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.undelivered = append(d.undelivered, to+" "+t.Region)
 }
 
 // runs returns when an account's runs started, relative to from.
@@ -350,14 +330,14 @@ func (l *logLines) Write(b []byte) (int, error) {
 func newHarness(t *testing.T, o Options, lo LocalOptions) *harness {
 	d, b, logs := newRecorder(), NewBoard(), &logLines{}
 	if o.Limits == nil {
-		o.Limits = NewLimits(64, d)
+		o.Limits = NewLimits(64, d.observe)
 	}
 	if o.Store == nil {
 		o.Store = NewMemoryStore()
 	}
 	rooms := &countingStore{Store: o.Store}
 	o.Store = rooms
-	o.Observer = Tee(d, b)
+	o.Observe = Tee(d.observe, b.Observe)
 	o.Log = slog.New(slog.NewTextHandler(logs, nil))
 	lo.Log = o.Log
 	r := New(o)

@@ -96,7 +96,7 @@ func (r *Runner) startJob(ctx context.Context, conf *Configuration, spec Job, en
 	r.claims.addJob(j)
 	if j.Region == "" {
 		j.tally.Started = time.Now()
-		r.observer.RunStarted(j.Account, j.Run, j.Tick)
+		r.observe(RunStarted{j.Account, j.Run, j.Tick})
 	}
 	switch {
 	case j.a == nil:
@@ -301,7 +301,7 @@ func (j *job) finish() {
 		err = fmt.Errorf("account %q: commit a job of run %s: %w", j.Account, j.Run, err)
 	}
 	if progress.Ended {
-		j.r.observer.RunEnded(j.Account, j.Run, progress.Tally.Status(), progress.Tally.duration())
+		j.r.observe(RunEnded{j.Account, j.Run, progress.Tally.Status(), progress.Tally.duration()})
 		if j.a != nil && j.a.AfterRun != nil {
 			j.a.AfterRun(context.WithoutCancel(j.ctx))
 		}
@@ -408,7 +408,7 @@ func (e *openStep) work(ctx context.Context) error {
 	if j.Region != "" {
 		return nil
 	}
-	j.r.observer.SignedIn(j.Account, identity)
+	j.r.observe(SignedIn{j.Account, identity})
 	e.storeSignIn(signIn)
 	g := j.r.o.Limits.Gate(j.Account, "", Kind{})
 	defer g.close()
@@ -557,7 +557,7 @@ func (j *job) applyPlan(plan Plan) {
 	kinds, unknown := j.selectedKinds()
 	j.tally.AllKinds = len(kinds) == len(j.a.Kinds)
 	plan = j.r.plans.set(j.Account, plan)
-	j.r.observer.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
+	j.r.observe(RegionsPlanned{j.Account, plan.Regions, plan.Disabled, plan.Warning})
 	if plan.NothingToList {
 		return
 	}

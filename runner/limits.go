@@ -30,7 +30,7 @@ const (
 // is limited by record.Pages. A page is taken inside a call and never the other way round, so the two limits cannot
 // deadlock. Calls wait in turn between accounts, so that one account cannot starve another.
 type Limits struct {
-	observer Observer
+	observe Observer
 
 	mu       sync.Mutex
 	inFlight *fairQueue[*waiter]
@@ -48,9 +48,9 @@ type waiter struct {
 type bucketKey struct{ account, region, op string }
 
 // NewLimits limits the calls in flight. The observer is told every call and every wait for a budget; nil: none.
-func NewLimits(calls int, observer Observer) *Limits {
+func NewLimits(calls int, observe Observer) *Limits {
 	return &Limits{
-		observer: Tee(observer),
+		observe:  Tee(observe),
 		inFlight: newFairQueue[*waiter](calls),
 		buckets:  map[bucketKey]*bucket{},
 		sweepAt:  256,
@@ -303,7 +303,7 @@ func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), e
 	b := g.l.bucket(bucketKey{g.account, g.region, op}, refill, burst)
 	waited, err := b.wait(ctx)
 	if waited > 0 {
-		g.l.observer.BudgetWait(g.account, g.region, waited)
+		g.l.observe(BudgetWaited{g.account, g.region, waited})
 	}
 	if err == nil {
 		err = g.l.acquire(ctx, g.account)
@@ -327,7 +327,7 @@ func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), e
 			}
 			g.l.releaseBucket(b)
 			if g.end(throttle) {
-				g.l.observer.Call(g.account, g.region, op, code, now.Sub(from))
+				g.l.observe(CallEnded{g.account, g.region, op, code, now.Sub(from)})
 			}
 		})
 	}, nil

@@ -29,7 +29,7 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newRecorder()
-				g := NewLimits(256, d).Gate("a", "", c.kind).ForRegion("us-east-1")
+				g := NewLimits(256, d.observe).Gate("a", "", c.kind).ForRegion("us-east-1")
 				from := time.Now()
 				for range 100 {
 					if err := call(t.Context(), g, c.op, 0, ""); err != nil {

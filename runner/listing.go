@@ -85,7 +85,7 @@ func (l *listing) work(ctx context.Context) error {
 	l.started = time.Now()
 	l.mu.Unlock()
 	if !l.hidden {
-		l.j.r.observer.TargetStarted(l.t, l.j.Run)
+		l.j.r.observe(TargetStarted{l.t, l.j.Run})
 		l.beginStore(ctx)
 	}
 	if l.storedOutcome() != nil {
@@ -256,7 +256,7 @@ func (l *listing) emit(ctx context.Context, p *record.Page) error {
 	}
 	l.storePage(ctx, p)
 	if n, ok := l.addRecords(p.Len()); ok {
-		l.j.r.observer.Progress(l.t, l.j.Run, n)
+		l.j.r.observe(TargetProgress{l.t, l.j.Run, n})
 		return nil
 	}
 	return errTargetOver
@@ -328,7 +328,7 @@ func (l *listing) undelivered(output string, err error) {
 	if errors.As(err, &p) {
 		l.j.logPanic(l.t, p)
 	}
-	l.j.r.observer.Undelivered(l.t, l.j.Run, output, err)
+	l.j.r.observe(Undelivered{l.t, l.j.Run, output, err})
 }
 
 // storePage lends p to the store.
@@ -547,7 +547,7 @@ func (l *listing) after() {
 		j.mu.Lock()
 		j.tally.count(o, l.kind.Global, o.State != record.OK && j.runTimedOut())
 		j.mu.Unlock()
-		j.r.observer.TargetEnded(o)
+		j.r.observe(TargetEnded{o})
 	}
 	for _, child := range l.children {
 		if o.State != record.OK {

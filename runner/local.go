@@ -166,7 +166,7 @@ func (l *Local) Run(ctx context.Context) error {
 		if len(starts) > 0 && drained == nil {
 			saver.save(table.last)
 			for _, s := range starts {
-				l.r.observer.NextStart(s.key.Account, table.next(s.key.Account))
+				l.r.observe(NextStart{s.key.Account, table.next(s.key.Account)})
 			}
 		}
 		timer := time.NewTimer(wait)
@@ -190,7 +190,7 @@ func (l *Local) applySchedules(table *timetable, conf *Configuration, now time.T
 	}
 	table.set(conf, now, restart)
 	for _, a := range conf.Accounts {
-		l.r.observer.NextStart(a.Name, table.next(a.Name))
+		l.r.observe(NextStart{a.Name, table.next(a.Name)})
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,14 +225,14 @@ func (l *Local) markStopped() {
 // startDue starts a run that is due, or counts it as missed.
 func (l *Local) startDue(conf *Configuration, s start) {
 	for range s.missed {
-		l.r.observer.Missed(s.key.Account, s.reason)
+		l.r.observe(RunMissed{s.key.Account, s.reason})
 	}
 	if s.missed > 0 {
 		l.o.Log.Warn("runs missed", "account", s.key.Account, "reason", s.reason, "runs", s.missed)
 		l.storeMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: s.reason, Ticks: s.missed})
 	}
 	if l.draining.Load() {
-		l.r.observer.Missed(s.key.Account, MissedDrain)
+		l.r.observe(RunMissed{s.key.Account, MissedDrain})
 		l.storeMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: MissedDrain, Ticks: 1})
 		return
 	}
@@ -449,8 +449,8 @@ func (l *Local) drop(n *run, s record.Status) {
 	if l.draining.Load() {
 		reason = MissedDrain
 	}
-	l.r.observer.Missed(n.a.Name, reason)
-	l.r.observer.RunEnded(n.a.Name, n.id, s, 0)
+	l.r.observe(RunMissed{n.a.Name, reason})
+	l.r.observe(RunEnded{n.a.Name, n.id, s, 0})
 	row := n.row(l.r.o.Process)
 	row.Status, row.Missed = s, reason
 	l.storeMissed(row)

@@ -1,11 +1,11 @@
 // Package runner decides when and how targets are listed, and how each listing ended. It knows neither AWS nor a
-// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output], [Store] and
-// [Observer]. All its tests run on fakes in synctest bubbles.
+// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output] and [Store].
+// All its tests run on fakes in synctest bubbles.
 //
 // The flow: an [Engine] ([Local] is the one in this process) makes a [Job] for an account and a tick and passes it to
 // [Runner.Do]. A job without a region opens the account; its follow-ups are one job for each region. A job with a
 // region lists the kinds there, page by page, into every [Output] and the [Store]. At its end the engine commits it.
-// Events go to an [Observer]; [Board] is the observer that page, API and metrics read. Begin at [Runner.Do].
+// Events go to an [Observer]; [Board] is the one that page, API and metrics read. Begin at [Runner.Do].
 package runner
 
 import (
@@ -51,11 +51,11 @@ type Engine interface {
 
 // Options configure a Runner. A zero value means the default named here.
 type Options struct {
-	Limits   *Limits  // required
-	Store    Store    // nil: a new MemoryStore
-	Observer Observer // nil: none
-	Log      *slog.Logger
-	Process  inventory.Process // this one, for the store
+	Limits  *Limits  // required
+	Store   Store    // nil: a new MemoryStore
+	Observe Observer // nil: none
+	Log     *slog.Logger
+	Process inventory.Process // this one, for the store
 
 	// Grace is how long a call may continue after its deadline or its cancellation, before it is abandoned. Default 3s.
 	Grace time.Duration
@@ -69,9 +69,9 @@ type Options struct {
 
 // A Runner does jobs for the current [Configuration].
 type Runner struct {
-	o        Options
-	observer *tee
-	log      *slog.Logger
+	o       Options
+	observe Observer
+	log     *slog.Logger
 
 	mu            sync.Mutex
 	configuration *Configuration
@@ -102,7 +102,7 @@ func New(o Options) *Runner {
 		o.OnAbandoned = func(record.Target, bool) {}
 	}
 	return &Runner{
-		o: o, observer: Tee(o.Observer).(*tee), log: o.Log, changed: make(chan struct{}), runWriter: newRunWriter(),
+		o: o, observe: Tee(o.Observe), log: o.Log, changed: make(chan struct{}), runWriter: newRunWriter(),
 		retireOutage: outage{
 			failureMessage:  "retiring removed targets failed; the next run retries",
 			recoveryMessage: "removed targets retired again",
@@ -127,7 +127,7 @@ func (r *Runner) Swap(conf *Configuration) {
 	}
 	r.claims.reset(conf)
 	r.plans.retain(kinds)
-	r.observer.Configured(kinds)
+	r.observe(Configured{kinds})
 	r.release(old)
 }
 
@@ -206,7 +206,7 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 }
 
 // Do runs one job, commits it once, after all its targets have ended, and returns the error of the commit. How the
-// targets ended goes to the Observer, the outputs and the store, and is not an error. A job that is done again lists
+// targets ended goes to the observer, the outputs and the store, and is not an error. A job that is done again lists
 // nothing that its run has stored, and its commit counts nothing twice. Without a configuration nothing is done.
 func (r *Runner) Do(ctx context.Context, j Job, commit Commit) error {
 	conf := r.acquire()

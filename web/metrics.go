@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // MetricsOptions configure the metrics.
@@ -22,11 +23,11 @@ type MetricsOptions struct {
 	Detail            bool     // also export series for each target
 }
 
-// Metrics counts events for Prometheus. It implements runner.Observer, runner.DetailObserver and outputs.Observer
-// without importing either package, and reads the current state from a [StatusSource] at each scrape.
+// Metrics counts events for Prometheus: those of the runner ([Metrics.Observe]) and those of outputs, whose Observer it
+// implements without importing that package. It reads the current state from a [StatusSource] at each scrape.
 //
-// Configured sets the accounts. Later events of an account that a reload removed, such as the end of a run in progress,
-// are not counted, so that its removed series do not come back.
+// The event Configured sets the accounts. Later events of an account that a reload removed, such as the end of a run in
+// progress, are not counted, so that its removed series do not come back.
 type Metrics struct {
 	counts         *counts // by account
 	runSeconds     prometheus.Histogram
@@ -164,36 +165,34 @@ func (m *Metrics) SetTags(extraTags iter.Seq2[string, map[string]string]) {
 	m.tags = tags
 }
 
-// Configured sets the accounts: the counters of a new one begin at 0, those of a removed one disappear.
-func (m *Metrics) Configured(kinds map[string][]string) { m.counts.configured(kinds) }
-
-// Remove removes an account's series.
-func (m *Metrics) Remove(account string) { m.counts.remove(account) }
-
-// RunEnded counts a run. A run that was skipped or expired has no duration.
-func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duration) {
-	m.counts.run(account, s)
-	if s != record.RunSkipped && s != record.RunExpired {
-		m.runSeconds.Observe(took.Seconds())
+// Observe counts an event of the runner. What is a state and not a count comes from the StatusSource.
+func (m *Metrics) Observe(e runner.Event) {
+	switch e := e.(type) {
+	case runner.Configured: // the counters of a new account begin at 0, those of a removed one disappear
+		m.counts.configured(e.Kinds)
+	case runner.RunEnded:
+		m.counts.run(e.Account, e.Status)
+		if e.Status != record.RunSkipped && e.Status != record.RunExpired { // these have no duration
+			m.runSeconds.Observe(e.Took.Seconds())
+		}
+	case runner.RunMissed:
+		m.counts.missedRun(e.Account, e.Reason)
+	case runner.CallEnded:
+		m.requestSeconds.WithLabelValues(e.Op).Observe(e.Took.Seconds())
+		m.counts.request(e.Account, e.Region, m.code(e.Code))
+	case runner.BudgetWaited:
+		m.counts.wait(e.Account, e.Region, max(e.Wait, 0).Seconds())
 	}
 }
 
-// Missed counts a run that was not started.
-func (m *Metrics) Missed(account, reason string) {
-	m.counts.missedRun(account, reason)
-}
+// Remove removes an account's series.
+func (m *Metrics) Remove(account string) { m.counts.remove(account) }
 
 // maxCodes limits the values of the label code. AWS documents about a hundred codes and returns few of them; a proxy
 // may return anything.
 const maxCodes = 200
 
 var codePattern = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
-
-// Call counts an attempt of an API call.
-func (m *Metrics) Call(account, region, op, code string, took time.Duration) {
-	m.requestSeconds.WithLabelValues(op).Observe(took.Seconds())
-	m.counts.request(account, region, m.code(code))
-}
 
 func (m *Metrics) code(code string) string {
 	if code == "" {
@@ -216,23 +215,6 @@ func (m *Metrics) code(code string) string {
 	m.codes[code] = true
 	return code
 }
-
-// BudgetWait adds the time that a call waited for its budget.
-func (m *Metrics) BudgetWait(account, region string, d time.Duration) {
-	m.counts.wait(account, region, max(d, 0).Seconds())
-}
-
-// These events need no counting: the StatusSource has their current state.
-
-func (*Metrics) RunStarted(string, string, time.Time)             {}
-func (*Metrics) TargetStarted(record.Target, string)              {}
-func (*Metrics) TargetEnded(record.Outcome)                       {}
-func (*Metrics) Expires(string, time.Time)                        {}
-func (*Metrics) SignedIn(string, record.Identity)                 {}
-func (*Metrics) Progress(record.Target, string, int)              {}
-func (*Metrics) Planned(string, []string, []string, error)        {}
-func (*Metrics) NextStart(string, time.Time)                      {}
-func (*Metrics) Undelivered(record.Target, string, string, error) {} // counted by OutputFailed
 
 // OutputUp records whether an output works. Its counters begin at 0.
 func (m *Metrics) OutputUp(output string, up bool) {

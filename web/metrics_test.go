@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,16 +121,32 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
 		live,
 		MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}},
 	)
-	m.Configured(kinds("prod", "dev", "organization:company"))
+	m.Observe(runner.Configured{Kinds: kinds("prod", "dev", "organization:company")})
 	m.SetTags(maps.All(map[string]map[string]string{"prod": {"team": "platform", "other": "x"}}))
 	m.Reloaded(true)
-	m.RunStarted("prod", "r1", noon)
-	m.RunEnded("prod", "r1", record.RunPartial, 42*time.Second)
-	m.RunEnded("prod", "r2", record.RunSkipped, 0)
-	m.Missed("prod", "overlap")
-	m.Call("prod", "us-east-1", "DescribeInstances", "", 80*time.Millisecond)
-	m.Call("prod", "us-east-1", "DescribeInstances", "RequestLimitExceeded", time.Millisecond)
-	m.BudgetWait("prod", "us-east-1", 1500*time.Millisecond)
+	m.Observe(runner.RunStarted{Account: "prod", Run: "r1", Tick: noon})
+	m.Observe(runner.RunEnded{Account: "prod", Run: "r1", Status: record.RunPartial, Took: 42 * time.Second})
+	m.Observe(runner.RunEnded{Account: "prod", Run: "r2", Status: record.RunSkipped, Took: 0})
+	m.Observe(runner.RunMissed{Account: "prod", Reason: "overlap"})
+	m.Observe(
+		runner.CallEnded{
+			Account: "prod",
+			Region:  "us-east-1",
+			Op:      "DescribeInstances",
+			Code:    "",
+			Took:    80 * time.Millisecond,
+		},
+	)
+	m.Observe(
+		runner.CallEnded{
+			Account: "prod",
+			Region:  "us-east-1",
+			Op:      "DescribeInstances",
+			Code:    "RequestLimitExceeded",
+			Took:    time.Millisecond,
+		},
+	)
+	m.Observe(runner.BudgetWaited{Account: "prod", Region: "us-east-1", Wait: 1500 * time.Millisecond})
 	m.OutputUp("stdout", true)
 	m.OutputSent("stdout", 8)
 	m.OutputFailed("stdout", 2)
@@ -254,7 +271,7 @@ func TestLabels(t *testing.T) {
 func TestDetail(t *testing.T) {
 	live := &fixedStatus{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Partial, time.Time{}, 4)}}
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
 	has(t, scrape(t, reg),
 		`collector_target_state{account="prod",kind="ec2_volume",region="us-east-1",state="partial"} 1`,
@@ -273,7 +290,7 @@ func TestNoSeriesBeforeTheFirstValue(t *testing.T) {
 		},
 		MetricsOptions{Detail: true},
 	)
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	m.OutputSpool("siem", 0, 0, time.Time{})
 	has(t, scrape(t, reg),
 		"!_timestamp_seconds",
@@ -285,11 +302,11 @@ func TestNoSeriesBeforeTheFirstValue(t *testing.T) {
 // A removed account has no series, and its run in progress does not add them again.
 func TestRemovedAccount(t *testing.T) {
 	m, reg, _ := full(t)
-	m.Configured(kinds("dev", "new"))
-	m.RunEnded("prod", "r3", record.Success, time.Second)
-	m.Missed("prod", "drain")
-	m.Call("prod", "us-east-1", "DescribeInstances", "", time.Second)
-	m.BudgetWait("prod", "us-east-1", time.Second)
+	m.Observe(runner.Configured{Kinds: kinds("dev", "new")})
+	m.Observe(runner.RunEnded{Account: "prod", Run: "r3", Status: record.Success, Took: time.Second})
+	m.Observe(runner.RunMissed{Account: "prod", Reason: "drain"})
+	m.Observe(runner.CallEnded{Account: "prod", Region: "us-east-1", Op: "DescribeInstances", Code: "", Took: time.Second})
+	m.Observe(runner.BudgetWaited{Account: "prod", Region: "us-east-1", Wait: time.Second})
 	has(t, scrape(t, reg),
 		`!account="prod"`,
 		`collector_runs_total{account="dev",status="success"} 0`,
@@ -307,7 +324,7 @@ func TestRemovedAccount(t *testing.T) {
 // A reload that keeps an account keeps its counters.
 func TestKeptAccount(t *testing.T) {
 	m, reg, _ := full(t)
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	m.Reloaded(false)
 	has(t, scrape(t, reg),
 		`collector_runs_total{account="prod",status="partial"} 1`,
@@ -324,7 +341,7 @@ func TestFailedCap(t *testing.T) {
 		)
 	}
 	m, reg := newMetrics(t, live, MetricsOptions{})
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	text := scrape(t, reg)
 	if n := strings.Count(text, "\ncollector_target_failed{"); n != maxFailedSeries {
 		t.Errorf("%d failed targets have a series, want %d", n, maxFailedSeries)
@@ -339,11 +356,13 @@ func TestFailedCap(t *testing.T) {
 // Unknown error codes can neither create an unlimited number of series nor break the scrape.
 func TestCodesAreBounded(t *testing.T) {
 	m, reg := newMetrics(t, &fixedStatus{}, MetricsOptions{})
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	for i := range maxCodes + 50 {
-		m.Call("prod", "us-east-1", "DescribeX", fmt.Sprintf("Code%d", i), 0)
+		m.Observe(
+			runner.CallEnded{Account: "prod", Region: "us-east-1", Op: "DescribeX", Code: fmt.Sprintf("Code%d", i), Took: 0},
+		)
 	}
-	m.Call("prod", "us-east-1", "DescribeX", "\xff<html>", 0)
+	m.Observe(runner.CallEnded{Account: "prod", Region: "us-east-1", Op: "DescribeX", Code: "\xff<html>", Took: 0})
 	text := scrape(t, reg)
 	if n := strings.Count(text, "\ncollector_api_requests_total{"); n != maxCodes+1 {
 		t.Errorf("%d series, want %d", n, maxCodes+1)
@@ -375,7 +394,7 @@ func TestRegisterTwice(t *testing.T) {
 func TestInvalidUTF8(t *testing.T) {
 	live := &fixedStatus{targets: []Target{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
 	m, reg := newMetrics(t, live, MetricsOptions{})
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	has(t, scrape(t, reg), "collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")
 }
 
@@ -389,10 +408,18 @@ func TestConcurrent(t *testing.T) {
 				a := fmt.Sprint("a", i%3)
 				switch g {
 				case 0:
-					m.Call(a, "us-east-1", "Describe", fmt.Sprint("C", i), time.Millisecond)
-					m.RunEnded(a, "r", record.Success, time.Second)
+					m.Observe(
+						runner.CallEnded{
+							Account: a,
+							Region:  "us-east-1",
+							Op:      "Describe",
+							Code:    fmt.Sprint("C", i),
+							Took:    time.Millisecond,
+						},
+					)
+					m.Observe(runner.RunEnded{Account: a, Run: "r", Status: record.Success, Took: time.Second})
 				case 1:
-					m.Configured(kinds(a, "prod"))
+					m.Observe(runner.Configured{Kinds: kinds(a, "prod")})
 					m.SetTags(maps.All(map[string]map[string]string{a: {"team": "x"}}))
 				case 2:
 					m.OutputUp(a, i%2 == 0)
@@ -407,7 +434,7 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	has(t, scrape(t, reg), `!account="a`)
 }
 
@@ -423,7 +450,7 @@ func TestPromtool(t *testing.T) {
 	_, reg, seen := full(t)
 	live.targets = seen.targets
 	m, detailed := newMetrics(t, live, MetricsOptions{Detail: true})
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	for name, r := range map[string]*prometheus.Registry{"all": reg, "detail": detailed} {
 		fams, err := r.Gather()
 		if err != nil {
@@ -443,22 +470,8 @@ func TestPromtool(t *testing.T) {
 	}
 }
 
-// The observer methods as packages runner and outputs declare them: this package imports neither.
+// The observer methods as package outputs declares them: this package does not import it.
 var _ interface {
-	RunStarted(account, run string, tick time.Time)
-	RunEnded(account, run string, s record.Status, took time.Duration)
-	Missed(account, reason string)
-	TargetStarted(t record.Target, run string)
-	TargetEnded(o record.Outcome)
-	Call(account, region, op, code string, took time.Duration)
-	BudgetWait(account, region string, d time.Duration)
-	Expires(account string, at time.Time)
-	SignedIn(account string, id record.Identity)
-	Progress(t record.Target, run string, records int)
-	Planned(account string, regions, disabled []string, warning error)
-	NextStart(account string, at time.Time)
-	Undelivered(t record.Target, run, output string, err error)
-	Configured(kinds map[string][]string)
 	OutputSent(output string, records int)
 	OutputFailed(output string, lost int)
 	OutputUp(output string, up bool)

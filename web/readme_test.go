@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // readmeQueries returns the PromQL of README's table, in its order.
@@ -57,7 +58,7 @@ func seriesOf(t *testing.T, setup setupFunc) []map[string]string {
 	t.Helper()
 	live := &fixedStatus{}
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
-	m.Configured(kinds("prod"))
+	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	values := map[string][]string{}
 	line := regexp.MustCompile(`^(\w+(?:\{.*\})?) (\S+)$`)
 	for i := range steps + 1 {
@@ -115,7 +116,9 @@ func TestReadmeQueries(t *testing.T) {
 			listed("eu-west-1", "ec2_instance", record.RegionDisabled, time.Time{}, time.Time{}),
 		}
 		m.Reloaded(true)
-		m.Call("prod", "us-east-1", "DescribeInstances", "", time.Second)
+		m.Observe(
+			runner.CallEnded{Account: "prod", Region: "us-east-1", Op: "DescribeInstances", Code: "", Took: time.Second},
+		)
 		m.OutputUp("siem", true)
 		m.OutputSpool("siem", 3, 4096, now.Add(-time.Minute))
 		m.OutputSpool("idle", 0, 0, time.Time{})

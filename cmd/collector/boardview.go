@@ -48,10 +48,3 @@ func (v boardView) Targets() iter.Seq[web.Target] {
 		}
 	}
 }
-
-// [runner.Tee] passes details only to observers that implement DetailObserver.
-var (
-	_ runner.DetailObserver = (*runner.Board)(nil)
-	_ runner.DetailObserver = (*web.Metrics)(nil)
-	_ runner.DetailObserver = (*runLogger)(nil)
-)

@@ -155,7 +155,7 @@ func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, lo
 		Identities: identities, Log: log,
 	})
 	return &program{
-		cli: c, opt: o, log: log, observer: runner.Tee(), lister: lister, sessions: sessions, identities: identities,
+		cli: c, opt: o, log: log, observe: runner.Tee(), lister: lister, sessions: sessions, identities: identities,
 		members: newMemberDirectory(sessions, membersPath(cfg.file.DataDir), log),
 	}, nil
 }

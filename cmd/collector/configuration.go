@@ -215,7 +215,7 @@ func (d *accountOpener) open(ctx context.Context) (runner.OpenedAccount, error) 
 		return nil, err
 	}
 	loginDue, _ := s.LoginDue()
-	p.observer.Expires(a.Name, loginDue)
+	p.observe(runner.SessionExpires{Account: a.Name, At: loginDue})
 	extra := []byte("{}")
 	if a.ExtraTags != nil {
 		if extra, err = json.Marshal(a.ExtraTags); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // A failure that repeats is logged when it begins, when its cause changes, once a day, and when it ends. Every other
@@ -23,9 +24,9 @@ func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
 			b.Reset()
 			for _, o := range outcomes {
 				o.Account, o.Region, o.Run = "prod", "us-east-1", name
-				l.TargetEnded(o)
+				l.observe(runner.TargetEnded{Outcome: o})
 			}
-			l.RunEnded("prod", name, record.RunPartial, time.Second)
+			l.observe(runner.RunEnded{Account: "prod", Run: name, Status: record.RunPartial, Took: time.Second})
 			for line := range strings.Lines(b.String()) {
 				if !strings.Contains(line, `"run ended"`) {
 					lines = append(lines, line)
@@ -68,15 +69,15 @@ func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
 		want(run("r8", ok))
 		want(run("r9", denied), "level=WARN|targets failed|access_denied")
 
-		l.Configured(map[string][]string{"test": nil})
+		l.observe(runner.Configured{Kinds: map[string][]string{"test": nil}})
 		want(run("r10", denied), "level=WARN|targets failed") // a block of that name is another account now
 
 		b.Reset()
 		warning := &record.Fault{Reason: record.AccessDenied, Err: errors.New("denied")}
 		for range 3 {
-			l.Planned("prod", nil, nil, warning)
+			l.observe(runner.RegionsPlanned{Account: "prod", Warning: warning})
 		}
-		l.Planned("prod", nil, nil, nil)
+		l.observe(runner.RegionsPlanned{Account: "prod"})
 		got := b.String()
 		if strings.Count(got, "level=WARN") != 1 || strings.Count(got, "account regions certain again") != 1 {
 			t.Errorf("%s", got)

@@ -390,10 +390,15 @@ func TestHostileDemo(t *testing.T) {
 func TestHostileLive(t *testing.T) {
 	board := runner.NewBoard()
 	name := "prod" + hostile
-	board.Configured(map[string][]string{name: {"ec2_volume"}})
-	board.RunStarted(name, "run-1", time.Time{})
-	board.SignedIn(name, record.Identity{AccountID: "2" + hostile})
-	board.TargetStarted(record.Target{Account: name, Region: "us-east-1" + hostile, Kind: "ec2_volume"}, "run-1")
+	board.Observe(runner.Configured{Kinds: map[string][]string{name: {"ec2_volume"}}})
+	board.Observe(runner.RunStarted{Account: name, Run: "run-1", Tick: time.Time{}})
+	board.Observe(runner.SignedIn{Account: name, Identity: record.Identity{AccountID: "2" + hostile}})
+	board.Observe(
+		runner.TargetStarted{
+			Target: record.Target{Account: name, Region: "us-east-1" + hostile, Kind: "ec2_volume"},
+			Run:    "run-1",
+		},
+	)
 	rows := boardProgress(board)
 	view := strings.Join(renderFrame(rows, time.Now(), 2000, 10), "\n")
 	requireHarmless(t, "live", view)

@@ -327,17 +327,17 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	}
 	p.retirer, p.mounts = newAccountRetirer(store, log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
-	p.observer = runner.Tee(board, p.metrics, newRunLogger(log), p.retirer)
+	p.observe = runner.Tee(board.Observe, p.metrics.Observe, newRunLogger(log).observe, p.retirer.observe)
 	p.outputs = outputs.NewSet(
 		outputs.Types,
 		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},
 	)
 	p.runner = runner.New(
 		runner.Options{
-			Store:    storeWithoutOrganizations{store},
-			Observer: p.observer,
-			Limits:   runner.NewLimits(256, p.observer),
-			Log:      log,
+			Store:   storeWithoutOrganizations{store},
+			Observe: p.observe,
+			Limits:  runner.NewLimits(256, p.observe),
+			Log:     log,
 		},
 	)
 	if err := p.apply(ctx, cfg); err != nil {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -17,10 +16,9 @@ import (
 // or moved to another account, and only signing in shows which: so an account is retired when no block can be that
 // account. As an observer it learns which account each block signs in to, and when the account's run has ended.
 type accountRetirer struct {
-	runner.Observer // for the events that are not used
-	store           *runStore
-	log             *slog.Logger
-	wakeup          chan struct{}
+	store  *runStore
+	log    *slog.Logger
+	wakeup chan struct{}
 
 	checking sync.Mutex
 
@@ -34,7 +32,7 @@ type accountRetirer struct {
 }
 
 func newAccountRetirer(s *runStore, log *slog.Logger) *accountRetirer {
-	return &accountRetirer{Observer: runner.Tee(), store: s, log: log, wakeup: make(chan struct{}, 1)}
+	return &accountRetirer{store: s, log: log, wakeup: make(chan struct{}, 1)}
 }
 
 // setAccounts sets the blocks of the configuration in force. Which accounts they are must be found out again, except
@@ -64,8 +62,17 @@ func (r *accountRetirer) retireByName(ctx context.Context, run *runner.Runner, b
 	}
 }
 
-// SignedIn records which account the block is.
-func (r *accountRetirer) SignedIn(account string, id record.Identity) {
+func (r *accountRetirer) observe(e runner.Event) {
+	switch e := e.(type) {
+	case runner.SignedIn:
+		r.signedIn(e.Account, e.Identity)
+	case runner.RunEnded:
+		r.runEnded(e.Account)
+	}
+}
+
+// signedIn records which account the block is.
+func (r *accountRetirer) signedIn(account string, id record.Identity) {
 	if r.store.inventory == nil {
 		return
 	}
@@ -76,8 +83,8 @@ func (r *accountRetirer) SignedIn(account string, id record.Identity) {
 	}
 }
 
-// RunEnded confirms the identity: the store now has the account's targets under the name of the block.
-func (r *accountRetirer) RunEnded(account, _ string, _ record.Status, _ time.Duration) {
+// runEnded confirms the identity: the store now has the account's targets under the name of the block.
+func (r *accountRetirer) runEnded(account string) {
 	r.mu.Lock()
 	id, ok := r.identities[account]
 	if _, known := r.memberIdentities[account]; ok && !known && r.confirmed[account] != id {

@@ -101,11 +101,26 @@ func (l *runLogger) runOf(run string) *runLog {
 	return r
 }
 
-func (l *runLogger) RunStarted(account, run string, tick time.Time) {
-	l.log.Debug("run started", "account", account, "run", run, "tick", tick)
+func (l *runLogger) observe(e runner.Event) {
+	switch e := e.(type) {
+	case runner.RunStarted:
+		l.log.Debug("run started", "account", e.Account, "run", e.Run, "tick", e.Tick)
+	case runner.RunEnded:
+		l.runEnded(e)
+	case runner.RunMissed:
+		l.missed(e.Account, e.Reason)
+	case runner.TargetEnded:
+		l.targetEnded(e.Outcome)
+	case runner.SignedIn:
+		l.log.Debug("signed in", "account", e.Account, "arn", e.Identity.ARN)
+	case runner.RegionsPlanned:
+		l.regionsPlanned(e)
+	case runner.Configured:
+		l.configured(e.Kinds)
+	}
 }
 
-func (l *runLogger) TargetEnded(o record.Outcome) {
+func (l *runLogger) targetEnded(o record.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.runOf(o.Run)
@@ -146,7 +161,8 @@ func sortedFailures(fs map[failureKey]*failure) []*failure {
 	})
 }
 
-func (l *runLogger) RunEnded(account, run string, s record.Status, took time.Duration) {
+func (l *runLogger) runEnded(e runner.RunEnded) {
+	account, run, s := e.Account, e.Run, e.Status
 	l.mu.Lock()
 	r := l.runOf(run)
 	delete(l.runs, run)
@@ -168,7 +184,7 @@ func (l *runLogger) RunEnded(account, run string, s record.Status, took time.Dur
 	}
 	l.logFailures(log, account, r)
 	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "failed", failed,
-		"records", r.records, "calls", r.calls, "throttles", r.throttles, "duration", took.Round(time.Millisecond))
+		"records", r.records, "calls", r.calls, "throttles", r.throttles, "duration", e.Took.Round(time.Millisecond))
 }
 
 // logFailures logs what changed in the account's failures, and at level debug what did not.
@@ -227,25 +243,21 @@ func overlap(a, b map[string]bool) bool {
 	return false
 }
 
-func (l *runLogger) Missed(account, reason string) {
+func (l *runLogger) missed(account, reason string) {
 	if reason == runner.MissedDowntime || reason == runner.MissedSuspended {
 		return // the engine logs their number in one line: a quarter-hourly schedule misses 2,880 runs in a month
 	}
 	l.log.Warn("run missed", "account", account, "reason", reason)
 }
 
-func (l *runLogger) SignedIn(account string, id record.Identity) {
-	l.log.Debug("signed in", "account", account, "arn", id.ARN)
-}
-
-func (l *runLogger) Planned(account string, regions, disabled []string, warning error) {
-	if as := new(inactiveMembersError); errors.As(warning, &as) {
+func (l *runLogger) regionsPlanned(e runner.RegionsPlanned) {
+	if as := new(inactiveMembersError); errors.As(e.Warning, &as) {
 		// The member directory logs changes. A suspended member would repeat this at each run.
-		l.log.Debug("members of the organization are not collected", "organization", account, "reason", as)
+		l.log.Debug("members of the organization are not collected", "organization", e.Account, "reason", as)
 	} else {
-		l.logRegions(account, len(regions), warning)
+		l.logRegions(e.Account, len(e.Regions), e.Warning)
 	}
-	l.log.Debug("regions planned", "account", account, "regions", regions, "disabled", disabled)
+	l.log.Debug("regions planned", "account", e.Account, "regions", e.Regions, "disabled", e.Disabled)
 }
 
 func (l *runLogger) logRegions(account string, regions int, warning error) {
@@ -272,19 +284,11 @@ func (l *runLogger) logRegions(account string, regions int, warning error) {
 		"error", warning, "hint", record.HintOf(warning))
 }
 
-// Configured forgets accounts that left the configuration.
-func (l *runLogger) Configured(kinds map[string][]string) {
+// configured forgets accounts that left the configuration.
+func (l *runLogger) configured(kinds map[string][]string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	removed := func(account string) bool { _, ok := kinds[account]; return !ok }
 	maps.DeleteFunc(l.failing, func(account string, _ map[failureKey]*failureEpisode) bool { return removed(account) })
 	maps.DeleteFunc(l.regions, func(account string, _ *regionsEpisode) bool { return removed(account) })
 }
-
-func (l *runLogger) TargetStarted(record.Target, string)                {}
-func (l *runLogger) Call(string, string, string, string, time.Duration) {}
-func (l *runLogger) BudgetWait(string, string, time.Duration)           {}
-func (l *runLogger) Expires(string, time.Time)                          {}
-func (l *runLogger) Progress(record.Target, string, int)                {}
-func (l *runLogger) NextStart(string, time.Time)                        {}
-func (l *runLogger) Undelivered(record.Target, string, string, error)   {}

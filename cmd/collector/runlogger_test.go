@@ -24,13 +24,13 @@ func logLinesOf(do func(*runLogger)) []string {
 func TestMissedRunsAreLoggedOnce(t *testing.T) {
 	got := logLinesOf(func(l *runLogger) {
 		for range 2880 {
-			l.Missed("prod", runner.MissedDowntime)
-			l.Missed("prod", runner.MissedSuspended)
+			l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDowntime})
+			l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedSuspended})
 		}
-		l.Missed("prod", runner.MissedOverlap)
-		l.RunEnded("prod", "r1", record.RunSkipped, 0)
-		l.Missed("prod", runner.MissedDrain)
-		l.RunEnded("prod", "r2", record.RunExpired, 0)
+		l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedOverlap})
+		l.observe(runner.RunEnded{Account: "prod", Run: "r1", Status: record.RunSkipped, Took: 0})
+		l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDrain})
+		l.observe(runner.RunEnded{Account: "prod", Run: "r2", Status: record.RunExpired, Took: 0})
 	})
 	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) ||
 		!strings.Contains(got[1], "reason="+runner.MissedDrain) {
@@ -40,9 +40,12 @@ func TestMissedRunsAreLoggedOnce(t *testing.T) {
 
 func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 	got := logLinesOf(func(l *runLogger) {
-		l.Planned(
-			"prod", []string{"us-east-1"}, nil,
-			&record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")},
+		l.observe(
+			runner.RegionsPlanned{
+				Account: "prod",
+				Regions: []string{"us-east-1"},
+				Warning: &record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")},
+			},
 		)
 	})
 	if len(got) != 1 || !strings.Contains(got[0], "using built-in list") ||
@@ -54,7 +57,12 @@ func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 // Inactive members do not cause a warning about regions. The member directory logs them, once.
 func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
 	r := &memberList{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
-	if got := logLinesOf(func(l *runLogger) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 ||
+	got := logLinesOf(func(l *runLogger) {
+		l.observe(runner.RegionsPlanned{Account: "organization:1", Warning: r.warning()})
+	})
+	if len(
+		got,
+	) != 1 ||
 		got[0] != "" {
 		t.Errorf("got %q", got)
 	}

@@ -28,7 +28,7 @@ type program struct {
 	cli           *cli
 	opt           runOptions
 	log           *slog.Logger
-	observer      runner.Observer
+	observe       runner.Observer
 	metrics       *web.Metrics
 	unknownFields *prometheus.CounterVec // by kind
 	sessions      *auth.Sessions
@@ -75,7 +75,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", c.configPath, err))
 	}
-	observer := runner.Tee(board, metrics, newRunLogger(log))
+	observe := runner.Tee(board.Observe, metrics.Observe, newRunLogger(log).observe)
 
 	var dataDir lockedDir
 	if !o.dryRun {
@@ -125,7 +125,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	defer func() { err = errors.Join(err, store.close()) }()
 	store.interruptRuns(ctx, log)
 	retirer := newAccountRetirer(store, log)
-	observer = runner.Tee(observer, retirer)
+	observe = runner.Tee(observe, retirer.observe)
 	members := newMemberDirectory(sessions, "", log)
 	if !o.dryRun {
 		members.path = membersPath(cfg.file.DataDir)
@@ -135,13 +135,13 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		Name: "collector_unknown_response_fields_total",
 		Help: "Fields of AWS responses that this version does not know, by kind. Records contain them under AWS's name.",
 	}, []string{"kind"})
-	limits := runner.NewLimits(l.CallsInFlight, observer)
+	limits := runner.NewLimits(l.CallsInFlight, observe)
 	registry.MustRegister(unknownFields, budgetCollector{limits})
 	if store.inventory != nil {
 		registry.MustRegister(storeHealth{store.inventory})
 	}
 	p := &program{
-		cli: c, opt: o, log: log, observer: observer, metrics: metrics, unknownFields: unknownFields,
+		cli: c, opt: o, log: log, observe: observe, metrics: metrics, unknownFields: unknownFields,
 		sessions: sessions, lister: lister, retirer: retirer, members: members, identities: identities,
 		current: view.current, mounts: new(web.Mounts),
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{
@@ -149,7 +149,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 			SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"),
 		}),
 		runner: runner.New(runner.Options{
-			Store: storeWithoutOrganizations{store}, Observer: observer, Limits: limits, Log: log, Process: thisProcess(),
+			Store: storeWithoutOrganizations{store}, Observe: observe, Limits: limits, Log: log, Process: thisProcess(),
 			OnAbandoned: func(_ record.Target, holdsPage bool) {
 				if holdsPage {
 					pages.ReplaceAbandoned()

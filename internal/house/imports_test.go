@@ -27,7 +27,7 @@ var allowedImports = map[string][]string{
 		"internal/statefile",
 		"record",
 	}, // with its drivers: they know resources, not how they are listed
-	"web":                {"internal/printable", "record"},
+	"web":                {"internal/printable", "record", "runner"},
 	"internal/awsfake":   {"record"},
 	"internal/filelock":  {},
 	"internal/printable": {}, // escapes untrusted text for display
