@@ -142,11 +142,3 @@ func (f *fairQueue[T]) hasWaiting() bool {
 	}
 	return false
 }
-
-func (f *fairQueue[T]) resize(slots int) {
-	f.max = max(slots, 1)
-	f.perAccount = max(f.max/8, 1)
-	for _, q := range f.accounts {
-		f.update(q)
-	}
-}

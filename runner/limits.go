@@ -57,14 +57,6 @@ func NewLimits(calls int, observe Observer) *Limits {
 	}
 }
 
-// Resize changes the limit on calls in flight, for a reload. Calls in flight continue.
-func (l *Limits) Resize(calls int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.inFlight.resize(calls)
-	l.grant()
-}
-
 // InFlight is the number of calls in flight.
 func (l *Limits) InFlight() int {
 	l.mu.Lock()

@@ -161,11 +161,6 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 		if n := l.InFlight(); n != 2 || time.Since(from) != 4*time.Second { // 50 calls through 14 slots
 			t.Errorf("%d in flight after %s", n, time.Since(from))
 		}
-		l.Resize(32)
-		synctest.Wait()
-		if n := l.InFlight(); n != 4 {
-			t.Errorf("%d in flight after the bound was doubled", n)
-		}
 		why := errors.New("over")
 		cancel(why)
 		if _, err := l.Gate("hung", "r", Kind{}).Enter(ctx, "X"); !errors.Is(err, why) {
@@ -263,11 +258,6 @@ func TestFair(t *testing.T) {
 						waits[a][c] = w[1:]
 						return
 					}
-				}
-			},
-			"resize": func(rt *rapid.T) {
-				if f.used == 0 {
-					f.resize(rapid.IntRange(0, 20).Draw(rt, "slots"))
 				}
 			},
 		})

@@ -81,12 +81,6 @@ func (c *counts) configured(kinds map[string][]string) {
 	}
 }
 
-func (c *counts) remove(account string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.accounts, account)
-}
-
 func (c *counts) has(account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -185,9 +185,6 @@ func (m *Metrics) Observe(e runner.Event) {
 	}
 }
 
-// Remove removes an account's series.
-func (m *Metrics) Remove(account string) { m.counts.remove(account) }
-
 // maxCodes limits the values of the label code. AWS documents about a hundred codes and returns few of them; a proxy
 // may return anything.
 const maxCodes = 200

@@ -312,8 +312,6 @@ func TestRemovedAccount(t *testing.T) {
 		`collector_runs_total{account="dev",status="success"} 0`,
 		`collector_runs_total{account="new",status="success"} 0`,
 	)
-	m.Remove("new")
-	has(t, scrape(t, reg), `!account="new"`)
 	m.OutputClosed("stdout")
 	m.OutputClosed("nodes")
 	m.OutputClosed("siem")
