@@ -126,7 +126,7 @@ func (i *Inventory) Admit(ctx context.Context) (release func()) { return i.admis
 // not be opened; then only the outcome is stored, for the scope with the account's name.
 func (i *Inventory) Begin(
 	ctx context.Context, t record.Target, identity record.Identity, run string,
-) (*ScopeWriter, error) {
+) (ScopeWriter, error) {
 	i.admission.beginStoreCall()
 	defer i.admission.endStoreCall()
 	if err := i.rename(ctx, t.Account, identity); err != nil {
@@ -138,7 +138,7 @@ func (i *Inventory) Begin(
 	if err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
-	return &ScopeWriter{
+	return &scopeWriter{
 		inv:    i,
 		update: update,
 		types:  typeMembers(t.Kind),
@@ -194,9 +194,24 @@ func (i *Inventory) Retire(ctx context.Context, identity record.Identity, ts []r
 	return nil
 }
 
-// A ScopeWriter stores one listing of one target. It compares each page with the live resources, of which it keeps ids
+// A ScopeWriter stores one listing of a target. It is used by one goroutine at a time.
+type ScopeWriter interface {
+	// Page takes what is new or changed in p, and keeps no reference to p.
+	Page(ctx context.Context, p *record.Page) error
+	// End publishes what was listed and decides what is gone; nothing else in the program does. The error is ErrFenced if
+	// the target was begun again, or retired.
+	End(ctx context.Context, o record.Outcome) error
+	// Committed returns the outcome that the same run has already stored for the target, or nil: then the job is done
+	// again, nothing is listed, and the writer is dropped.
+	Committed() *record.Outcome
+	// Drop frees what the writer holds if End will not be called. It may be called after a Page that panicked, and more
+	// than once.
+	Drop()
+}
+
+// A scopeWriter is a ScopeWriter with a database. It compares each page with the live resources, of which it keeps ids
 // and hashes but no bodies. It is not safe for concurrent use.
-type ScopeWriter struct {
+type scopeWriter struct {
 	inv       *Inventory
 	types     []string // members that may hold the type of a resource of the kind
 	update    ScopeUpdate
@@ -209,7 +224,7 @@ type ScopeWriter struct {
 
 // Page takes what is new or changed in p, and keeps no reference to p. An unchanged resource costs a hash and a
 // look-up.
-func (w *ScopeWriter) Page(ctx context.Context, p *record.Page) error {
+func (w *scopeWriter) Page(ctx context.Context, p *record.Page) error {
 	if w.failed != nil {
 		return w.failed
 	}
@@ -221,14 +236,14 @@ func (w *ScopeWriter) Page(ctx context.Context, p *record.Page) error {
 }
 
 // Drop frees the memory of a writer that will not be ended. It may be called more than once.
-func (w *ScopeWriter) Drop() {
+func (w *scopeWriter) Drop() {
 	w.live = nil
 	w.trackIndexSize()
 	w.packer.drop()
 }
 
 // trackIndexSize updates the total of all indexes.
-func (w *ScopeWriter) trackIndexSize() {
+func (w *scopeWriter) trackIndexSize() {
 	var now int64
 	if w.live != nil {
 		now = w.live.size()
@@ -245,7 +260,7 @@ type changedRecord struct {
 	op   RowOp
 }
 
-func (w *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
+func (w *scopeWriter) addPage(ctx context.Context, p *record.Page) error {
 	if !w.update.HasScope() {
 		return nil
 	}
@@ -296,7 +311,7 @@ func (w *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
 	return nil
 }
 
-func (w *ScopeWriter) stage(ctx context.Context) error {
+func (w *scopeWriter) stage(ctx context.Context) error {
 	w.inv.admission.beginStoreCall()
 	defer w.inv.admission.endStoreCall()
 	if err := w.update.Stage(ctx, w.packer.packs); err != nil {
@@ -306,7 +321,7 @@ func (w *ScopeWriter) stage(ctx context.Context) error {
 	return nil
 }
 
-func (w *ScopeWriter) loadIndex(ctx context.Context) error {
+func (w *scopeWriter) loadIndex(ctx context.Context) error {
 	if w.live != nil {
 		return nil
 	}
@@ -328,7 +343,7 @@ func (w *ScopeWriter) loadIndex(ctx context.Context) error {
 
 // End publishes what was listed and decides what is gone: the live resources that were not found, and only if the
 // listing was complete. After an error of the store nothing is committed.
-func (w *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
+func (w *scopeWriter) End(ctx context.Context, o record.Outcome) error {
 	if w.failed != nil {
 		return w.failed
 	}
@@ -350,12 +365,11 @@ func (w *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
 	return w.inv.observe(ctx, err, true)
 }
 
-func (w *ScopeWriter) commit(ctx context.Context, c Commit) error {
+func (w *scopeWriter) commit(ctx context.Context, c Commit) error {
 	w.inv.admission.beginStoreCall()
 	defer w.inv.admission.endStoreCall()
 	return w.update.Commit(ctx, c)
 }
 
-// Committed returns the outcome that the same run has already stored for the target, or nil. A job that is done again
-// lists nothing for it, and drops the writer.
-func (w *ScopeWriter) Committed() *record.Outcome { return w.update.Committed() }
+// Committed implements ScopeWriter.
+func (w *scopeWriter) Committed() *record.Outcome { return w.update.Committed() }

@@ -63,13 +63,13 @@ func (emptyUpdate) Stage(context.Context, []Pack) error                         
 // A writer gives back all its memory, also one that was dropped.
 func TestWritersFreeMemory(t *testing.T) {
 	i := New(emptyDriver{}, Options{})
-	for name, end := range map[string]func(*ScopeWriter){
-		"an end": func(v *ScopeWriter) {
+	for name, end := range map[string]func(ScopeWriter){
+		"an end": func(v ScopeWriter) {
 			if err := v.End(t.Context(), record.Outcome{State: record.OK}); err != nil {
 				t.Error(err)
 			}
 		},
-		"none": func(v *ScopeWriter) {
+		"none": func(v ScopeWriter) {
 			v.Drop()
 			v.Drop()
 		},

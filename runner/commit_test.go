@@ -155,14 +155,14 @@ type committedStore struct {
 }
 
 type committedWriter struct {
-	ScopeWriter
+	inventory.ScopeWriter
 	s    *committedStore
 	kind string
 }
 
 func (s *committedStore) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
-) (ScopeWriter, error) {
+) (inventory.ScopeWriter, error) {
 	w, err := s.MemoryStore.Begin(ctx, t, id, run)
 	return committedWriter{w, s, t.Kind}, err
 }

@@ -500,10 +500,10 @@ func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
 		}
 	}
 	if len(regions) > 0 {
-		err = j.r.o.Store.Retire(ctx, id, regions, RegionRemoved)
+		err = j.r.o.Store.Retire(ctx, id, regions, inventory.RegionRemoved)
 	}
 	if len(kinds) > 0 {
-		err = errors.Join(err, j.r.o.Store.Retire(ctx, id, kinds, KindRemoved))
+		err = errors.Join(err, j.r.o.Store.Retire(ctx, id, kinds, inventory.KindRemoved))
 	}
 	return err
 }

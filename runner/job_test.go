@@ -15,6 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -394,13 +395,13 @@ type failingStore struct {
 }
 
 type failingWriter struct {
-	ScopeWriter
+	inventory.ScopeWriter
 	l *failingStore
 }
 
 func (l *failingStore) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
-) (ScopeWriter, error) {
+) (inventory.ScopeWriter, error) {
 	if l.begin != nil {
 		return nil, l.begin
 	}
@@ -427,7 +428,7 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 	}{
 		{"the store does not begin", failingStore{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
 		{"the store takes no page", failingStore{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the store does not commit", failingStore{end: ErrFenced}, nil, "ok",
+		{"the store does not commit", failingStore{end: inventory.ErrFenced}, nil, "ok",
 			[]string{"store eu-west-1", "store us-east-1"}, 6},
 		{"the store panics", failingStore{boom: true}, nil, "partial panic",
 			[]string{"store eu-west-1", "store us-east-1"}, 6},

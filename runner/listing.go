@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -45,7 +46,7 @@ type listing struct {
 	listedAgain bool
 
 	writerMu        sync.Mutex // guards writer
-	writer          ScopeWriter
+	writer          inventory.ScopeWriter
 	writerAbandoned bool        // the holder of writerMu must drop the writer: end did not wait for it; guarded by mu
 	atStore         atomic.Bool // end has finished with the outputs
 }
@@ -138,7 +139,7 @@ func (l *listing) beginStore(ctx context.Context) {
 	l.mu.Lock()
 	l.begun = true
 	l.mu.Unlock()
-	var w ScopeWriter
+	var w inventory.ScopeWriter
 	err := catchPanic(func() (err error) {
 		w, err = l.j.r.o.Store.Begin(ctx, l.t, l.j.identity, l.j.Run)
 		return err

@@ -33,7 +33,12 @@ func NewMemoryStore() *MemoryStore {
 func (m *MemoryStore) Admit(context.Context) (leave func()) { return func() {} }
 
 // Begin takes the next epoch of the target.
-func (m *MemoryStore) Begin(_ context.Context, t record.Target, _ record.Identity, _ string) (ScopeWriter, error) {
+func (m *MemoryStore) Begin(
+	_ context.Context,
+	t record.Target,
+	_ record.Identity,
+	_ string,
+) (inventory.ScopeWriter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rk := m.regionKinds.intern(t)
@@ -72,7 +77,7 @@ func (w memoryWriter) End(context.Context, record.Outcome) error {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	if b := w.m.find(w.account, w.regionKind); b == nil || b.epoch != w.epoch {
-		return ErrFenced
+		return inventory.ErrFenced
 	}
 	return nil
 }

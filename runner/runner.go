@@ -196,7 +196,7 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 		}
 		ts, err := r.o.Store.ActiveTargets(ctx, name)
 		if err == nil && len(ts) > 0 {
-			err = r.o.Store.Retire(ctx, record.Identity{}, ts, AccountRemoved)
+			err = r.o.Store.Retire(ctx, record.Identity{}, ts, inventory.AccountRemoved)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("account %q: retire: %w", name, err))

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -21,14 +22,14 @@ type droppingStore struct {
 }
 
 type droppingWriter struct {
-	ScopeWriter
+	inventory.ScopeWriter
 	l *droppingStore
 	t record.Target
 }
 
 func (l *droppingStore) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
-) (ScopeWriter, error) {
+) (inventory.ScopeWriter, error) {
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return droppingWriter{v, l, t}, err
 }
@@ -69,14 +70,14 @@ func (l *recordingStore) at(what string) {
 
 func (l *recordingStore) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
-) (ScopeWriter, error) {
+) (inventory.ScopeWriter, error) {
 	l.at("begin")
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return recordingWriter{v, l}, err
 }
 
 type recordingWriter struct {
-	ScopeWriter
+	inventory.ScopeWriter
 	l *recordingStore
 }
 

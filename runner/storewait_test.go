@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -22,11 +23,16 @@ type slowStore struct {
 }
 
 type slowWriter struct {
-	ScopeWriter
+	inventory.ScopeWriter
 	l *slowStore
 }
 
-func (l *slowStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+func (l *slowStore) Begin(
+	ctx context.Context,
+	t record.Target,
+	id record.Identity,
+	run string,
+) (inventory.ScopeWriter, error) {
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return slowWriter{v, l}, err
 }
@@ -214,13 +220,13 @@ type hangingStore struct {
 
 func (l *hangingStore) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
-) (ScopeWriter, error) {
+) (inventory.ScopeWriter, error) {
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return hangingWriter{v, l}, err
 }
 
 type hangingWriter struct {
-	ScopeWriter
+	inventory.ScopeWriter
 	l *hangingStore
 }
 

@@ -298,7 +298,7 @@ type storeWithoutOrganizations struct{ runner.Store }
 
 func (s storeWithoutOrganizations) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
-) (runner.ScopeWriter, error) {
+) (inventory.ScopeWriter, error) {
 	if t.Kind == membersKind {
 		return discardWriter{}, nil
 	}

@@ -42,7 +42,7 @@ func openRunStore(
 		return nil, err
 	}
 	inv := inventory.New(s, inventory.Options{Log: log, Saturated: pagesWanted})
-	return &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}, nil
+	return &runStore{Store: inv, inventory: inv, driver: inv.Driver()}, nil
 }
 
 func openDriver(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
@@ -136,29 +136,6 @@ func (s *runStore) notStored() error {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	return &exitError{exitPartial, err}
-}
-
-// inventoryAdapter makes the inventory a store of the runner: the two packages do not know each other.
-type inventoryAdapter struct{ *inventory.Inventory }
-
-func (a inventoryAdapter) Begin(
-	ctx context.Context, t record.Target, id record.Identity, run string,
-) (runner.ScopeWriter, error) {
-	w, err := a.Inventory.Begin(ctx, t, id, run)
-	if err != nil {
-		return nil, err
-	}
-	return writerAdapter{w}, nil
-}
-
-type writerAdapter struct{ *inventory.ScopeWriter }
-
-func (a writerAdapter) End(ctx context.Context, o record.Outcome) error {
-	err := a.ScopeWriter.End(ctx, o)
-	if errors.Is(err, inventory.ErrFenced) {
-		return runner.ErrFenced
-	}
-	return err
 }
 
 // withStore opens the store for reading, also while a collector runs. Of the configuration it needs only the location

@@ -187,7 +187,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		return logged.Write(b)
 	}), nil))
 	inv := inventory.New(f, inventory.Options{Log: log, MaxBuffered: 1})
-	store := &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}
+	store := &runStore{Store: inv, inventory: inv, driver: inv.Driver()}
 	out := new(recordingSink)
 	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Store: store, Log: log})
 	kinds := []runner.Kind{{Name: "ec2_instance", Op: "DescribeInstances"}, {Name: "ec2_volume", Op: "DescribeVolumes"}}

@@ -99,7 +99,7 @@ func (m *measurement) list(b *testing.B, d inventory.Driver, every int) {
 	items := make([]Item, benchItems)
 	for n := range benchTargets() {
 		target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
-		var v *inventory.ScopeWriter
+		var v inventory.ScopeWriter
 		m.measure(b, func() (err error) {
 			v, err = inv.Begin(b.Context(), target, identity, "run")
 			return err

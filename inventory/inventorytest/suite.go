@@ -101,7 +101,7 @@ func (fx *fixture) must(err error) {
 	}
 }
 
-func (fx *fixture) begin() *inventory.ScopeWriter {
+func (fx *fixture) begin() inventory.ScopeWriter {
 	fx.Helper()
 	fx.runs++
 	v, err := fx.inv.Begin(fx.Context(), fx.target, fx.identity, fx.run())
@@ -112,14 +112,14 @@ func (fx *fixture) begin() *inventory.ScopeWriter {
 func (fx *fixture) run() string { return fmt.Sprintf("run-%d", fx.runs) }
 
 // page writes items, and then overwrites the page, as its owner does.
-func (fx *fixture) page(v *inventory.ScopeWriter, items ...Item) {
+func (fx *fixture) page(v inventory.ScopeWriter, items ...Item) {
 	fx.Helper()
 	p := Page(fx.target, fx.identity, fx.run(), items...)
 	fx.must(v.Page(fx.Context(), p))
 	p.Poison()
 }
 
-func (fx *fixture) end(v *inventory.ScopeWriter, s record.State) {
+func (fx *fixture) end(v inventory.ScopeWriter, s record.State) {
 	fx.Helper()
 	fx.must(v.End(fx.Context(), fx.outcome(s)))
 }
