@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -89,7 +90,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.identities.Flush()) }()
 	defer p.sessions.Close()
-	defer p.members.close()
+	defer p.members.Close()
 
 	p.refreshMembers(ctx, cfg.file)
 	blocks, err := p.selectedBlocks(p.resolveAccounts(cfg.file))
@@ -156,7 +157,7 @@ func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, lo
 	})
 	return &program{
 		cli: c, opt: o, log: log, observe: runner.Tee(), lister: lister, sessions: sessions, identities: identities,
-		members: newMemberDirectory(sessions, membersPath(cfg.file.DataDir), log),
+		members: accounts.NewDirectory(sessions.Members, accounts.MembersPath(cfg.file.DataDir), log),
 	}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/policy"
 	"github.com/aws-collector/collector/record"
@@ -71,7 +72,7 @@ func (ac *accountCheck) missingActions() []string {
 // warnings are about things that still work, and may soon fail.
 func (ac *accountCheck) warnings(now time.Time) []string {
 	var out []string
-	switch as := new(inactiveMembersError); {
+	switch as := new(accounts.InactiveError); {
 	case errors.As(ac.plan.Warning, &as):
 		out = append(out, as.Error())
 	case ac.plan.Warning != nil:

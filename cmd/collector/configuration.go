@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -26,7 +26,7 @@ import (
 // buildConfiguration opens the outputs, parses the schedules and connects each account block to sign-in and listing. It
 // also returns the handlers of the outputs that answer HTTP requests.
 func (p *program) buildConfiguration(
-	ctx context.Context, f *config.File, c *accountSet,
+	ctx context.Context, f *config.File, c *accounts.Set,
 ) (*runner.Configuration, map[string]http.Handler, error) {
 	out := runner.Configuration{Jitter: time.Duration(f.Jitter)}
 	if p.opt.once {
@@ -42,9 +42,9 @@ func (p *program) buildConfiguration(
 		if err != nil {
 			return nil, nil, usageError(err)
 		}
-		if all, isNew := c.newMembers[acc.Name]; isNew {
+		if all, isNew := c.NewMembers[acc.Name]; isNew {
 			own := *acc.AccountSpec
-			own.Ticks = newMemberTicks(own.Ticks, all)
+			own.Ticks = accounts.NewMemberTicks(own.Ticks, all)
 			acc.AccountSpec = &own
 		}
 		out.Accounts = append(out.Accounts, acc)
@@ -86,8 +86,8 @@ func (p *program) buildConfiguration(
 
 // selectedBlocks returns the account blocks that match --account, --kind and --region. A block that has none of the
 // kinds or regions is left out without an error, but at least one block must match.
-func (p *program) selectedBlocks(c *accountSet) ([]config.PackedAccount, error) {
-	selected := c.accounts
+func (p *program) selectedBlocks(c *accounts.Set) ([]config.PackedAccount, error) {
+	selected := c.Accounts
 	narrow := func(flag, what string, globs []string, matches func(config.Account) bool) error {
 		if len(globs) == 0 {
 			return nil
@@ -98,7 +98,7 @@ func (p *program) selectedBlocks(c *accountSet) ([]config.PackedAccount, error) 
 				matching = append(matching, b)
 			}
 		}
-		if selected = matching; len(selected) == 0 && len(c.unlisted) == 0 {
+		if selected = matching; len(selected) == 0 && len(c.Unlisted) == 0 {
 			return usageError(fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, p.cli.configPath, what))
 		}
 		return nil
@@ -179,7 +179,7 @@ func (p *program) accountSpec(a *config.Account, specs specCache) (*runner.Accou
 		t.Expected = a.Collect.Expected
 	}
 	var err error
-	if t.Ticks, err = accountTicks(*a, names); err != nil {
+	if t.Ticks, err = accounts.Ticks(*a, names); err != nil {
 		return nil, err
 	}
 	specs[key] = t
@@ -236,31 +236,6 @@ func (d *accountOpener) forgetSession(ctx context.Context) {
 func runnerKind(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
 	return runner.Kind{Name: k.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst}
-}
-
-// accountTicks returns a tick for the account's schedule, and one for each other schedule that some of its kinds have.
-func accountTicks(a config.Account, names []string) ([]runner.Tick, error) {
-	loc, err := config.LoadTimezone(a.Timezone)
-	if err != nil {
-		return nil, fmt.Errorf("account %q: timezone %q: %w", a.Name, a.Timezone, err)
-	}
-	bySpec := map[string][]string{}
-	for _, n := range names {
-		spec, ok := a.Collect.ScheduleOf(n)
-		if !ok {
-			spec = a.Schedule
-		}
-		bySpec[spec] = append(bySpec[spec], n)
-	}
-	var ticks []runner.Tick
-	for _, spec := range slices.Sorted(maps.Keys(bySpec)) {
-		s, err := config.ParseSchedule(spec, loc)
-		if err != nil {
-			return nil, fmt.Errorf("account %q: schedule %q: %w", a.Name, spec, err)
-		}
-		ticks = append(ticks, runner.Tick{Spec: spec + " " + loc.String(), Schedule: s, Kinds: bySpec[spec]})
-	}
-	return ticks, nil
 }
 
 // openedAccount connects sign-in and listing. The runner knows neither.

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -101,34 +100,6 @@ func TestStopFitsContainerGracePeriod(t *testing.T) {
 	}
 	if stop := time.Duration(f.DrainTimeout) + 3*time.Second + daemonFlushTimeout; stop >= grace {
 		t.Errorf("a stop takes up to %s, and the container is killed after %s", stop, grace)
-	}
-}
-
-// Members that cannot be read are listed again. The damaged file is moved aside, but not by a command that only reads.
-func TestDamagedMemberList(t *testing.T) {
-	for name, damage := range map[string]string{
-		"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "organizations.json")
-			write(t, path, damage)
-			var log bytes.Buffer
-			for _, looks := range []bool{true, false} {
-				g := newMemberDirectory(nil, path, slog.New(slog.NewTextHandler(&log, nil)))
-				if !looks {
-					g.listMembers = new(auth.Sessions).Members
-				}
-				g.state(config.Organization{Label: "org"})
-				g.close()
-				_, err := os.Stat(path + ".damaged")
-				if moved := err == nil; moved == looks {
-					t.Errorf("only looks %v: moved aside %v", looks, moved)
-				}
-			}
-			if n := strings.Count(log.String(), "level=WARN"); n != 2 {
-				t.Errorf("logged %d times:\n%s", n, log.String())
-			}
-		})
 	}
 }
 

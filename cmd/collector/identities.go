@@ -152,12 +152,12 @@ func addName(to map[string]map[string]bool, kind, name string) {
 
 // storedAccountIDs returns the ids of the accounts that the store has under these names.
 func (p *program) storedAccountIDs(names map[string]bool) map[string][]string {
-	if p.retirer == nil || p.retirer.store.driver == nil {
+	if p.store == nil || p.store.driver == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	accounts, err := p.retirer.store.driver.Accounts(ctx)
+	accounts, err := p.store.driver.Accounts(ctx)
 	if err != nil {
 		return nil // the store reports its errors itself
 	}

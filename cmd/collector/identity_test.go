@@ -168,7 +168,7 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 			config:     &loadedConfig{file: f},
 			runner:     runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}),
 			identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
-			retirer:    newAccountRetirer(&runStore{driver: storedAccounts{accounts: c.known}}, nil),
+			store:      &runStore{driver: storedAccounts{accounts: c.known}},
 		}
 		p.runner.Swap(built)
 		at := time.Now()

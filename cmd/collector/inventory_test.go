@@ -7,9 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,49 +92,6 @@ func TestFollowChanges(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 	if err := <-done; err != nil {
 		t.Errorf("--follow ended with %v", err)
-	}
-}
-
-func TestRemovedAccounts(t *testing.T) {
-	acc := func(name, id string) inventory.Account {
-		return inventory.Account{Name: name, Partition: "aws", AccountID: id}
-	}
-	known := []inventory.Account{acc("prod", "1"), acc("dev", "2")}
-	for name, c := range map[string]struct {
-		blocks    []string
-		confirmed map[string]string
-		want      []inventory.Account
-	}{
-		"all there, none signed in yet": {blocks: []string{"prod", "dev"}},
-		"one removed":                   {blocks: []string{"prod"}, want: known[1:]},
-		"one renamed, not signed in":    {blocks: []string{"prod", "development"}},
-		"one renamed, signed in": {
-			blocks: []string{"prod", "development"}, confirmed: map[string]string{"development": "2"},
-		},
-		"one removed, a new one not signed in": {blocks: []string{"prod", "new"}},
-		"one removed, a new one signed in": {
-			blocks: []string{"prod", "new"}, confirmed: map[string]string{"new": "3"}, want: known[1:],
-		},
-		"a block that moved to a new account": {
-			blocks: []string{"prod", "dev"}, confirmed: map[string]string{"dev": "3"}, want: known[1:],
-		},
-		"names exchanged, one signed in": {
-			blocks: []string{"prod", "dev"}, confirmed: map[string]string{"prod": "2"}, want: nil,
-		},
-		"names exchanged, both signed in": {
-			blocks: []string{"prod", "dev"}, confirmed: map[string]string{"prod": "2", "dev": "1"},
-		},
-		"everything replaced, none signed in": {blocks: []string{"a", "b"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			confirmed := map[string]record.Identity{}
-			for n := range maps.Keys(c.confirmed) {
-				confirmed[n] = record.Identity{AccountID: c.confirmed[n], Partition: "aws"}
-			}
-			if got := removedAccounts(known, c.blocks, confirmed); !slices.Equal(got, c.want) {
-				t.Errorf("%v, want %v", got, c.want)
-			}
-		})
 	}
 }
 

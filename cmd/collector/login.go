@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/secret"
@@ -110,7 +111,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 
 // signInAccounts has every block that can sign in: of the file, of known members, and of organizations.
 func (c *cli) signInAccounts(f *config.File, log *slog.Logger) []config.Account {
-	all := accountsOf(newMemberDirectory(nil, membersPath(f.DataDir), log).resolveAccounts(f, nil).accounts)
+	all := accountsOf(accounts.NewDirectory(nil, accounts.MembersPath(f.DataDir), log).Resolve(f, nil).Accounts)
 	for _, o := range f.Organizations {
 		all = append(all, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
 	}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -19,11 +19,8 @@ import (
 // the runs of the members.
 const membersKind = "organization_members"
 
-// When members are listed.
-const (
-	memberListingLead     = time.Minute      // before a run of the members
-	startupListingTimeout = 20 * time.Second // how long the start of the daemon waits
-)
+// startupListingTimeout is how long the start of the daemon waits for the list of members.
+const startupListingTimeout = 20 * time.Second
 
 // refreshMembers lists the members of all organizations. A daemon continues without a list that takes long, and applies
 // it later. The run of the organization's block reports errors.
@@ -35,7 +32,7 @@ func (p *program) refreshMembers(ctx context.Context, f *config.File) {
 	}
 	var wg sync.WaitGroup
 	for _, o := range p.selectedOrganizations(f) {
-		wg.Go(func() { _ = p.members.refresh(ctx, o, maxListAge(o)) }) // the organization's run reports the error
+		wg.Go(func() { _ = p.members.Refresh(ctx, o, accounts.MaxListAge(o)) }) // the organization's run reports the error
 	}
 	wg.Wait()
 }
@@ -60,12 +57,12 @@ func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*acc
 	for _, o := range p.selectedOrganizations(f) {
 		ac := &accountCheck{
 			program: p, account: &runner.Account{Name: o.Label, AccountSpec: &runner.AccountSpec{}}, organization: true,
-			err: p.members.lastError(o), block: config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect},
+			err: p.members.LastError(o), block: config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect},
 		}
 		if s, err := p.sessions.Open(ctx, ac.block); err == nil {
 			ac.session = s
 		}
-		ac.plan.Warning = p.members.lastList(o).warning()
+		ac.plan.Warning = p.members.Last(o).Warning()
 		rows = append(rows, ac)
 	}
 	return rows
@@ -75,7 +72,7 @@ func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*acc
 func (p *program) memberWarnings(f *config.File) (warnings []string) {
 	for _, o := range p.selectedOrganizations(f) {
 		text := o.Label + `: its members are not counted; they are known after the first "run" or "run --once"`
-		if l := p.members.lastList(o); l != nil {
+		if l := p.members.Last(o); l != nil {
 			calls := 1 + (len(l.Members)+len(l.Inactive)-1)/20
 			text = fmt.Sprintf("%s: %d members, as of %s; each list of members takes %d more calls to AWS Organizations, "+
 				"and more for units and tags", o.Label, len(l.Members), l.At.Format(time.RFC3339), calls)
@@ -87,25 +84,25 @@ func (p *program) memberWarnings(f *config.File) (warnings []string) {
 
 // organizationAccount is the account of the runner whose runs list the members of an organization.
 func (p *program) organizationAccount(o config.Organization, jitter time.Duration) (*runner.Account, error) {
-	ticks, err := memberListingTicks(o, jitter)
+	ticks, err := accounts.ListingTicks(o, config.Match(o.Collect.Kinds, knownNames().Kinds), jitter)
 	if err != nil {
 		return nil, err
 	}
 	return &runner.Account{
 		Name: o.Label,
 		AccountSpec: &runner.AccountSpec{
-			Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout),
+			Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*accounts.ListingTimeout),
 			Kinds: []runner.Kind{{Name: membersKind, Global: true}},
 		},
 		Open: func(ctx context.Context) (runner.OpenedAccount, error) {
-			err := p.members.refresh(ctx, o, maxListAge(o))
+			err := p.members.Refresh(ctx, o, accounts.MaxListAge(o))
 			if serr := p.applyMemberChanges(ctx); err == nil {
 				err = serr
 			}
 			if err != nil {
 				return nil, err
 			}
-			return openedOrganization{p.members.lastList(o).warning()}, nil
+			return openedOrganization{p.members.Last(o).Warning()}, nil
 		},
 	}, nil
 }
@@ -138,8 +135,8 @@ func (p *program) applyMemberChanges(ctx context.Context) error {
 	}
 	c := p.resolveAccounts(p.config.file)
 	last := p.accountSet
-	unchanged := reflect.DeepEqual(c.accounts, last.accounts) && reflect.DeepEqual(c.inactive, last.inactive) &&
-		slices.Equal(c.unlisted, last.unlisted)
+	unchanged := reflect.DeepEqual(c.Accounts, last.Accounts) && reflect.DeepEqual(c.Inactive, last.Inactive) &&
+		slices.Equal(c.Unlisted, last.Unlisted)
 	if unchanged {
 		return nil
 	}
@@ -148,11 +145,11 @@ func (p *program) applyMemberChanges(ctx context.Context) error {
 		return nil // the program is shutting down
 	}
 	before := accountNames(f)
-	c.newMembers = map[string]bool{}
-	for name, label := range c.members {
-		if _, known := last.members[name]; !known {
+	c.NewMembers = map[string]bool{}
+	for name, label := range c.Members {
+		if _, known := last.Members[name]; !known {
 			// With --now, members of an organization whose first list came late also run at once.
-			c.newMembers[name] = p.opt.now && slices.Contains(last.unlisted, label)
+			c.NewMembers[name] = p.opt.now && slices.Contains(last.Unlisted, label)
 		}
 	}
 	if err := p.installConfiguration(ctx, p.config.file, c); err != nil {
@@ -166,131 +163,29 @@ func (p *program) applyMemberChanges(ctx context.Context) error {
 }
 
 // resolveAccounts returns the account blocks of a configuration, with those of known members.
-func (p *program) resolveAccounts(f *config.File) *accountSet {
+func (p *program) resolveAccounts(f *config.File) *accounts.Set {
 	if p.members == nil {
-		return &accountSet{accounts: f.Accounts}
+		return &accounts.Set{Accounts: f.Accounts}
 	}
 	if len(f.Organizations) == 0 {
-		return p.members.resolveAccounts(f, nil)
+		return p.members.Resolve(f, nil)
 	}
-	return p.members.resolveAccounts(f, p.knownIdentities(f))
+	return p.members.Resolve(f, p.knownIdentities(f))
 }
 
 // retireRemoved retires the names that are gone, in a store that knows only names. While an organization has no list,
 // it retires nothing.
 func (p *program) retireRemoved(ctx context.Context, before []string) {
-	if len(p.accountSet.unlisted) > 0 {
+	if p.store.inventory != nil || len(p.accountSet.Unlisted) > 0 {
 		return
 	}
-	p.retirer.retireByName(ctx, p.runner, slices.DeleteFunc(before, func(name string) bool {
-		_, inactive := p.accountSet.inactive[name]
+	err := p.runner.RetireRemoved(ctx, slices.DeleteFunc(before, func(name string) bool {
+		_, inactive := p.accountSet.Inactive[name]
 		return inactive
 	}))
-}
-
-// memberListingTicks is the schedule of the member listing: a short time before each run of the members.
-func memberListingTicks(o config.Organization, jitter time.Duration) ([]runner.Tick, error) {
-	account := config.Account{Name: o.Label, Schedule: o.Schedule, Timezone: o.Timezone, Collect: o.Collect}
-	ticks, err := accountTicks(account, config.Match(o.Collect.Kinds, knownNames().Kinds))
 	if err != nil {
-		return nil, err
+		p.log.Error("removed accounts not retired", "error", err)
 	}
-	ahead := listingLead(o) + min(jitter, schedulePeriod(o)/10) // jitter delays the listing as it delays the members
-	var all unionSchedule
-	spec := "members"
-	for _, t := range ticks {
-		e := leadSchedule{t.Schedule, ahead}
-		if strings.HasPrefix(t.Spec, "@every") { // counts from the time of the question, so there is no earlier time
-			e.lead = 0
-		}
-		all = append(all, e)
-		spec += " " + t.Spec
-	}
-	return []runner.Tick{{Spec: spec, Schedule: all}}, nil
-}
-
-// newMemberTicks returns the ticks of a new member. With all, and for @every, the first run is now: @every counts from
-// the moment when it is asked, so its first run could be after the next list.
-func newMemberTicks(ticks []runner.Tick, all bool) []runner.Tick {
-	at := time.Now().Add(newMemberDelay)
-	ticks = slices.Clone(ticks)
-	for i, t := range ticks {
-		if all || strings.HasPrefix(t.Spec, "@every") {
-			ticks[i].Schedule = extraRunSchedule{t.Schedule, at}
-		}
-	}
-	return ticks
-}
-
-const newMemberDelay = 3 * time.Second // the configuration is not installed yet
-
-// extraRunSchedule is a schedule with one additional run.
-type extraRunSchedule struct {
-	runner.Schedule
-	at time.Time
-}
-
-func (s extraRunSchedule) Next(t time.Time) time.Time {
-	next := s.Schedule.Next(t)
-	if t.Before(s.at) && (next.IsZero() || s.at.Before(next)) {
-		return s.at
-	}
-	return next
-}
-
-// leadSchedule moves each run of a schedule to an earlier time.
-type leadSchedule struct {
-	runner.Schedule
-	lead time.Duration
-}
-
-func (e leadSchedule) Next(t time.Time) time.Time {
-	next := e.Schedule.Next(t.Add(e.lead))
-	if next.IsZero() {
-		return next
-	}
-	return next.Add(-e.lead)
-}
-
-// unionSchedule has the runs of several schedules.
-type unionSchedule []leadSchedule
-
-func (e unionSchedule) Next(t time.Time) (next time.Time) {
-	for _, s := range e {
-		if at := s.Next(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
-	}
-	return next
-}
-
-// listingLead is the time between a list of members and their run: a minute, or half of a short period.
-func listingLead(o config.Organization) time.Duration {
-	return min(memberListingLead, schedulePeriod(o)/2)
-}
-
-// maxListAge is the age up to which a list is not refreshed.
-func maxListAge(o config.Organization) time.Duration { return listingLead(o) / 2 }
-
-// schedulePeriod is the shortest time between the next few runs of the schedule.
-func schedulePeriod(o config.Organization) time.Duration {
-	loc, err := config.LoadTimezone(o.Timezone)
-	if err != nil {
-		return time.Hour // memberListingTicks reports the error
-	}
-	s, err := config.ParseSchedule(o.Schedule, loc)
-	if err != nil {
-		return time.Hour
-	}
-	at, least := s.Next(time.Now()), 24*time.Hour
-	for range 8 {
-		next := s.Next(at)
-		if at.IsZero() || next.IsZero() {
-			break
-		}
-		least, at = min(least, next.Sub(at)), next
-	}
-	return least
 }
 
 // storeWithoutOrganizations is a store that ignores the runs of organizations: they list no resources.

@@ -19,8 +19,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
-	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/runner"
@@ -325,9 +325,9 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p.retirer, p.mounts = newAccountRetirer(store, log), new(web.Mounts)
+	p.retirer, p.mounts = accounts.NewRetirer(store.accounts(), log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
-	p.observe = runner.Tee(board.Observe, p.metrics.Observe, newRunLogger(log).observe, p.retirer.observe)
+	p.observe = runner.Tee(board.Observe, p.metrics.Observe, newRunLogger(log).observe, p.retirer.Observe)
 	p.outputs = outputs.NewSet(
 		outputs.Types,
 		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},
@@ -345,7 +345,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	}
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{AtStart: c.now, Log: log})
 	var over sync.WaitGroup
-	stopRetiring := p.retirer.start(ctx)
+	stopRetiring := p.retirer.Start(ctx)
 	over.Go(func() {
 		if err := engine.Run(ctx); err != nil {
 			c.t.Error(err)
@@ -358,7 +358,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		if err := p.closeOutputs(); err != nil {
 			c.t.Error(err)
 		}
-		p.members.close()
+		p.members.Close()
 		p.sessions.Close()
 		if err := store.close(); err != nil {
 			c.t.Error(err)
@@ -530,37 +530,4 @@ func TestOrganizationCheck(t *testing.T) {
 			t.Errorf("exit %d: %+v", code, got)
 		}
 	})
-}
-
-// Members are listed before each run of any of their schedules.
-func TestOrganizationSchedule(t *testing.T) {
-	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
-	for schedule, want := range map[string]string{
-		"*/15 * * * *": "12:14:00", "@every 15s": "12:00:15", "@daily": "23:59:00",
-	} {
-		o := config.Organization{
-			Schedule: schedule,
-			Timezone: "UTC",
-			Collect:  config.Collect{Kinds: []string{"ec2_instance"}},
-		}
-		ticks, err := memberListingTicks(o, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := ticks[0].Schedule.Next(noon).Format("15:04:05.999"); got != want {
-			t.Errorf("%s: %s, want %s", schedule, got, want)
-		}
-	}
-	o := config.Organization{
-		Schedule: "@daily",
-		Timezone: "UTC",
-		Collect:  config.Collect{Kinds: []string{"ec2_*"}, Schedules: map[string]string{"ec2_image": "0 14 * * *"}},
-	}
-	ticks, err := memberListingTicks(o, 10*time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := ticks[0].Schedule.Next(noon).Format("15:04:05"); got != "13:49:00" {
-		t.Errorf("with a kind's own schedule, and jitter: %s", got)
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -117,7 +118,7 @@ func (c *cli) plan(ctx context.Context, o runOptions, w io.Writer, format string
 	if err != nil {
 		return err
 	}
-	members := newMemberDirectory(nil, membersPath(cfg.file.DataDir), slog.New(slog.DiscardHandler))
+	members := accounts.NewDirectory(nil, accounts.MembersPath(cfg.file.DataDir), slog.New(slog.DiscardHandler))
 	pl := planner{
 		program: &program{cli: c, opt: o, members: members}, callsInFlight: cfg.file.Limits.CallsInFlight,
 		assume: o.assume, now: time.Now(), rates: map[string]float64{}, uncounted: map[string]bool{},

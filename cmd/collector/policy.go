@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -170,7 +171,7 @@ func (c *cli) policyActions(
 	if f != nil {
 		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
 		all := slices.Concat(f.Accounts, config.PackAccounts(memberTemplates(f)))
-		blocks, err := p.selectedBlocks(&accountSet{accounts: all})
+		blocks, err := p.selectedBlocks(&accounts.Set{Accounts: all})
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -251,7 +252,7 @@ func (l *runLogger) missed(account, reason string) {
 }
 
 func (l *runLogger) regionsPlanned(e runner.RegionsPlanned) {
-	if as := new(inactiveMembersError); errors.As(e.Warning, &as) {
+	if as := new(accounts.InactiveError); errors.As(e.Warning, &as) {
 		// The member directory logs changes. A suspended member would repeat this at each run.
 		l.log.Debug("members of the organization are not collected", "organization", e.Account, "reason", as)
 	} else {

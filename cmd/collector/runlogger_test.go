@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
@@ -56,9 +57,9 @@ func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 
 // Inactive members do not cause a warning about regions. The member directory logs them, once.
 func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
-	r := &memberList{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
+	r := &accounts.List{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
 	got := logLinesOf(func(l *runLogger) {
-		l.observe(runner.RegionsPlanned{Account: "organization:1", Warning: r.warning()})
+		l.observe(runner.RegionsPlanned{Account: "organization:1", Warning: r.Warning()})
 	})
 	if len(
 		got,

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/postgres"
@@ -77,6 +78,14 @@ func (s *runStore) close() error {
 		return nil
 	}
 	return s.driver.Close()
+}
+
+// accounts is the store of accounts for an [accounts.Retirer], or nil.
+func (s *runStore) accounts() accounts.AccountStore {
+	if s.driver == nil {
+		return nil
+	}
+	return s.driver
 }
 
 // notReadyReasons says why and since when store writes fail, and what to do.

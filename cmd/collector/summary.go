@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -71,7 +72,7 @@ func isHealthyOrganization(a runner.AccountInfo) bool {
 }
 
 func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
-	if as := new(inactiveMembersError); errors.As(a.Warning, &as) {
+	if as := new(accounts.InactiveError); errors.As(a.Warning, &as) {
 		_ = safeFprintf(w, "\n%s: %v\n", a.Name, as)
 	} else if a.Warning != nil {
 		_ = safeFprintf(w, "\n%s: AWS did not list the account's regions, so the built-in list was used\n  %v\n",

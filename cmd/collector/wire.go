@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -35,16 +36,17 @@ type program struct {
 	lister        *collectors.Lister
 	outputs       *outputs.Set
 	runner        *runner.Runner
-	retirer       *accountRetirer
+	store         *runStore
+	retirer       *accounts.Retirer
 	mounts        *web.Mounts
 	current       *atomic.Pointer[runner.Configuration] // for the status view; equals the runner's
 
-	members    *memberDirectory // members of organizations
+	members    *accounts.Directory // members of organizations
 	identities *auth.FileIdentityStore
 
 	reloadMu   sync.Mutex
 	config     *loadedConfig // the configuration in force
-	accountSet *accountSet   // the accounts of the configuration in force
+	accountSet *accounts.Set // the accounts of the configuration in force
 	lastRead   inputDigests  // the files that were read last, valid or not
 }
 
@@ -124,13 +126,14 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
 	store.interruptRuns(ctx, log)
-	retirer := newAccountRetirer(store, log)
-	observe = runner.Tee(observe, retirer.observe)
-	members := newMemberDirectory(sessions, "", log)
+	retirer := accounts.NewRetirer(store.accounts(), log)
+	observe = runner.Tee(observe, retirer.Observe)
+	membersFile := ""
 	if !o.dryRun {
-		members.path = membersPath(cfg.file.DataDir)
+		membersFile = accounts.MembersPath(cfg.file.DataDir)
 	}
-	defer members.close()
+	members := accounts.NewDirectory(sessions.Members, membersFile, log)
+	defer members.Close()
 	unknownFields := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "collector_unknown_response_fields_total",
 		Help: "Fields of AWS responses that this version does not know, by kind. Records contain them under AWS's name.",
@@ -142,7 +145,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	p := &program{
 		cli: c, opt: o, log: log, observe: observe, metrics: metrics, unknownFields: unknownFields,
-		sessions: sessions, lister: lister, retirer: retirer, members: members, identities: identities,
+		sessions: sessions, lister: lister, store: store, retirer: retirer, members: members, identities: identities,
 		current: view.current, mounts: new(web.Mounts),
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{
 			Stdout: stdout, Log: log, Observer: metrics, Store: store.driver, AWS: sessions.ConfigFor,
@@ -196,7 +199,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		err = p.runOnce(ctx, engine, board)
 		err = errors.Join(err, p.drainOutputs(ctx), undelivered(p.outputs.States()), store.notStored())
 	} else {
-		stopWatching, stopRetiring := p.watchConfig(ctx), retirer.start(ctx)
+		stopWatching, stopRetiring := p.watchConfig(ctx), retirer.Start(ctx)
 		log.Info("collecting", p.accountCounts("config", c.configPath, "version", buildInfo().version)...)
 		err = engine.Run(ctx)
 		stopRetiring()
@@ -218,7 +221,7 @@ func (p *program) runOnce(ctx context.Context, engine *runner.Local, board *runn
 	if err != nil {
 		return err
 	}
-	p.retirer.check(ctx)
+	p.retirer.Check(ctx)
 	if ctx.Err() != nil {
 		return &exitError{exitFailed, context.Cause(ctx)}
 	}
@@ -275,22 +278,22 @@ func (p *program) apply(ctx context.Context, cfg *loadedConfig) error {
 }
 
 // installConfiguration builds a configuration with the members of its organizations, and lets new jobs use it.
-func (p *program) installConfiguration(ctx context.Context, f *config.File, c *accountSet) error {
+func (p *program) installConfiguration(ctx context.Context, f *config.File, c *accounts.Set) error {
 	built, handlers, err := p.buildConfiguration(ctx, f, c)
 	if err != nil {
 		return err
 	}
 	p.mounts.Swap(handlers)
-	for _, text := range c.duplicates {
-		if p.accountSet == nil || !slices.Contains(p.accountSet.duplicates, text) {
+	for _, text := range c.Duplicates {
+		if p.accountSet == nil || !slices.Contains(p.accountSet.Duplicates, text) {
 			p.log.Warn("configuration warning", "warning", text)
 		}
 	}
 	p.accountSet = c
 	setGCPercent(p.cli.getenv, len(built.Accounts))
 	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
-		for i := range c.accounts {
-			if a := c.accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
+		for i := range c.Accounts {
+			if a := c.Accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
 				return
 			}
 		}
@@ -298,7 +301,7 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 	p.runner.Swap(built)
 	p.current.Store(built)
 	if !p.opt.narrowed() { // a narrowed run knows nothing about the other accounts
-		p.retirer.setAccounts(c)
+		p.retirer.SetAccounts(c)
 	}
 	return nil
 }

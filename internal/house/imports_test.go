@@ -10,10 +10,12 @@ import (
 // The components, and which others each may import. A component is a folder with all packages below it, which may
 // import each other.
 var allowedImports = map[string][]string{
-	"record":     {},
-	"secret":     {},
-	"config":     {"record", "secret"},
-	"auth":       {"config", "internal/statefile", "internal/userfile", "record", "secret"},
+	"record": {},
+	"secret": {},
+	"config": {"record", "secret"},
+	"auth":   {"config", "internal/statefile", "internal/userfile", "record", "secret"},
+	// Which accounts there are, as blocks for auth and as schedules for runner.
+	"accounts":   {"auth", "config", "internal/statefile", "inventory", "record", "runner"},
 	"collectors": {"record"},
 	// Of inventory only conditions and changes, no database.
 	"outputs": {
@@ -36,7 +38,7 @@ var allowedImports = map[string][]string{
 	"internal/house":     {},
 	"internal/samebuild": {},
 	"cmd/collector": {
-		"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable",
+		"accounts", "auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable",
 		"internal/statefile", "internal/userfile", "inventory", "outputs", "policy", "record", "runner", "secret", "web",
 	},
 	"bench": {"internal/awsfake"}, // measures the program as a child process

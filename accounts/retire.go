@@ -1,4 +1,4 @@
-package main
+package accounts
 
 import (
 	"context"
@@ -12,11 +12,17 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// accountRetirer ends the resources of accounts that the configuration no longer names. A block may have been renamed,
+// An AccountStore is the store as a [Retirer] uses it.
+type AccountStore interface {
+	Accounts(ctx context.Context) ([]inventory.Account, error)
+	RetireAccount(ctx context.Context, a inventory.Account, reason string) error
+}
+
+// A Retirer ends the resources of accounts that the configuration no longer names. A block may have been renamed,
 // or moved to another account, and only signing in shows which: so an account is retired when no block can be that
 // account. As an observer it learns which account each block signs in to, and when the account's run has ended.
-type accountRetirer struct {
-	store  *runStore
+type Retirer struct {
+	store  AccountStore // nil: it stores no accounts
 	log    *slog.Logger
 	wakeup chan struct{}
 
@@ -31,38 +37,30 @@ type accountRetirer struct {
 	failing          bool                       // the last check failed, and logged it
 }
 
-func newAccountRetirer(s *runStore, log *slog.Logger) *accountRetirer {
-	return &accountRetirer{store: s, log: log, wakeup: make(chan struct{}, 1)}
+// NewRetirer returns a Retirer for a store; nil: it does nothing.
+func NewRetirer(s AccountStore, log *slog.Logger) *Retirer {
+	return &Retirer{store: s, log: log, wakeup: make(chan struct{}, 1)}
 }
 
-// setAccounts sets the blocks of the configuration in force. Which accounts they are must be found out again, except
+// SetAccounts sets the blocks of the configuration in force. Which accounts they are must be found out again, except
 // for members of organizations: AWS has listed those, collected or not. An organization without a list may have any
 // account.
-func (r *accountRetirer) setAccounts(c *accountSet) {
+func (r *Retirer) SetAccounts(s *Set) {
 	r.mu.Lock()
 	r.blocks, r.memberIdentities = []string{}, map[string]record.Identity{}
-	for i := range c.accounts {
-		r.blocks = append(r.blocks, c.accounts[i].Name())
+	for i := range s.Accounts {
+		r.blocks = append(r.blocks, s.Accounts[i].Name())
 	}
-	maps.Copy(r.memberIdentities, c.memberIdentities)
-	maps.Copy(r.memberIdentities, c.inactive)
-	r.blocks = append(append(r.blocks, slices.Sorted(maps.Keys(c.inactive))...), c.unlisted...)
+	maps.Copy(r.memberIdentities, s.Identities)
+	maps.Copy(r.memberIdentities, s.Inactive)
+	r.blocks = append(append(r.blocks, slices.Sorted(maps.Keys(s.Inactive))...), s.Unlisted...)
 	r.identities, r.confirmed, r.changed = map[string]record.Identity{}, maps.Clone(r.memberIdentities), true
 	r.mu.Unlock()
 	r.wake()
 }
 
-// retireByName is for a store that knows only names: no sign-in is needed.
-func (r *accountRetirer) retireByName(ctx context.Context, run *runner.Runner, before []string) {
-	if r.store.inventory != nil {
-		return
-	}
-	if err := run.RetireRemoved(ctx, before); err != nil {
-		r.log.Error("removed accounts not retired", "error", err)
-	}
-}
-
-func (r *accountRetirer) observe(e runner.Event) {
+// Observe learns which account each block is, and when its run has ended.
+func (r *Retirer) Observe(e runner.Event) {
 	switch e := e.(type) {
 	case runner.SignedIn:
 		r.signedIn(e.Account, e.Identity)
@@ -72,8 +70,8 @@ func (r *accountRetirer) observe(e runner.Event) {
 }
 
 // signedIn records which account the block is.
-func (r *accountRetirer) signedIn(account string, id record.Identity) {
-	if r.store.inventory == nil {
+func (r *Retirer) signedIn(account string, id record.Identity) {
+	if r.store == nil {
 		return
 	}
 	r.mu.Lock()
@@ -84,7 +82,7 @@ func (r *accountRetirer) signedIn(account string, id record.Identity) {
 }
 
 // runEnded confirms the identity: the store now has the account's targets under the name of the block.
-func (r *accountRetirer) runEnded(account string) {
+func (r *Retirer) runEnded(account string) {
 	r.mu.Lock()
 	id, ok := r.identities[account]
 	if _, known := r.memberIdentities[account]; ok && !known && r.confirmed[account] != id {
@@ -96,15 +94,15 @@ func (r *accountRetirer) runEnded(account string) {
 	}
 }
 
-func (r *accountRetirer) wake() {
+func (r *Retirer) wake() {
 	select {
 	case r.wakeup <- struct{}{}:
 	default:
 	}
 }
 
-// start checks whenever an identity was found, until stop is called.
-func (r *accountRetirer) start(ctx context.Context) (stop func()) {
+// Start checks whenever an identity was found, until stop is called.
+func (r *Retirer) Start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -113,7 +111,7 @@ func (r *accountRetirer) start(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-r.wakeup:
-				r.check(ctx)
+				r.Check(ctx)
 			}
 		}
 	})
@@ -123,10 +121,10 @@ func (r *accountRetirer) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// check retires the accounts that no block can be any more. It logs errors of the store, and tries again after the next
+// Check retires the accounts that no block can be any more. It logs errors of the store, and tries again after the next
 // run.
-func (r *accountRetirer) check(ctx context.Context) {
-	if r.store.inventory == nil {
+func (r *Retirer) Check(ctx context.Context) {
+	if r.store == nil {
 		return
 	}
 	r.checking.Lock()
@@ -139,9 +137,9 @@ func (r *accountRetirer) check(ctx context.Context) {
 	if blocks == nil || !changed || ctx.Err() != nil {
 		return
 	}
-	stored, err := r.store.driver.Accounts(ctx)
+	stored, err := r.store.Accounts(ctx)
 	for _, a := range removedAccounts(stored, blocks, confirmed) {
-		if err = r.store.driver.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
+		if err = r.store.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
 			break
 		}
 		r.log.Info("account removed from the configuration, resources ended", "account", a.Name, "account_id", a.AccountID)

@@ -1,7 +1,6 @@
-package main
+package accounts
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,10 +22,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// memberDirectory has the members of each organization of the configuration, as of the last complete list. It loads the
+// A ListFunc asks AWS for the members of an organization.
+type ListFunc func(context.Context, config.Organization) (auth.OrganizationMembers, error)
+
+// A Directory has the members of each organization of the configuration, as of the last complete list. It loads the
 // lists of an earlier process. A list that fails changes nothing.
-type memberDirectory struct {
-	listMembers func(context.Context, config.Organization) (auth.OrganizationMembers, error)
+type Directory struct {
+	listMembers ListFunc
 	path        string // "": not saved
 	log         *slog.Logger
 
@@ -36,21 +38,21 @@ type memberDirectory struct {
 
 	mu     sync.Mutex
 	loaded bool
-	saved  map[string]memberList         // from the file, by organizationKey
-	blocks map[string]*organizationState // by organizationKey
+	saved  map[string]List   // from the file, by organizationKey
+	blocks map[string]*state // by organizationKey
 }
 
-// organizationState is what is known about one block of organizations.
-type organizationState struct {
-	list        *memberList   // nil: not listed yet
+// A state is what is known about one block of organizations.
+type state struct {
+	list        *List         // nil: not listed yet
 	err         error         // of the last listing
 	at          time.Time     // end of the last listing
 	reported    bool          // this process has logged the inactive members
 	listingDone chan struct{} // closed at the end of the running listing; nil: none runs
 }
 
-// memberList is a complete list of members, as it is saved.
-type memberList struct {
+// A List is a complete list of members, as it is saved.
+type List struct {
 	Label    string          `json:"label"` // for people
 	At       time.Time       `json:"at"`
 	Via      record.Identity `json:"via"`
@@ -59,21 +61,22 @@ type memberList struct {
 	Missing  []string        `json:"missing,omitempty"`
 }
 
-// listingTimeout limits a listing. The tags of a thousand members take long.
-const listingTimeout = 5 * time.Minute
+// ListingTimeout limits a listing. The tags of a thousand members take long.
+const ListingTimeout = 5 * time.Minute
 
-func newMemberDirectory(s *auth.Sessions, path string, log *slog.Logger) *memberDirectory {
-	d := &memberDirectory{path: path, log: log, blocks: map[string]*organizationState{}}
-	if s != nil {
-		d.listMembers = s.Members
-	}
+// NewDirectory returns a directory that saves its lists in a file; path "": they are not saved. With list nil it only
+// reads the file.
+func NewDirectory(list ListFunc, path string, log *slog.Logger) *Directory {
+	d := &Directory{listMembers: list, path: path, log: log, blocks: map[string]*state{}}
 	d.background, d.stop = context.WithCancel(context.Background())
 	return d
 }
 
-func membersPath(dataDir string) string { return filepath.Join(dataDir, "organizations.json") }
+// MembersPath is the file of the lists in data_dir.
+func MembersPath(dataDir string) string { return filepath.Join(dataDir, "organizations.json") }
 
-func (d *memberDirectory) close() {
+// Close ends the listings in progress.
+func (d *Directory) Close() {
 	d.stop()
 	d.wg.Wait()
 }
@@ -95,8 +98,8 @@ func organizationKey(o config.Organization) string {
 	return hex.EncodeToString(h[:12])
 }
 
-// state returns the state of a block. The caller holds d.mu.
-func (d *memberDirectory) state(o config.Organization) *organizationState {
+// stateOf returns the state of a block. The caller holds d.mu.
+func (d *Directory) stateOf(o config.Organization) *state {
 	if !d.loaded {
 		d.loaded = true
 		if err := d.load(); err != nil {
@@ -106,7 +109,7 @@ func (d *memberDirectory) state(o config.Organization) *organizationState {
 	key := organizationKey(o)
 	b := d.blocks[key]
 	if b == nil {
-		b = &organizationState{}
+		b = &state{}
 		if r, ok := d.saved[key]; ok {
 			b.list = &r
 		}
@@ -115,25 +118,25 @@ func (d *memberDirectory) state(o config.Organization) *organizationState {
 	return b
 }
 
-// lastList is the last complete list of a block, or nil.
-func (d *memberDirectory) lastList(o config.Organization) *memberList {
+// Last is the last complete list of a block, or nil.
+func (d *Directory) Last(o config.Organization) *List {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.state(o).list
+	return d.stateOf(o).list
 }
 
-// lastError is the error of the last listing.
-func (d *memberDirectory) lastError(o config.Organization) error {
+// LastError is the error of the last listing.
+func (d *Directory) LastError(o config.Organization) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.state(o).err
+	return d.stateOf(o).err
 }
 
-// refresh lists the members of a block, unless the last listing is younger than maxAge. Concurrent callers wait for one
+// Refresh lists the members of a block, unless the last listing is younger than maxAge. Concurrent callers wait for one
 // listing. It continues when a caller's context ends.
-func (d *memberDirectory) refresh(ctx context.Context, o config.Organization, maxAge time.Duration) error {
+func (d *Directory) Refresh(ctx context.Context, o config.Organization, maxAge time.Duration) error {
 	d.mu.Lock()
-	b := d.state(o)
+	b := d.stateOf(o)
 	if !b.at.IsZero() && time.Since(b.at) < maxAge {
 		defer d.mu.Unlock()
 		return b.err
@@ -150,17 +153,17 @@ func (d *memberDirectory) refresh(ctx context.Context, o config.Organization, ma
 	d.mu.Unlock()
 	select {
 	case <-wait:
-		return d.lastError(o)
+		return d.LastError(o)
 	case <-ctx.Done():
 		return fmt.Errorf("%s: wait for the list of members: %w", o.Label, context.Cause(ctx))
 	}
 }
 
 // runListing lists the members of a block once.
-func (d *memberDirectory) runListing(o config.Organization, b *organizationState) {
-	ctx, cancel := context.WithTimeoutCause(d.background, listingTimeout, &record.Fault{
+func (d *Directory) runListing(o config.Organization, b *state) {
+	ctx, cancel := context.WithTimeoutCause(d.background, ListingTimeout, &record.Fault{
 		Reason: record.TimedOut, Hint: "Nothing to do: the last list stays in use, and the next run tries again.",
-		Err: fmt.Errorf("the organization's members were not listed within %s", listingTimeout),
+		Err: fmt.Errorf("the organization's members were not listed within %s", ListingTimeout),
 	})
 	defer cancel()
 	found, err := d.listMembers(ctx, o)
@@ -170,10 +173,10 @@ func (d *memberDirectory) runListing(o config.Organization, b *organizationState
 	first := err == nil && !b.reported
 	b.reported = b.reported || first
 	if err != nil {
-		return // the callers of refresh report it
+		return // the callers of Refresh report it
 	}
 	d.logChanges(o, b.list, found, first)
-	b.list = &memberList{
+	b.list = &List{
 		Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: found.Caller,
 		Members: found.Members, Inactive: found.Inactive, Missing: found.Missing,
 	}
@@ -183,8 +186,8 @@ func (d *memberDirectory) runListing(o config.Organization, b *organizationState
 }
 
 // logChanges logs the differences to the last list. The first list of a process also logs the inactive members.
-func (d *memberDirectory) logChanges(
-	o config.Organization, old *memberList, found auth.OrganizationMembers, first bool,
+func (d *Directory) logChanges(
+	o config.Organization, old *List, found auth.OrganizationMembers, first bool,
 ) {
 	d.log.Debug("organization listed",
 		"organization", o.Label, "members", len(found.Members), "inactive", len(found.Inactive))
@@ -219,13 +222,13 @@ func (d *memberDirectory) logChanges(
 }
 
 type savedDirectory struct {
-	Version int                   `json:"version"`
-	Blocks  map[string]memberList `json:"blocks"`
+	Version int             `json:"version"`
+	Blocks  map[string]List `json:"blocks"`
 }
 
 // setAsideDamaged moves a damaged file aside, so that the next save does not replace it. A directory without sessions
 // only reads, and leaves the file where it is.
-func (d *memberDirectory) setAsideDamaged(err error) {
+func (d *Directory) setAsideDamaged(err error) {
 	aside := ""
 	if d.listMembers != nil {
 		var moved error
@@ -237,7 +240,7 @@ func (d *memberDirectory) setAsideDamaged(err error) {
 		"hint", "Nothing to do: the next run lists the members again. Until then they are not collected.")
 }
 
-func (d *memberDirectory) load() error {
+func (d *Directory) load() error {
 	if d.path == "" {
 		return nil
 	}
@@ -261,11 +264,11 @@ func (d *memberDirectory) load() error {
 
 // save writes the lists of all blocks of this process. After a crash the file is the old or the new one. The caller
 // holds d.mu.
-func (d *memberDirectory) save() (err error) {
+func (d *Directory) save() (err error) {
 	if d.path == "" {
 		return nil
 	}
-	s := savedDirectory{Version: 1, Blocks: map[string]memberList{}}
+	s := savedDirectory{Version: 1, Blocks: map[string]List{}}
 	for key, b := range d.blocks {
 		if b.list != nil {
 			s.Blocks[key] = *b.list
@@ -278,87 +281,13 @@ func (d *memberDirectory) save() (err error) {
 	return statefile.Write(d.path, append(text, '\n')) // readable by its owner only: it has e-mail addresses
 }
 
-// accountSet has the account blocks of a configuration: those of the file, and those of members.
-type accountSet struct {
-	accounts         []config.PackedAccount
-	members          map[string]string          // labels of organizations, by the name of the member's block
-	memberIdentities map[string]record.Identity // from AWS, by name
-	inactive         map[string]record.Identity // members that are not collected because they are inactive, by name
-	unlisted         []string                   // labels of organizations without any list
-	duplicates       []string                   // warnings about members that also have a block in the file
-	newMembers       map[string]bool            // members since the last account set; true: run them at once
-}
+// An InactiveError says which members of an organization are not collected.
+type InactiveError struct{ text string }
 
-// resolveAccounts returns the blocks of the file, then those of members. A member that also has a block in the file is
-// collected as that block says: either the block names its account id, or it signed in to that account before.
-func (d *memberDirectory) resolveAccounts(f *config.File, identities map[string]record.Identity) *accountSet {
-	c := &accountSet{
-		accounts: slices.Clip(f.Accounts), members: map[string]string{},
-		memberIdentities: map[string]record.Identity{}, inactive: map[string]record.Identity{},
-	}
-	type account struct{ partition, id string }
-	own, taken := map[account]string{}, map[string]bool{}
-	for i := range f.Accounts {
-		a := f.Accounts[i].Account()
-		taken[a.Name] = true
-		if id := a.KnownAccountID(); id != "" {
-			own[account{a.PartitionID(), id}] = cmp.Or(own[account{a.PartitionID(), id}], a.Name)
-		} else if id, ok := identities[a.Name]; ok {
-			own[account{id.Partition, id.AccountID}] = a.Name
-		}
-	}
-	var members []config.Account
-	for _, o := range f.Organizations {
-		list := d.lastList(o)
-		if list == nil {
-			c.unlisted = append(c.unlisted, o.Label)
-			continue
-		}
-		for _, group := range []struct {
-			members []config.Member
-			active  bool
-		}{{list.Members, true}, {list.Inactive, false}} {
-			blocks, err := o.MemberAccounts(list.Via, group.members)
-			if err != nil { // the template is valid, and fails for the attributes of one member
-				d.log.Error("organization template failed", "organization", o.Label, "error", err)
-				c.unlisted = append(c.unlisted, o.Label)
-				continue
-			}
-			for _, a := range blocks {
-				id := record.Identity{AccountID: a.AccountID, Partition: list.Via.Partition}
-				key := account{id.Partition, id.AccountID}
-				if name, ok := own[key]; ok {
-					if group.active {
-						c.duplicates = append(c.duplicates, fmt.Sprintf(
-							"%s: member %s also has the account block %q, which is the one that is collected",
-							o.Label, a.AccountID, name))
-					}
-					continue
-				}
-				if taken[a.Name] {
-					a.Name += "-" + a.AccountID
-				}
-				own[key], taken[a.Name] = a.Name, true
-				if !group.active {
-					c.inactive[a.Name] = id
-					continue
-				}
-				c.members[a.Name], c.memberIdentities[a.Name] = o.Label, id
-				members = append(members, a)
-			}
-		}
-	}
-	c.accounts = append(c.accounts, config.PackAccounts(members)...)
-	return c
-}
+func (e *InactiveError) Error() string { return e.text }
 
-// inactiveMembersError says which members of an organization are not collected.
-type inactiveMembersError struct{ text string }
-
-func (e *inactiveMembersError) Error() string { return e.text }
-
-// warning returns an [inactiveMembersError], or nil if every member is collected.
-func (l *memberList) warning() error {
+// Warning returns an [InactiveError], or nil if every member is collected.
+func (l *List) Warning() error {
 	if l == nil || len(l.Inactive)+len(l.Missing) == 0 {
 		return nil
 	}
@@ -372,5 +301,5 @@ func (l *memberList) warning() error {
 	for _, id := range l.Missing {
 		parts = append(parts, id+" is not a member")
 	}
-	return &inactiveMembersError{"not collected: " + strings.Join(parts, ", ")}
+	return &InactiveError{"not collected: " + strings.Join(parts, ", ")}
 }
