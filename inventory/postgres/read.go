@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/internal/sqlquery"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -196,39 +197,48 @@ func (r *Reader) queryResources(
 	})
 }
 
+// dialect is how Postgres writes conditions.
+var dialect = sqlquery.Dialect{
+	Placeholder: "$",
+	Glob:        func(column, param string) string { return column + " ~ " + param },
+	Pattern:     regexpOf,
+}
+
 // Find yields resources, ordered by kind, account, region and id.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	n := newConditions(q, "v", true)
+	n := sqlquery.New(dialect)
+	n.Versions(q)
 	if q.At.IsZero() {
-		n.add("v.valid_to IS NULL")
+		n.Add("v.valid_to IS NULL")
 	} else {
-		at := n.arg(q.At.UnixMicro())
-		n.add("v.valid_from <= " + at + " AND (v.valid_to IS NULL OR v.valid_to > " + at + ")")
+		at := n.Param(q.At.UnixMicro())
+		n.Add("v.valid_from <= " + at + " AND (v.valid_to IS NULL OR v.valid_to > " + at + ")")
 	}
 	columns := versionColumns("v", q.Data || q.Where.NeedsData())
-	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
-		" ORDER BY s.kind, s.account, s.region, v.id", n.args)
+	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.Where()+
+		" ORDER BY s.kind, s.account, s.region, v.id", n.Params())
 }
 
 // History yields every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	n := newConditions(q, "v", true)
+	n := sqlquery.New(dialect)
+	n.Versions(q)
 	columns := versionColumns("v", q.Data || q.Where.NeedsData())
-	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
-		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.args)
+	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.Where()+
+		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.Params())
 }
 
 // queryChanges yields a change for each row of e, whose columns are an instant and the numbers of the versions before
 // and after.
 func (r *Reader) queryChanges(
-	ctx context.Context, q inventory.Query, with string, n *conditions, order string,
+	ctx context.Context, q inventory.Query, with string, n *sqlquery.Builder, order string,
 ) iter.Seq2[inventory.Change, error] {
 	data := q.Data || q.Where.NeedsData()
 	columns := versionColumns("b", data) + ", " + versionColumns("a", data)
 	query := "WITH e AS (" + with + ") SELECT e.at, " + columns + ` FROM e JOIN scope s ON s.scope = e.scope
 		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` +
-		n.where() + " ORDER BY " + order
-	return queryRows(ctx, r, query, n.args, func(rows pgx.Rows) (inventory.Change, bool, error) {
+		n.Where() + " ORDER BY " + order
+	return queryRows(ctx, r, query, n.Params(), func(rows pgx.Rows) (inventory.Change, bool, error) {
 		var at *int64
 		b, a := new(versionRow), new(versionRow)
 		c := inventory.Change{Op: inventory.WasChanged}
@@ -256,9 +266,9 @@ func (r *Reader) queryChanges(
 // Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
 // and changed back is no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
-	// queryChanges applies the condition to the later version: it may match only one of the two
-	n := newConditions(q, "e", false)
-	x, y := n.arg(from.UnixMicro()), n.arg(to.UnixMicro())
+	n := sqlquery.New(dialect)
+	n.Resources(q, "e") // queryChanges applies q.Where to the later version: it may match only one of the two
+	x, y := n.Param(from.UnixMicro()), n.Param(to.UnixMicro())
 	at := func(v, instant string) string {
 		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v" +
 			" WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +
@@ -274,8 +284,9 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 // Changes yields the changes after an instant. A commit that is not yet visible has a later instant than every visible
 // one: see clock in the schema.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
-	n := newConditions(q, "e", false)
-	x := n.arg(after.UnixMicro())
+	n := sqlquery.New(dialect)
+	n.Resources(q, "e")
+	x := n.Param(after.UnixMicro())
 	return r.queryChanges(ctx, q, `SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after
 			FROM version v LEFT JOIN LATERAL (SELECT b.version, b.valid_to FROM version b
 				WHERE b.id = v.id AND b.scope = v.scope AND b.valid_from < v.valid_from
@@ -302,67 +313,6 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 			c.StateSince, c.LastSeen, c.FirstComplete = instant(since), instant(seen), instant(first)
 			return c, true, err
 		})
-}
-
-// conditions are a query's conditions on scopes and versions. Values are parameters, never part of the statement.
-type conditions struct {
-	terms []string
-	args  []any
-}
-
-func (n *conditions) add(condition string) { n.terms = append(n.terms, condition) }
-
-func (n *conditions) arg(v any) string {
-	n.args = append(n.args, v)
-	return fmt.Sprintf("$%d", len(n.args))
-}
-
-func (n *conditions) where() string {
-	if len(n.terms) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(n.terms, " AND ")
-}
-
-// newConditions returns the conditions of q on scopes and on versions, which are named v. Those of q.Where are included
-// only if deep is true.
-func newConditions(q inventory.Query, v string, deep bool) *conditions {
-	n := new(conditions)
-	globs := func(patterns []string, columns ...string) {
-		var include []string
-		for _, p := range patterns {
-			pattern, exclude := strings.CutPrefix(p, "!")
-			var one []string
-			for _, c := range columns {
-				one = append(one, c+" ~ "+n.arg(regexpOf(pattern)))
-			}
-			if term := strings.Join(one, " OR "); exclude {
-				n.add("NOT (" + term + ")")
-			} else {
-				include = append(include, term)
-			}
-		}
-		if len(include) > 0 {
-			n.add("(" + strings.Join(include, " OR ") + ")")
-		}
-	}
-	globs(q.Kinds, "s.kind")
-	globs(q.Accounts, "s.account", "s.account_id")
-	globs(q.Regions, "s.region")
-	if q.ID != "" {
-		n.add(v + ".id = " + n.arg(q.ID))
-	}
-	if !deep {
-		return n
-	}
-	for _, c := range [...]struct{ field, column string }{
-		{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
-		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
-		if vs := q.Where.RequiredValues(c.field); vs != nil {
-			n.add(c.column + " = ANY(" + n.arg(vs) + ")")
-		}
-	}
-	return n
 }
 
 // regexpOf returns a glob (*, ? and classes) as a regular expression of Postgres.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/internal/sqlquery"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -174,32 +175,13 @@ func (s *Store) PutSignIn(ctx context.Context, in inventory.SignIn) error {
 
 // Runs yields runs, the latest first.
 func (r *Reader) Runs(ctx context.Context, q inventory.RunQuery) iter.Seq2[inventory.Run, error] {
-	n := new(conditions)
-	if len(q.IDs) > 0 {
-		n.add("r.run = ANY(" + n.arg(q.IDs) + ")")
-	}
-	if len(q.Accounts) > 0 {
-		patterns := make([]string, 0, len(q.Accounts))
-		for _, a := range q.Accounts {
-			patterns = append(patterns, regexpOf(a))
-		}
-		n.add("r.account ~ ANY(" + n.arg(patterns) + ")")
-	}
-	if len(q.Statuses) > 0 {
-		statuses := make([]string, 0, len(q.Statuses))
-		for _, s := range q.Statuses {
-			statuses = append(statuses, string(s))
-		}
-		n.add("r.status = ANY(" + n.arg(statuses) + ")")
-	}
-	if !q.Since.IsZero() {
-		n.add("r.run >= " + n.arg(inventory.FirstRunID(q.Since)))
-	}
-	from := "run r" + n.where() + " ORDER BY r.run DESC"
+	b := sqlquery.New(dialect)
+	b.Runs(q)
+	from := "run r" + b.Where() + " ORDER BY r.run DESC"
 	if q.Limit > 0 {
-		from += fmt.Sprintf(" LIMIT %d", q.Limit)
+		from += " LIMIT " + b.Param(q.Limit)
 	}
-	return r.runs(ctx, from, n.args)
+	return r.runs(ctx, from, b.Params())
 }
 
 // LastRuns yields the last run of each of these accounts that began and has ended.

@@ -11,13 +11,13 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/internal/sqlquery"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -107,7 +107,7 @@ const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.acco
 	v.tags, s.extra_tags, v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to,
 	coalesce(v.ended, ''), s.last_seen, v.sum, v.version`
 
-const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope "
+const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope"
 
 // A snapshot is the database at one moment.
 type snapshot struct {
@@ -256,78 +256,43 @@ func (s *snapshot) matches(ctx context.Context, q inventory.Query, r *inventory.
 	return ok, err
 }
 
-// conditions returns a query's conditions on scopes and versions. Values are parameters, never part of the statement.
-func conditions(q inventory.Query) (where string, args []any) {
-	var conditions []string
-	add := func(condition string, values ...string) {
-		conditions = append(conditions, condition)
-		for _, v := range values {
-			args = append(args, v)
-		}
-	}
-	globs := func(patterns []string, one string, times int) {
-		var include []string
-		var values []string
-		for _, p := range patterns {
-			pattern, exclude := strings.CutPrefix(p, "!")
-			var repeated []string
-			for range times {
-				repeated = append(repeated, pattern)
-			}
-			if exclude {
-				add("NOT ("+one+")", repeated...)
-				continue
-			}
-			include, values = append(include, one), append(values, repeated...)
-		}
-		if len(include) > 0 {
-			add("("+strings.Join(include, " OR ")+")", values...)
-		}
-	}
-	globs(q.Kinds, "s.kind GLOB ?", 1)
-	globs(q.Accounts, "s.account GLOB ? OR s.account_id GLOB ?", 2)
-	globs(q.Regions, "s.region GLOB ?", 1)
-	if q.ID != "" {
-		add("v.id = ?", q.ID)
-	}
-	for _, c := range [...]struct{ field, column string }{
-		{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
-		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
-		if vs := q.Where.RequiredValues(c.field); vs != nil {
-			add(c.column+" IN (?"+strings.Repeat(", ?", len(vs)-1)+")", vs...)
-		}
-	}
-	if len(conditions) == 0 {
-		return "1", nil
-	}
-	return strings.Join(conditions, " AND "), args
+// dialect is how SQLite writes conditions.
+var dialect = sqlquery.Dialect{
+	Placeholder: "?",
+	Glob:        func(column, param string) string { return column + " GLOB " + param },
+	Pattern:     func(glob string) string { return glob },
 }
 
 // Find yields resources, ordered by kind, account, region and id.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
-		where, args := conditions(q)
-		const order = " ORDER BY s.kind, s.account, s.region, v.id"
-		if q.At.IsZero() {
-			return v.selectVersions(
-				ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE v.valid_to IS NULL AND "+where+order, args...,
-			)
-		}
-		at := q.At.UnixMicro()
-		return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+` FROM (
-			SELECT * FROM version WHERE valid_to IS NULL AND valid_from <= ?
-			UNION ALL SELECT * FROM version WHERE valid_to > ? AND valid_from <= ?) v
-			JOIN scope s ON s.scope = v.scope WHERE `+where+order,
-			append([]any{at, at, at}, args...)...)
-	})
+	b := sqlquery.New(dialect)
+	from := "version v"
+	if q.At.IsZero() {
+		b.Add("v.valid_to IS NULL")
+	} else { // two branches, each with an index of its own
+		at := b.Param(q.At.UnixMicro())
+		from = "(SELECT * FROM version WHERE valid_to IS NULL AND valid_from <= " + at +
+			" UNION ALL SELECT * FROM version WHERE valid_to > " + at + " AND valid_from <= " + at + ") v"
+	}
+	b.Versions(q)
+	return r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+b.Where()+
+		" ORDER BY s.kind, s.account, s.region, v.id", b.Params())
 }
 
 // History yields every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	b := sqlquery.New(dialect)
+	b.Versions(q)
+	return r.versions(ctx, q, "SELECT "+versionColumns+fromVersion+b.Where()+
+		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", b.Params())
+}
+
+// versions yields the versions of a statement that satisfy q.
+func (r *Reader) versions(
+	ctx context.Context, q inventory.Query, query string, params []any,
+) iter.Seq2[*inventory.Resource, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
-		where, args := conditions(q)
-		return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE "+where+
-			" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", args...)
+		return v.selectVersions(ctx, q, yield, query, params...)
 	})
 }
 
@@ -337,7 +302,7 @@ func (s *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.Nul
 		return nil, nil
 	}
 	r, body, err := scanVersion(
-		s.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64),
+		s.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+" WHERE v.version = ?", n.Int64),
 	)
 	if err == nil && (q.Data || q.Where.NeedsData()) {
 		err = s.loadBody(ctx, r, body)
@@ -387,38 +352,41 @@ func (s *snapshot) selectChanges(
 // Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
 // and changed back is no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
-	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Change) bool) error {
-		q, only := q, q
-		only.Where = nil // selectChanges applies it to the later version: it may match only one of the two
-		where, args := conditions(only)
-		where = strings.ReplaceAll(where, "v.id", "t.id")
-		a, b := from.UnixMicro(), to.UnixMicro()
-		return v.selectChanges(ctx, q, yield, `WITH touched AS (
-				SELECT scope, id FROM version WHERE valid_from > ? AND valid_from <= ?
-				UNION SELECT scope, id FROM version WHERE valid_to > ? AND valid_to <= ?)
-			SELECT NULL, a.version, b.version FROM touched t JOIN scope s ON s.scope = t.scope
-			LEFT JOIN version a ON a.id = t.id AND a.scope = t.scope
-				AND a.valid_from <= ? AND (a.valid_to IS NULL OR a.valid_to > ?)
-			LEFT JOIN version b ON b.id = t.id AND b.scope = t.scope
-				AND b.valid_from <= ? AND (b.valid_to IS NULL OR b.valid_to > ?)
-			WHERE (a.version IS NOT NULL OR b.version IS NOT NULL) AND a.sum IS NOT b.sum AND `+where+`
-			ORDER BY s.kind, s.account, s.region, t.id`, append([]any{a, b, a, b, a, a, b, b}, args...)...)
-	})
+	n := sqlquery.New(dialect)
+	x, y := n.Param(from.UnixMicro()), n.Param(to.UnixMicro())
+	n.Add("(a.version IS NOT NULL OR b.version IS NOT NULL)")
+	n.Add("a.sum IS NOT b.sum")
+	n.Resources(q, "t") // selectChanges applies q.Where to the later version: it may match only one of the two
+	at := func(v, instant string) string {
+		return " LEFT JOIN version " + v + " ON " + v + ".id = t.id AND " + v + ".scope = t.scope AND " + v +
+			".valid_from <= " + instant + " AND (" + v + ".valid_to IS NULL OR " + v + ".valid_to > " + instant + ")"
+	}
+	return r.changes(ctx, q, `WITH touched AS (
+			SELECT scope, id FROM version WHERE valid_from > `+x+" AND valid_from <= "+y+`
+			UNION SELECT scope, id FROM version WHERE valid_to > `+x+" AND valid_to <= "+y+`)
+		SELECT NULL, a.version, b.version FROM touched t JOIN scope s ON s.scope = t.scope`+at("a", x)+at("b", y)+
+		n.Where()+" ORDER BY s.kind, s.account, s.region, t.id", n.Params())
 }
 
 // Changes yields the changes after an instant.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+	n := sqlquery.New(dialect)
+	at := n.Param(after.UnixMicro())
+	n.Resources(q, "v")
+	return r.changes(ctx, q, `SELECT at, before, after FROM (
+			SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
+				LEFT JOIN version b ON b.id = v.id AND b.scope = v.scope AND b.valid_to = v.valid_from
+				WHERE v.valid_from > `+at+`
+			UNION ALL SELECT scope, id, valid_to, version, NULL FROM version
+				WHERE valid_to > `+at+` AND ended IS NOT NULL) v
+		JOIN scope s ON s.scope = v.scope`+n.Where()+" ORDER BY at, v.id", n.Params())
+}
+
+func (r *Reader) changes(
+	ctx context.Context, q inventory.Query, query string, params []any,
+) iter.Seq2[inventory.Change, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Change) bool) error {
-		only := q
-		only.Where = nil
-		where, args := conditions(only)
-		at := after.UnixMicro()
-		return v.selectChanges(ctx, q, yield, `SELECT at, before, after FROM (
-				SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
-					LEFT JOIN version b ON b.id = v.id AND b.scope = v.scope AND b.valid_to = v.valid_from
-					WHERE v.valid_from > ?
-				UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > ? AND ended IS NOT NULL) v
-			JOIN scope s ON s.scope = v.scope WHERE `+where+" ORDER BY at, v.id", append([]any{at, at}, args...)...)
+		return v.selectChanges(ctx, q, yield, query, params...)
 	})
 }
 

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/internal/sqlquery"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -144,8 +144,13 @@ func (s *Store) PutSignIn(ctx context.Context, in inventory.SignIn) error {
 
 // Runs yields runs, the latest first.
 func (r *Reader) Runs(ctx context.Context, q inventory.RunQuery) iter.Seq2[inventory.Run, error] {
-	where, args := runConditions(q)
-	return r.runs(ctx, "run r WHERE "+where+" ORDER BY r.run DESC LIMIT ?", append(args, limitOf(q)))
+	b := sqlquery.New(dialect)
+	b.Runs(q)
+	limit := -1
+	if q.Limit > 0 {
+		limit = q.Limit
+	}
+	return r.runs(ctx, "run r"+b.Where()+" ORDER BY r.run DESC LIMIT "+b.Param(limit), b.Params())
 }
 
 // LastRuns yields the last run of each of these accounts that began and has ended.
@@ -192,37 +197,6 @@ func (r *Reader) runs(ctx context.Context, from string, args []any) iter.Seq2[in
 		}
 		return rows.Err()
 	})
-}
-
-func limitOf(q inventory.RunQuery) int {
-	if q.Limit == 0 {
-		return -1
-	}
-	return q.Limit
-}
-
-func runConditions(q inventory.RunQuery) (where string, args []any) {
-	conditions := []string{"1"}
-	anyOf := func(condition string, values []string) {
-		if len(values) == 0 {
-			return
-		}
-		conditions = append(conditions, "("+strings.TrimSuffix(strings.Repeat(condition+" OR ", len(values)), " OR ")+")")
-		for _, v := range values {
-			args = append(args, v)
-		}
-	}
-	anyOf("r.run = ?", q.IDs)
-	anyOf("r.account GLOB ?", q.Accounts)
-	var statuses []string
-	for _, s := range q.Statuses {
-		statuses = append(statuses, string(s))
-	}
-	anyOf("r.status = ?", statuses)
-	if !q.Since.IsZero() {
-		anyOf("r.run >= ?", []string{inventory.FirstRunID(q.Since)})
-	}
-	return strings.Join(conditions, " AND "), args
 }
 
 // SignIns yields the last sign-in of each account.
