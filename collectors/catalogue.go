@@ -2,7 +2,7 @@
 // the only page loop of the program. Begin there.
 //
 // Other packages decide when to list (runner), how to sign in (auth) and where records go (outputs). Only
-// internal/ec2call uses service/ec2; internal/ec2xml decodes EC2's XML.
+// internal/call uses service/ec2; internal/ec2xml decodes EC2's XML.
 package collectors
 
 import (

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2call"
+	"github.com/aws-collector/collector/collectors/internal/call"
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
@@ -54,12 +54,12 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	case record.AccessDenied:
 		return reason, deniedHint(k.Action(), err)
 	case record.Expired:
-		if d, ok := ec2call.Skew(err, time.Now()); ok && d.Abs() > skewLimit {
+		if d, ok := call.Skew(err, time.Now()); ok && d.Abs() > skewLimit {
 			return record.ClockSkew, clockHint(d)
 		}
 		return reason, "Check whether a proxy delays requests to AWS: EC2 refused a new session as expired, too."
 	case record.ClockSkew:
-		if d, ok := ec2call.Skew(err, time.Now()); ok {
+		if d, ok := call.Skew(err, time.Now()); ok {
 			return reason, clockHint(d)
 		}
 		return reason, "Synchronize this machine's clock (NTP)."

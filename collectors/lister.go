@@ -14,7 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2call"
+	"github.com/aws-collector/collector/collectors/internal/call"
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
@@ -68,7 +68,7 @@ type Options struct {
 // concurrently.
 type Lister struct {
 	options  Options
-	caller   *ec2call.Caller
+	caller   *call.Caller
 	programs map[string]func() (*ec2xml.Program, error)
 	seed     maphash.Seed
 	decoders sync.Pool // of *ec2xml.Decoder
@@ -86,7 +86,7 @@ func New(o Options) (*Lister, error) {
 		options:  o,
 		programs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)),
 		seed:     maphash.MakeSeed(),
-		caller: ec2call.New(ec2call.Options{
+		caller: call.New(call.Options{
 			AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP,
 		}),
 	}
@@ -142,7 +142,7 @@ func (l *Lister) List(
 		program:       prog,
 		decodeOptions: ec2xml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
 		creds:         &trackedSession{Session: o.Session},
-		req:           ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent)},
+		req:           call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent)},
 		emit:          emit,
 		stats:         &st,
 		tokens:        map[uint64]struct{}{},
@@ -200,7 +200,7 @@ type listing struct {
 	program       *ec2xml.Program
 	decodeOptions ec2xml.Options
 	creds         *trackedSession
-	req           ec2call.Request
+	req           call.Request
 	emit          func(context.Context, *record.Page) error
 	stats         *Stats
 	seenIDs       record.SeenIDs

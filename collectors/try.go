@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2call"
+	"github.com/aws-collector/collector/collectors/internal/call"
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
@@ -27,22 +27,22 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 	if !ok {
 		return CheckResult{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
-	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
+	req := call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
 	creds := &trackedSession{Session: o.Session}
-	call := func() error {
+	try := func() error {
 		return l.caller.Call(ctx, creds, o.Region, o.Gate, req, func(body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)
 			return err
 		})
 	}
-	err := call()
+	err := try()
 	if expired(err) { // the session has expired, or the clock is wrong: the SDK has learnt the skew
 		if err = creds.renew(ctx); err == nil {
-			err = call()
+			err = try()
 		}
 	}
 	var t CheckResult
-	if ahead, ok := ec2call.Skew(err, time.Now()); ok {
+	if ahead, ok := call.Skew(err, time.Now()); ok {
 		t.ClockAhead, t.ClockKnown = -ahead, true
 	}
 	switch code := record.CodeOf(err); {

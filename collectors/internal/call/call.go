@@ -1,9 +1,9 @@
-// Package ec2call calls EC2: it uses the SDK's middleware stack of one operation for every Describe operation.
+// Package call calls EC2: it uses the SDK's middleware stack of one operation for every Describe operation.
 //
 // The SDK handles endpoints, partitions, signing, clock skew, retries and the transport. This package sets the
 // operation and its parameters, and reads the answer's bytes. So all operations link as one, and a kind is a row
 // without Go types. Begin at [Caller.Call].
-package ec2call
+package call
 
 import (
 	"bytes"

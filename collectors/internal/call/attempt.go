@@ -1,4 +1,4 @@
-package ec2call
+package call
 
 import (
 	"context"
