@@ -60,6 +60,7 @@ type Options struct {
 	MaxBackoff  time.Duration    // between two attempts; 20 s if 0
 	CallTimeout time.Duration    // wait for the first byte of an answer, and for each next one; 1 m if 0
 	GZIP        bool             // ask for compressed answers
+	SDKStack    bool             // call EC2 through the SDK's middleware, as earlier releases did; see internal/call
 	DigestKey   []byte           // key of the digests of sensitive members
 	Log         *slog.Logger     // logs unknown members of answers, at debug level; nil discards
 }
@@ -88,6 +89,7 @@ func New(o Options) (*Lister, error) {
 		seed:     maphash.MakeSeed(),
 		caller: call.New(call.Options{
 			AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP,
+			SDKStack: o.SDKStack,
 		}),
 	}
 	for i := range Kinds {
@@ -142,11 +144,11 @@ func (l *Lister) List(
 		program:       prog,
 		decodeOptions: ec2xml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
 		creds:         &trackedSession{Session: o.Session},
-		req:           call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent)},
 		emit:          emit,
 		stats:         &st,
 		tokens:        map[uint64]struct{}{},
 	}
+	g.req = k.request(o, g.creds, parent)
 	err = g.run(ctx)
 	if st.Unknown > 0 {
 		l.options.Log.DebugContext(ctx, "answer has unknown members",
@@ -190,6 +192,14 @@ func (k *Kind) params(region, parent string) map[string]string {
 		p[includeManaged] = "true"
 	}
 	return p
+}
+
+// request returns the request for the kind's first page.
+func (k *Kind) request(o CallOptions, creds aws.CredentialsProvider, parent string) call.Request {
+	return call.Request{
+		Service: &k.service().api, Region: o.Region, Credentials: creds, Gate: o.Gate,
+		Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent),
+	}
 }
 
 // A listing is the state of one call of List.
@@ -256,7 +266,7 @@ func (g *listing) listPage(ctx context.Context) (next string, err error) {
 		}
 	}
 	defer returnPage()
-	err = g.lister.caller.Call(ctx, g.creds, g.callOptions.Region, g.callOptions.Gate, g.req, func(body io.Reader) error {
+	err = g.lister.caller.Call(ctx, g.req, func(body io.Reader) error {
 		if p = g.lister.options.Pages.Take(ctx.Done()); p == nil {
 			return context.Cause(ctx)
 		}

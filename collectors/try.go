@@ -27,10 +27,11 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 	if !ok {
 		return CheckResult{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
-	req := call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
 	creds := &trackedSession{Session: o.Session}
+	req := k.request(o, creds, sampleID(k.Parent))
+	req.DryRun = op.Has(k.service().api.DryRun)
 	try := func() error {
-		return l.caller.Call(ctx, creds, o.Region, o.Gate, req, func(body io.Reader) error {
+		return l.caller.Call(ctx, req, func(body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)
 			return err
 		})

@@ -1,262 +1,194 @@
 package call
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
-	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmw "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/aws/protocol/ec2query"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	mw "github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/aws-collector/collector/record"
 )
 
-const (
-	errorBody = 64 << 10 // EC2's errors are under 4 KiB, its encoded authorization messages included
-	afterRoot = 4 << 10  // what may stand between the root's end tag and the body's end
-)
+// An attempt holds the state of a call. One value serves all attempts of the call, one after the other.
+type attempt struct {
+	caller      *Caller
+	request     Request
+	form        []byte
+	credentials aws.CredentialsProvider
+	body        func(io.Reader) error
 
-// read sends one signed attempt and reads its answer to the end.
-func (a *attempt) read(
-	ctx context.Context,
-	in mw.DeserializeInput,
-	next mw.DeserializeHandler,
-) (out mw.DeserializeOutput, md mw.Metadata, err error) {
-	encoding := "identity" // explicit, because net/http asks for gzip by default
-	if a.c.opt.GZIP {
-		encoding = "gzip"
-	}
-	if req, ok := in.Request.(*smithyhttp.Request); ok {
-		req.Header.Set("Accept-Encoding", encoding) // after signing: a proxy that rewrites it breaks no signature
-	}
-	w := watch(ctx)
-	defer w.stop()
-	w.arm(a.c.opt.FirstByte, "the answer's first byte")
-	out, md, err = next.HandleDeserialize(w.ctx, in)
-	w.disarm()
-	resp, ok := out.RawResponse.(*smithyhttp.Response)
-	if err != nil {
-		return out, md, a.patience(w.explain(err))
-	}
-	if !ok {
-		return out, md, &smithy.DeserializationError{Err: fmt.Errorf("unknown transport %T", out.RawResponse)}
-	}
-	defer resp.Body.Close()                   // its error does not matter: the bytes are read or abandoned
-	out.Result = &ec2.DescribeRegionsOutput{} // the SDK asserts the borrowed operation's type
+	endpoint    *endpoint // nil if the SDK's stack makes the call
+	payloadHash string
+	skew        time.Duration // of the latest response's clock
+	number      int           // attempts so far
+	slow        int           // attempts that hung
+	last        error         // how the latest attempt ended; the SDK forgets it when the context ends a sleep
+}
 
-	wire := &stallReader{r: resp.Body, w: w, limit: a.c.opt.Stall}
-	head := a.c.head()
-	defer a.c.heads.Put(head)
-	body, err := readHead(head, wire)
+// loop makes a call: it builds the request, and lets the SDK's retry loop make the attempts.
+func (c *Caller) loop(ctx context.Context, a *attempt) (err error) {
+	if a.endpoint, err = c.endpoint(a.request.Service, a.request.Region); err != nil {
+		return err
+	}
+	ctx, end := a.endpoint.telemetry.start(ctx, a.request.Op)
+	defer func() { end(err) }()
+	request, err := a.build(ctx)
 	if err != nil {
-		return out, md, a.patience(w.explain(wire.cut(err)))
+		return err
 	}
-	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		z := &unzipped{c: a.c, r: body}
-		defer z.close()
-		body = z
-	}
-	if resp.StatusCode/100 != 2 {
-		return out, md, a.patience(w.explain(apiError(resp, body, wire, &md)))
-	}
-	if err = a.body(body); err == nil {
-		err = drain(body) // to the last byte: it proves that the body was whole, and frees the connection for the next call
-	}
+	_, _, err = a.endpoint.retries.HandleFinalize(ctx, mw.FinalizeInput{Request: request}, a)
+	return err
+}
+
+// build makes the request, with what the SDK adds to each call: an id, and the trace of a Lambda function.
+func (a *attempt) build(ctx context.Context) (*smithyhttp.Request, error) {
+	request, err := a.endpoint.template.SetStream(form{bytes.NewReader(a.form)})
 	if err != nil {
-		return out, md, a.patience(w.explain(wire.cut(err)))
+		return nil, &smithy.SerializationError{Err: err}
 	}
+	a.payloadHash = payloadHash(a.form)
+	in, end := mw.BuildInput{Request: request}, mw.BuildHandlerFunc(endOfBuild)
+	if _, _, err = (awsmw.ClientRequestID{}).HandleBuild(ctx, in, end); err != nil {
+		return nil, err
+	}
+	_, _, err = (&awsmw.RecursionDetection{}).HandleBuild(ctx, in, end)
+	return request, err
+}
+
+func endOfBuild(context.Context, mw.BuildInput) (out mw.BuildOutput, md mw.Metadata, err error) {
 	return out, md, nil
 }
 
-// apiError reads a refusal. A status without EC2's XML (a proxy's page, a load balancer's) gets a code of its own, so
-// that it counts as an answer; its status still says whether to try again.
-func apiError(resp *smithyhttp.Response, body io.Reader, wire *stallReader, md *mw.Metadata) error {
-	b, err := io.ReadAll(io.LimitReader(body, errorBody))
+// HandleFinalize makes one attempt. It is what the SDK's retry loop calls.
+func (a *attempt) HandleFinalize(ctx context.Context, in mw.FinalizeInput) (mw.FinalizeOutput, mw.Metadata, error) {
+	return a.throughGate(ctx, in, mw.FinalizeHandlerFunc(a.signAndSend))
+}
+
+// throughGate makes one attempt when the gate admits it. Credentials are asked for before the gate, so that a slow
+// sign-in holds no slot of the calls in flight; they are signed with after it, so that a long wait makes no stale
+// signature.
+func (a *attempt) throughGate(
+	ctx context.Context, in mw.FinalizeInput, next mw.FinalizeHandler,
+) (out mw.FinalizeOutput, md mw.Metadata, err error) {
+	if _, err := a.credentials.Retrieve(ctx); err != nil {
+		return out, md, err
+	}
+	leave, err := a.request.Gate.Enter(ctx, a.request.Op)
 	if err != nil {
-		return wire.cut(err)
+		return out, md, &final{err}
 	}
-	e, err := ec2query.GetErrorResponseComponents(strings.NewReader(string(b)))
-	if err != nil || e.Code == "" {
-		return &smithy.GenericAPIError{
-			Code:    fmt.Sprintf("http_%d", resp.StatusCode),
-			Message: fmt.Sprintf("not an answer of EC2: %s: %s", resp.Status, firstWords(b)),
-		}
+	code := string(record.Panicked)
+	defer func() { leave(code) }()
+	out, md, err = next.HandleFinalize(ctx, in)
+	a.last, code = err, codeOf(ctx, err)
+	return out, md, err
+}
+
+// signAndSend signs with the clock of the latest response, as the SDK does: in the first attempt that is the latest
+// response of any call to the endpoint. The SDK's retry loop does not say which clock it assumes. It has read the
+// endpoint's before this attempt, so this one is as recent or more.
+func (a *attempt) signAndSend(
+	ctx context.Context, in mw.FinalizeInput,
+) (out mw.FinalizeOutput, md mw.Metadata, err error) {
+	if a.number++; a.number == 1 && !a.endpoint.skewDisabled {
+		a.skew = time.Duration(a.endpoint.skew.Load())
 	}
-	if e.RequestID != "" {
-		awsmw.SetRequestIDMetadata(md, e.RequestID)
+	request := in.Request.(*smithyhttp.Request)
+	if err = a.sign(ctx, request); err != nil {
+		return out, md, err
 	}
-	return &smithy.GenericAPIError{Code: e.Code, Message: e.Message}
+	_, md, err = (&awshttp.ResponseErrorWrapper{}).HandleDeserialize(
+		ctx, mw.DeserializeInput{Request: request}, mw.DeserializeHandlerFunc(a.withRequestID),
+	)
+	a.skew, _ = awsmw.GetAttemptSkew(md)
+	return out, md, err
 }
 
-// firstWords returns the beginning of a body for an error message.
-func firstWords(b []byte) string {
-	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(b[:min(len(b), 512)]), "")), " ")
-	return fmt.Sprintf("%.120q", s)
-}
-
-func drain(r io.Reader) error {
-	n, err := io.Copy(io.Discard, io.LimitReader(r, afterRoot+1))
-	if err == nil && n > afterRoot {
-		err = &record.Fault{Reason: record.BadAnswer, Err: errors.New("the answer has data after its end")}
+func (a *attempt) sign(ctx context.Context, request *smithyhttp.Request) error {
+	e := a.endpoint
+	if e.signer == nil {
+		return nil
 	}
-	return err
-}
-
-// A watched attempt ends by its own clock. The clock runs only while the wire is waited for: not while a page is waited
-// for, nor while bytes are decoded.
-type watched struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	mu     sync.Mutex
-	what   *Slow
-}
-
-func watch(parent context.Context) *watched {
-	w := new(watched)
-	w.ctx, w.cancel = context.WithCancelCause(parent)
-	return w
-}
-
-func (w *watched) arm(d time.Duration, what string) {
-	w.mu.Lock()
-	if w.what == nil || w.what.What != what {
-		w.what = &Slow{What: what, Limit: d}
+	timer := e.telemetry.timer(ctx, identityDuration)
+	credentials, err := a.credentials.Retrieve(ctx)
+	timer()
+	if err != nil {
+		return fmt.Errorf("get identity: get credentials: %w", err) // the SDK's words
 	}
-	w.mu.Unlock()
-	if w.timer == nil {
-		w.timer = time.AfterFunc(d, func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.cancel(w.what)
-		})
-		return
+	defer e.telemetry.timer(ctx, signingDuration)()
+	now := time.Now().Add(a.skew)
+	err = e.signer.SignHTTP(ctx, credentials, request.Request, a.payloadHash, e.signingName, e.signingRegion, now)
+	if err != nil {
+		return fmt.Errorf("sign request: sign http: %w", err)
 	}
-	w.timer.Reset(d)
+	return nil
 }
 
-func (w *watched) disarm() { w.timer.Stop() }
-
-func (w *watched) stop() {
-	w.timer.Stop()
-	w.cancel(nil)
+func (a *attempt) withRequestID(
+	ctx context.Context, in mw.DeserializeInput,
+) (mw.DeserializeOutput, mw.Metadata, error) {
+	return (&awsmw.RequestIDRetriever{}).HandleDeserialize(ctx, in, mw.DeserializeHandlerFunc(a.sendAndRead))
 }
 
-// explain replaces the "context canceled" that the clock caused by the clock's error. (The SDK never retries what
-// looks canceled; a slow attempt is worth another.)
-func (w *watched) explain(err error) error {
-	var slow *Slow
-	if err != nil && errors.As(context.Cause(w.ctx), &slow) {
-		return slow
+func (a *attempt) sendAndRead(
+	ctx context.Context, in mw.DeserializeInput,
+) (mw.DeserializeOutput, mw.Metadata, error) {
+	return a.read(ctx, in, mw.DeserializeHandlerFunc(a.endpoint.send))
+}
+
+// send sends one request. The SDK learns from the response how far the service's clock is ahead.
+func (e *endpoint) send(ctx context.Context, in mw.DeserializeInput) (mw.DeserializeOutput, mw.Metadata, error) {
+	timing := awsmw.RecordResponseTiming{DisableClockSkewCorrection: e.skewDisabled}
+	return timing.HandleDeserialize(ctx, in, mw.DeserializeHandlerFunc(
+		func(ctx context.Context, in mw.DeserializeInput) (out mw.DeserializeOutput, md mw.Metadata, err error) {
+			out.RawResponse, md, err = e.transport.Handle(ctx, in.Request)
+			return out, md, err
+		}))
+}
+
+func payloadHash(form []byte) string {
+	sum := sha256.Sum256(form)
+	return hex.EncodeToString(sum[:])
+}
+
+// form is a request's body without bytes.Reader's WriteTo. The SDK closes the body when the response's header is there,
+// and its wrapper's WriteTo returns EOF as an error from then on; net/http, if it has not yet looked whether the body
+// has more than it should, takes that for a failed write and closes the connection under the response. Read handles EOF
+// correctly.
+type form struct{ io.ReadSeeker }
+
+// codeOf returns the result of an attempt for the gate.
+func codeOf(ctx context.Context, err error) string {
+	if err == nil {
+		return ""
 	}
-	return err
-}
-
-// Slow is the error of an abandoned attempt: no bytes arrived for Limit.
-type Slow struct {
-	What  string // what was waited for
-	Limit time.Duration
-	last  bool
-}
-
-// slowAttempts is how many attempts of a call may end like that. One may be a connection that died in silence; an
-// endpoint that hangs would otherwise hold its target for all attempts' time-outs, one after the other.
-const slowAttempts = 2
-
-// patience counts the attempts that hung, and lets the SDK try again only as long as there is some left.
-func (a *attempt) patience(err error) error {
-	var s *Slow
-	if errors.As(err, &s) {
-		a.slow++
-		s.last = a.slow >= slowAttempts
+	if c := record.CodeOf(err); c != "" {
+		return c
 	}
-	return err
-}
-
-func (s *Slow) Error() string {
-	return fmt.Sprintf("no bytes for %v while waiting for %s", s.Limit, s.What)
-}
-
-// Timeout makes it one to net.Error's users.
-func (s *Slow) Timeout() bool { return true }
-
-// Temporary completes net.Error.
-func (s *Slow) Temporary() bool { return true }
-
-// RetryableError is asked by the SDK's retryer.
-func (s *Slow) RetryableError() bool { return !s.last }
-
-// stallReader limits the wait for the next bytes, not the length of the whole: a page of 10 MB may take its time.
-type stallReader struct {
-	r     io.Reader
-	w     *watched
-	limit time.Duration
-	err   error
-}
-
-func (s *stallReader) Read(p []byte) (int, error) {
-	s.w.arm(s.limit, "the rest of the answer's body")
-	n, err := s.r.Read(p)
-	s.w.disarm()
-	if err != nil && err != io.EOF {
-		s.err = err
+	if ctx.Err() != nil {
+		return string(record.Interrupted)
 	}
-	return n, err
+	return string(record.ReasonOf(err))
 }
 
-// cut says whether err, which the body's reader returned, is the wire's doing: then the call is worth another attempt.
-func (s *stallReader) cut(err error) error {
-	if s.err != nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) ||
-		errors.Is(err, gzip.ErrHeader) {
-		return &torn{
-			&record.Fault{
-				Reason: record.Network,
-				Err:    fmt.Errorf("the answer's body was cut short: %w", errors.Join(err, s.err)),
-			},
-		}
+// finalErrors marks a failed sign-in as final: it has its own retries, and those of the call around them would multiply
+// STS's calls.
+type finalErrors struct{ aws.CredentialsProvider }
+
+func (p finalErrors) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	v, err := p.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return v, &final{err}
 	}
-	return &final{err}
-}
-
-// torn is a body that ended early. The SDK retries no such thing by itself.
-type torn struct{ err error }
-
-func (t *torn) Error() string      { return t.err.Error() }
-func (t *torn) Unwrap() error      { return t.err }
-func (*torn) RetryableError() bool { return true }
-
-// final is an error that another attempt would not change, whatever stands inside it.
-type final struct{ err error }
-
-func (f *final) Error() string      { return f.err.Error() }
-func (f *final) Unwrap() error      { return f.err }
-func (*final) RetryableError() bool { return false }
-
-func isCanceled(err error) bool {
-	var c interface{ CanceledError() bool }
-	return errors.Is(err, context.Canceled) || errors.As(err, &c) && c.CanceledError()
-}
-
-// Skew is how far EC2's clock is ahead of this machine's, from the Date header of the answer that err carries. It is
-// good to a second and the length of the call.
-func Skew(err error, now time.Time) (time.Duration, bool) {
-	var re *smithyhttp.ResponseError
-	if !errors.As(err, &re) || re.Response == nil || re.Response.Response == nil {
-		return 0, false
-	}
-	t, perr := http.ParseTime(re.Response.Header.Get("Date"))
-	if perr != nil {
-		return 0, false
-	}
-	return t.Sub(now).Round(time.Second), true
+	return v, nil
 }

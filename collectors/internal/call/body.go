@@ -8,14 +8,14 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// How much of an answer is read before the body function is called. It is read as it comes, compressed: so each of the
-// calls in flight that has an answer holds this much and no more, and the bytes of most answers are all there.
+// How much of a response is read before the body function is called. It is read as it comes, compressed: so each of the
+// calls in flight that has a response holds this much and no more, and the bytes of most responses are all there.
 const (
 	firstRead = 4 << 10
 	prefetch  = 32 << 10
 )
 
-// head is a buffer that is taken when there is an answer: most of the calls in flight wait for AWS.
+// head is a buffer that is taken when there is a response: most of the calls in flight wait for AWS.
 func (c *Caller) head() *[]byte {
 	if b, ok := c.heads.Get().(*[]byte); ok {
 		return b
@@ -50,12 +50,12 @@ type gunzip struct {
 }
 
 // unzipped is a compressed body. It takes its gunzip when it is first read, so that there are as many of them as there
-// are pages to read into, and not as many as there are answers. net/http would unzip by itself, with the standard
+// are pages to read into, and not as many as there are responses. net/http would unzip by itself, with the standard
 // library's slower reader: see BenchmarkUnzip.
 type unzipped struct {
-	c *Caller
-	r io.Reader
-	z *gunzip
+	caller *Caller
+	r      io.Reader
+	z      *gunzip
 }
 
 func (u *unzipped) Read(p []byte) (int, error) {
@@ -68,7 +68,7 @@ func (u *unzipped) Read(p []byte) (int, error) {
 }
 
 func (u *unzipped) open() (err error) {
-	z, ok := u.c.gzips.Get().(*gunzip)
+	z, ok := u.caller.gzips.Get().(*gunzip)
 	if ok {
 		z.in.Reset(u.r)
 		err = z.out.Reset(z.in)
@@ -87,7 +87,7 @@ func (u *unzipped) open() (err error) {
 
 func (u *unzipped) close() {
 	if u.z != nil {
-		u.z.in.Reset(nil) // it must not keep the answer
-		u.c.gzips.Put(u.z)
+		u.z.in.Reset(nil) // it must not keep the response
+		u.caller.gzips.Put(u.z)
 	}
 }

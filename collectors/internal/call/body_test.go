@@ -37,7 +37,7 @@ func (e errReader) Read([]byte) (int, error) { return 0, e.err }
 // While an answer is not read, however much of it has come, it holds no window to unzip it.
 func TestUnzippedIsLazy(t *testing.T) {
 	c := New(Options{})
-	u := &unzipped{c: c, r: strings.NewReader("")}
+	u := &unzipped{caller: c, r: strings.NewReader("")}
 	if u.close(); u.z != nil {
 		t.Error("it took a window before it was read")
 	}

@@ -39,6 +39,23 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, errXML, code, "because")
 }
 
+// onBothPaths runs a test with this package's loop, and with the SDK's stack.
+func onBothPaths(t *testing.T, test func(t *testing.T, sdkStack bool)) {
+	t.Run("loop", func(t *testing.T) { test(t, false) })
+	t.Run("SDK's stack", func(t *testing.T) { test(t, true) })
+}
+
+// request is a call of DescribeVolumes in us-east-1.
+func request(credentials aws.CredentialsProvider, g Gate) Request {
+	return Request{Service: &ec2Service, Region: "us-east-1", Credentials: credentials, Gate: g, Op: "DescribeVolumes"}
+}
+
+// ec2Service is like the row of the catalogue, which this package cannot import.
+var ec2Service = Service{
+	ID: "EC2", Version: "2016-11-15", PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
+	Prepare: PrepareEC2, ReadError: ReadEC2Error,
+}
+
 // keys is AWS's documented example.
 type keys struct {
 	err   error
@@ -115,12 +132,16 @@ func fake(t *testing.T, o Options, answers ...http.HandlerFunc) (*Caller, *httpt
 	return New(o), srv
 }
 
+func discard(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }
+
 func ok(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
 }
 
 func call(c *Caller, g Gate, r Request) (got string, err error) {
-	err = c.Call(context.Background(), keys{}, "us-east-1", g, r, func(body io.Reader) error {
+	own := request(keys{}, g)
+	own.Op, own.Params, own.Max, own.Token = r.Op, r.Params, r.Max, r.Token
+	err = c.Call(context.Background(), own, func(body io.Reader) error {
 		b, err := io.ReadAll(body)
 		if err == nil && !bytes.HasSuffix(b, []byte("Response>")) {
 			err = io.ErrUnexpectedEOF
@@ -131,10 +152,12 @@ func call(c *Caller, g Gate, r Request) (got string, err error) {
 	return got, err
 }
 
-func TestRequest(t *testing.T) {
+func TestRequest(t *testing.T) { onBothPaths(t, testRequest) }
+
+func testRequest(t *testing.T, sdkStack bool) {
 	var form url.Values
 	var head http.Header
-	c, _ := fake(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+	c, _ := fake(t, Options{SDKStack: sdkStack}, func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
 		form, head = r.PostForm, r.Header
 		io.WriteString(w, whole)
@@ -172,8 +195,12 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-func TestErrorsKeepTheirNames(t *testing.T) {
-	c, _ := fake(t, Options{}, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 403, "UnauthorizedOperation") })
+func TestErrorsKeepTheirNames(t *testing.T) { onBothPaths(t, testErrorsKeepTheirNames) }
+
+func testErrorsKeepTheirNames(t *testing.T, sdkStack bool) {
+	c, _ := fake(t, Options{SDKStack: sdkStack}, func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, 403, "UnauthorizedOperation")
+	})
 	g := new(codes)
 	_, err := call(c, g, Request{Op: "DescribeVolumes"})
 	var oe *smithy.OperationError
@@ -189,7 +216,9 @@ func TestErrorsKeepTheirNames(t *testing.T) {
 	g.want(t, "UnauthorizedOperation")
 }
 
-func TestRetry(t *testing.T) {
+func TestRetry(t *testing.T) { onBothPaths(t, testRetry) }
+
+func testRetry(t *testing.T, sdkStack bool) {
 	page := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(503)
@@ -224,7 +253,7 @@ func TestRetry(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := new(codes)
-			caller, _ := fake(t, Options{}, c.answer, c.answer, ok(whole))
+			caller, _ := fake(t, Options{SDKStack: sdkStack}, c.answer, c.answer, ok(whole))
 			if got, err := call(caller, g, Request{Op: "DescribeVolumes"}); err != nil || got != whole {
 				t.Fatalf("%q, %v", got, err)
 			}
@@ -232,7 +261,7 @@ func TestRetry(t *testing.T) {
 		})
 		t.Run(name+" for ever", func(t *testing.T) {
 			g := new(codes)
-			caller, _ := fake(t, Options{Attempts: 3}, c.answer)
+			caller, _ := fake(t, Options{SDKStack: sdkStack, Attempts: 3}, c.answer)
 			_, err := call(caller, g, Request{Op: "DescribeVolumes"})
 			var most *retry.MaxAttemptsError
 			if !errors.As(err, &most) || most.Attempt != 3 {
@@ -244,10 +273,12 @@ func TestRetry(t *testing.T) {
 }
 
 // A quota of retries in the client would be one for all accounts: one that is throttled would leave the others none.
-func TestRetriesAreNotRationed(t *testing.T) {
+func TestRetriesAreNotRationed(t *testing.T) { onBothPaths(t, testRetriesAreNotRationed) }
+
+func testRetriesAreNotRationed(t *testing.T, sdkStack bool) {
 	c, _ := fake(
 		t,
-		Options{Attempts: 3},
+		Options{SDKStack: sdkStack, Attempts: 3},
 		func(w http.ResponseWriter, _ *http.Request) { refuse(w, 503, "RequestLimitExceeded") },
 	)
 	g := new(codes)
@@ -259,13 +290,14 @@ func TestRetriesAreNotRationed(t *testing.T) {
 	}
 }
 
-func TestNoRetry(t *testing.T) {
-	c, _ := fake(t, Options{}, ok(whole))
+func TestNoRetry(t *testing.T) { onBothPaths(t, testNoRetry) }
+
+func testNoRetry(t *testing.T, sdkStack bool) {
+	c, _ := fake(t, Options{SDKStack: sdkStack}, ok(whole))
 	wrong := errors.New("markup")
 	g := new(codes)
 	n := 0
-	err := c.Call(
-		context.Background(), keys{}, "us-east-1", g, Request{Op: "DescribeVolumes"},
+	err := c.Call(context.Background(), request(keys{}, g),
 		func(r io.Reader) error { n++; return wrong },
 	)
 	if !errors.Is(err, wrong) || n != 1 {
@@ -276,7 +308,7 @@ func TestNoRetry(t *testing.T) {
 	g = new(codes)
 	denied := &smithy.GenericAPIError{Code: "Throttling", Message: "STS is busy"}
 	asked := 0
-	err = c.Call(context.Background(), keys{denied, &asked}, "us-east-1", g, Request{Op: "DescribeVolumes"}, nil)
+	err = c.Call(context.Background(), request(keys{denied, &asked}, g), nil)
 	if !errors.Is(err, denied) || asked != 1 {
 		t.Errorf("a sign-in that failed: %v, after %d", err, asked)
 	}
@@ -284,20 +316,17 @@ func TestNoRetry(t *testing.T) {
 
 	shut := &smithy.GenericAPIError{Code: "Throttling", Message: "no budget"}
 	gate := &codes{shut: shut}
-	err = c.Call(context.Background(), keys{}, "us-east-1", gate, Request{Op: "DescribeVolumes"}, nil)
+	err = c.Call(context.Background(), request(keys{}, gate), nil)
 	if !errors.Is(err, shut) || gate.knocks != 1 {
 		t.Errorf("a gate that is shut: %v, after %d", err, gate.knocks)
 	}
 }
 
-func TestBodyGoesOn(t *testing.T) {
-	c, _ := fake(t, Options{}, ok(whole+strings.Repeat("x", 2*afterRoot)))
-	err := c.Call(
-		context.Background(),
-		keys{},
-		"us-east-1",
-		new(codes),
-		Request{Op: "DescribeVolumes"},
+func TestBodyGoesOn(t *testing.T) { onBothPaths(t, testBodyGoesOn) }
+
+func testBodyGoesOn(t *testing.T, sdkStack bool) {
+	c, _ := fake(t, Options{SDKStack: sdkStack}, ok(whole+strings.Repeat("x", 2*maxAfterRoot)))
+	err := c.Call(context.Background(), request(keys{}, new(codes)),
 		func(r io.Reader) error {
 			_, err := io.CopyN(io.Discard, r, int64(len(whole)))
 			return err
@@ -310,10 +339,12 @@ func TestBodyGoesOn(t *testing.T) {
 
 // The head comes at once and the body later, so that the SDK closes the request's body while net/http may still look at
 // its end: see form.
-func TestConnectionIsKept(t *testing.T) {
+func TestConnectionIsKept(t *testing.T) { onBothPaths(t, testConnectionIsKept) }
+
+func testConnectionIsKept(t *testing.T, sdkStack bool) {
 	seen := map[string]bool{}
 	var mu sync.Mutex
-	c, _ := fake(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+	c, _ := fake(t, Options{SDKStack: sdkStack}, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		seen[r.RemoteAddr] = true
 		mu.Unlock()
@@ -323,7 +354,7 @@ func TestConnectionIsKept(t *testing.T) {
 	})
 	g := new(codes)
 	for range 300 {
-		err := c.Call(context.Background(), keys{}, "us-east-1", g, Request{Op: "DescribeVolumes"}, func(r io.Reader) error {
+		err := c.Call(context.Background(), request(keys{}, g), func(r io.Reader) error {
 			_, err := io.CopyN(io.Discard, r, int64(len(whole)))
 			return err
 		})
@@ -336,11 +367,13 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 }
 
-func TestGzip(t *testing.T) {
+func TestGzip(t *testing.T) { onBothPaths(t, testGzip) }
+
+func testGzip(t *testing.T, sdkStack bool) {
 	for _, on := range []bool{true, false} {
 		t.Run(fmt.Sprint(on), func(t *testing.T) {
 			bad := 0
-			c, _ := fake(t, Options{GZIP: on}, func(w http.ResponseWriter, r *http.Request) {
+			c, _ := fake(t, Options{SDKStack: sdkStack, GZIP: on}, func(w http.ResponseWriter, r *http.Request) {
 				if (r.Header.Get("Accept-Encoding") == "gzip") != on {
 					t.Errorf("asked for %q", r.Header.Get("Accept-Encoding"))
 				}
@@ -379,7 +412,9 @@ func TestGzip(t *testing.T) {
 }
 
 // The clocks are short here because sockets cannot stand in a synctest bubble; no assertion depends on how short.
-func TestSlow(t *testing.T) {
+func TestSlow(t *testing.T) { onBothPaths(t, testSlow) }
+
+func testSlow(t *testing.T, sdkStack bool) {
 	hung := make(chan struct{})
 	defer close(hung)
 	head := func(w http.ResponseWriter, r *http.Request) {
@@ -396,15 +431,15 @@ func TestSlow(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		says   string
-	}{"no head": {head, "the answer's first byte"}, "no end": {body, "the rest of the answer's body"}} {
+	}{"no head": {head, "the response's first byte"}, "no end": {body, "the rest of the response's body"}} {
 		t.Run(name, func(t *testing.T) {
 			g := new(codes)
-			caller, _ := fake(t, Options{FirstByte: 50 * time.Millisecond}, c.answer, ok(whole))
+			caller, _ := fake(t, Options{SDKStack: sdkStack, FirstByte: 50 * time.Millisecond}, c.answer, ok(whole))
 			if got, err := call(caller, g, Request{Op: "DescribeVolumes"}); err != nil || got != whole {
 				t.Fatalf("%q, %v", got, err)
 			}
 			g.want(t, "timeout", "")
-			caller, _ = fake(t, Options{Attempts: 2, FirstByte: 50 * time.Millisecond}, c.answer)
+			caller, _ = fake(t, Options{SDKStack: sdkStack, Attempts: 2, FirstByte: 50 * time.Millisecond}, c.answer)
 			_, err := call(caller, new(codes), Request{Op: "DescribeVolumes"})
 			var slow *Slow
 			if !errors.As(err, &slow) || slow.What != c.says || record.ReasonOf(err) != record.TimedOut {
@@ -415,15 +450,13 @@ func TestSlow(t *testing.T) {
 }
 
 // A reader that dawdles over a page is not the wire's fault.
-func TestClockStopsOutsideReads(t *testing.T) {
+func TestClockStopsOutsideReads(t *testing.T) { onBothPaths(t, testClockStopsOutsideReads) }
+
+func testClockStopsOutsideReads(t *testing.T, sdkStack bool) {
 	long := strings.Repeat(" ", 4<<20) // longer than what buffers on the way would hold
-	c, _ := fake(t, Options{Attempts: 1, Stall: 100 * time.Millisecond, FirstByte: time.Minute}, ok(long))
-	err := c.Call(
-		context.Background(),
-		keys{},
-		"us-east-1",
-		new(codes),
-		Request{Op: "DescribeVolumes"},
+	o := Options{SDKStack: sdkStack, Attempts: 1, Stall: 100 * time.Millisecond, FirstByte: time.Minute}
+	c, _ := fake(t, o, ok(long))
+	err := c.Call(context.Background(), request(keys{}, new(codes)),
 		func(r io.Reader) error {
 			one := make([]byte, 1)
 			if _, err := r.Read(one); err != nil {
@@ -439,21 +472,26 @@ func TestClockStopsOutsideReads(t *testing.T) {
 	}
 }
 
-func TestContextsCauseIsKept(t *testing.T) {
+func TestContextsCauseIsKept(t *testing.T) { onBothPaths(t, testContextsCauseIsKept) }
+
+func testContextsCauseIsKept(t *testing.T, sdkStack bool) {
 	over := &record.Fault{Reason: record.TimedOut, Err: errors.New("the run's hour is over")}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	c, _ := fake(t, Options{Attempts: 100, MaxBackoff: time.Hour}, func(w http.ResponseWriter, _ *http.Request) {
+	o := Options{SDKStack: sdkStack, Attempts: 100, MaxBackoff: time.Hour}
+	c, _ := fake(t, o, func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, 503, "RequestLimitExceeded")
 		time.AfterFunc(20*time.Millisecond, func() { cancel(over) }) // the SDK sleeps by then
 	})
-	err := c.Call(ctx, keys{}, "us-east-1", new(codes), Request{Op: "DescribeVolumes"}, nil)
+	err := c.Call(ctx, request(keys{}, new(codes)), nil)
 	if !errors.Is(err, over) || !strings.Contains(err.Error(), "RequestLimitExceeded") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestSkew(t *testing.T) {
-	c, _ := fake(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+func TestSkew(t *testing.T) { onBothPaths(t, testSkew) }
+
+func testSkew(t *testing.T, sdkStack bool) {
+	c, _ := fake(t, Options{SDKStack: sdkStack}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(-20*time.Minute).UTC().Format(http.TimeFormat))
 		refuse(w, 400, "RequestExpired")
 	})
@@ -474,7 +512,9 @@ func (w *where) Do(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(whole))}, nil
 }
 
-func TestEndpoints(t *testing.T) {
+func TestEndpoints(t *testing.T) { onBothPaths(t, testEndpoints) }
+
+func testEndpoints(t *testing.T, sdkStack bool) {
 	for region, want := range map[string]string{
 		"us-east-1":     "https://ec2.us-east-1.amazonaws.com/",
 		"cn-north-1":    "https://ec2.cn-north-1.amazonaws.com.cn/",
@@ -482,10 +522,10 @@ func TestEndpoints(t *testing.T) {
 		"ap-next-9":     "https://ec2.ap-next-9.amazonaws.com/",
 	} {
 		var w where
-		err := New(
-			Options{AWS: aws.Config{HTTPClient: &w}},
-		).Call(context.Background(), keys{}, region, new(codes), Request{Op: "DescribeVolumes"},
-			func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+		r := request(keys{}, new(codes))
+		r.Region = region
+		o := Options{SDKStack: sdkStack, AWS: aws.Config{HTTPClient: &w}}
+		err := New(o).Call(context.Background(), r, discard)
 		if err != nil || len(w.urls) != 1 || w.urls[0] != want {
 			t.Errorf("%s: %v, %v", region, w.urls, err)
 		}
@@ -509,7 +549,7 @@ func BenchmarkUnzip(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		b.SetBytes(int64(page.Len()))
 		for b.Loop() {
-			u := &unzipped{c: c, r: bytes.NewReader(zipped.Bytes())}
+			u := &unzipped{caller: c, r: bytes.NewReader(zipped.Bytes())}
 			if _, err := io.Copy(io.Discard, u); err != nil {
 				b.Fatal(err)
 			}

@@ -2,7 +2,6 @@ package call
 
 import (
 	"context"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -70,21 +69,23 @@ func (h logHistogram) Record(_ context.Context, _ float64, opts ...metrics.Recor
 }
 
 // A program that traces sees the operation that it called.
-func TestSpansAndMetersKeepTheName(t *testing.T) {
+func TestSpansAndMetersKeepTheName(t *testing.T) { onBothPaths(t, testSpansAndMetersKeepTheName) }
+
+func testSpansAndMetersKeepTheName(t *testing.T, sdkStack bool) {
 	var l log
 	var w where
-	c := New(Options{AWS: aws.Config{HTTPClient: &w, ServiceOptions: []func(string, any){func(_ string, o any) {
+	trace := func(_ string, o any) {
 		o.(*sdkec2.Options).TracerProvider, o.(*sdkec2.Options).MeterProvider = &l, &l
-	}}}})
-	err := c.Call(context.Background(), keys{}, "us-east-1", new(codes), Request{Op: "DescribeVolumes"},
-		func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+	}
+	c := New(Options{SDKStack: sdkStack, AWS: aws.Config{HTTPClient: &w, ServiceOptions: []func(string, any){trace}}})
+	err := c.Call(context.Background(), request(keys{}, new(codes)), discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(l.spans, "EC2.DescribeVolumes") || len(l.methods) < 5 {
 		t.Errorf("spans %v, methods %v", l.spans, l.methods)
 	}
-	if all := strings.Join(append(l.spans, l.methods...), " "); strings.Contains(all, lent) {
-		t.Errorf("the lent name shows: %s", all)
+	if all := strings.Join(append(l.spans, l.methods...), " "); strings.Contains(all, borrowed) {
+		t.Errorf("the borrowed name shows: %s", all)
 	}
 }
