@@ -3,30 +3,11 @@ package main
 import (
 	"context"
 	"os"
-	"runtime/debug"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// Thousands of accounts lower the value; GOGC overrides it.
-func TestGCPercent(t *testing.T) {
-	const ours = 77
-	defer debug.SetGCPercent(debug.SetGCPercent(ours))
-	for _, c := range []struct {
-		gogc           string
-		accounts, want int
-	}{
-		{"", 0, 50}, {"", 1999, 50}, {"", 10_000, 25}, {"200", 10_000, ours}, {"off", 0, ours},
-	} {
-		debug.SetGCPercent(ours)
-		setGCPercent(func(string) string { return c.gogc }, c.accounts)
-		if got := debug.SetGCPercent(ours); got != c.want {
-			t.Errorf("GOGC=%q, %d accounts: %d, want %d", c.gogc, c.accounts, got, c.want)
-		}
-	}
-}
 
 // Signals within a second of the first count as one: timeout(1) sends two, a terminal and a supervisor one each. A
 // later signal stops the program.

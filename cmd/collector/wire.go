@@ -290,7 +290,6 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 		}
 	}
 	p.accountSet = c
-	setGCPercent(p.cli.getenv, len(built.Accounts))
 	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
 		for i := range c.Accounts {
 			if a := c.Accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
