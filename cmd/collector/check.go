@@ -141,6 +141,7 @@ func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, lo
 	lister, err := collectors.New(collectors.Options{
 		AWS: awsConfig, Pages: record.NewPagePool(l.Pages, maxRetainedPage), Attempts: l.Attempts,
 		MaxBackoff: time.Duration(l.MaxBackoff), CallTimeout: time.Duration(l.CallTimeout),
+		SDKStack: c.getenv(sdkStackVariable) != "",
 	})
 	if err != nil {
 		return nil, err

@@ -115,6 +115,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	lister, err := collectors.New(collectors.Options{
 		AWS: awsConfig, Pages: pages, Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
 		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey, Log: log,
+		SDKStack: c.getenv(sdkStackVariable) != "",
 	})
 	if err != nil {
 		return err
@@ -211,6 +212,10 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	return errors.Join(err, stopServer(), p.closeOutputs())
 }
+
+// sdkStackVariable makes the program call EC2 as the releases before did. It is not documented, and goes with the next
+// release.
+const sdkStackVariable = "COLLECTOR_SDK_STACK"
 
 // maxRetainedPage is the largest buffer of a page that is reused for the next page: 1,000 instances take about 7 MiB.
 const maxRetainedPage = 16 << 20
