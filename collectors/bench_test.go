@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// BenchmarkList lists a page of 1,000 instances, from the answer's body to the page's records: signing, decompressing
+// BenchmarkList lists a page of 1,000 instances, from the response's body to the page's records: signing, decompressing
 // and decoding, without a network.
 func BenchmarkList(b *testing.B) {
 	for _, gzip := range []bool{false, true} {
@@ -51,28 +51,28 @@ func BenchmarkList(b *testing.B) {
 					b.Fatal(st, err)
 				}
 			}
-			list() // the fake AWS renders its answer, and the page grows
+			list() // the fake AWS renders its response, and the page grows
 			b.ReportAllocs()
 			for b.Loop() {
 				list()
 			}
-			if zipped := again.answer.Header.Get("Content-Encoding") == "gzip"; zipped != gzip {
-				b.Fatal("the answer was compressed:", zipped)
+			if zipped := again.response.Header.Get("Content-Encoding") == "gzip"; zipped != gzip {
+				b.Fatal("the response was compressed:", zipped)
 			}
 			b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "instances/s")
 		})
 	}
 }
 
-// replay makes the first call and repeats its answer after that.
+// replay makes the first call and repeats its response after that.
 type replay struct {
 	from   *http.Client
-	answer *http.Response
+	response *http.Response
 	body   []byte
 }
 
 func (r *replay) Do(q *http.Request) (*http.Response, error) {
-	if r.answer == nil {
+	if r.response == nil {
 		resp, err := r.from.Do(q)
 		if err != nil {
 			return nil, err
@@ -81,9 +81,9 @@ func (r *replay) Do(q *http.Request) (*http.Response, error) {
 		if r.body, err = io.ReadAll(resp.Body); err != nil {
 			return nil, err
 		}
-		r.answer = resp
+		r.response = resp
 	}
-	resp := *r.answer
+	resp := *r.response
 	resp.Body = io.NopCloser(bytes.NewReader(r.body))
 	return &resp, nil
 }

@@ -97,12 +97,12 @@ func TestKinds(t *testing.T) {
 			}
 			for _, m := range strings.Split(k.ID, "/") {
 				if s, ok := prog.Item().Path(m); k.ID != "" && (!ok || s.Type() == ec2xml.List || s.Type() == ec2xml.Struct) {
-					t.Errorf("id member %s is not a scalar of the answer", m)
+					t.Errorf("id member %s is not a scalar of the response", m)
 				}
 			}
 			for _, m := range k.Ordered {
 				if s, ok := prog.Item().Path(m); !ok || s.Type() != ec2xml.List {
-					t.Errorf("ordered member %s is not a list of the answer", m)
+					t.Errorf("ordered member %s is not a list of the response", m)
 				}
 			}
 

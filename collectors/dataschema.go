@@ -108,7 +108,7 @@ func (s *dataSchema) referenceOrSchema(shape ec2xml.Shape, sensitive [][]string)
 }
 
 // enclosingSchema returns the schema of the members next to the items: all others of the structure that contains the
-// items, or the scalar members of the answer itself.
+// items, or the scalar members of the response itself.
 func (s *dataSchema) enclosingSchema(k *Kind, shape ec2xml.Shape) object {
 	_, items, grouped := strings.Cut(k.Items, ".")
 	members := object{}

@@ -61,13 +61,13 @@ func closeObjects(v any) {
 	}
 }
 
-// An answerWriter writes an answer from the tables: every member once, every list with two elements.
-type answerWriter struct {
+// A responseWriter writes a response from the tables: every member once, every list with two elements.
+type responseWriter struct {
 	b       strings.Builder
 	unknown bool
 }
 
-func (w *answerWriter) value(s ec2xml.Shape, depth int) {
+func (w *responseWriter) value(s ec2xml.Shape, depth int) {
 	switch s.Type() {
 	case ec2xml.Struct:
 		if depth == 0 { // a structure may contain itself
@@ -102,14 +102,14 @@ func (w *answerWriter) value(s ec2xml.Shape, depth int) {
 	}
 }
 
-// dataOf decodes an answer with all members that the SDK knows.
+// dataOf decodes a response with all members that the SDK knows.
 func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	t.Helper()
 	op, ok := ec2xml.Describe(k.Op)
 	if !ok {
 		t.Fatalf("no %s", k.Op)
 	}
-	w := answerWriter{unknown: unknown}
+	w := responseWriter{unknown: unknown}
 	w.value(op.Output, 9)
 	prog, err := ec2xml.Compile(k.spec())
 	if err != nil {
@@ -122,8 +122,8 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 		Envelope: record.NewEnvelope(
 			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
 		)}
-	answer := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
-	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(answer), p); err != nil {
+	response := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
+	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(response), p); err != nil {
 		t.Fatalf("%s: %v", k.Name, err)
 	}
 	var all []any

@@ -158,7 +158,7 @@ func TestRegionsOfAnAccount(t *testing.T) {
 	)
 }
 
-// The SDK corrects a wrong clock by the answer's Date; else the error names the skew.
+// The SDK corrects a wrong clock by the response's Date; else the error names the skew.
 func TestClockIsOff(t *testing.T) {
 	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
 		withFakeAWS(

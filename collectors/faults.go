@@ -46,7 +46,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	}
 	code := record.CodeOf(err)
 	if status, ok := strings.CutPrefix(code, "http_"); ok {
-		return record.Network, "Check the proxy or load balancer: it answered in place of EC2, with status " + status +
+		return record.Network, "Check the proxy or load balancer: it responded in place of EC2, with status " + status +
 			" and without EC2's XML."
 	}
 	reason := record.ReasonOf(err)
@@ -80,7 +80,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	case record.Throttling:
 		if p, ok := record.PartitionOf(o.Region); ok && p.ID == "aws-cn" {
 			return reason, "Set a slower schedule for " + k.Name +
-				". In China, an API that does not exist in the region may answer like this, too."
+				". In China, an API that does not exist in the region may respond like this, too."
 		}
 		return reason, "Set a slower schedule for " + k.Name +
 			", or check whether another program uses the account's budget for " + k.Op + " in this region."

@@ -36,7 +36,7 @@ type Renewer interface {
 
 // A Gate admits each attempt of a call, retries included, and is informed of its result.
 type Gate interface {
-	// Enter waits until op may be called. The caller calls leave once, after it has read or abandoned the answer. code
+	// Enter waits until op may be called. The caller calls leave once, after it has read or abandoned the response. code
 	// is "" for a success, else AWS's error code, else "http_503" for a status without an error code, else a
 	// [record.Reason]: network, timeout, bad_answer, interrupted, error, panic.
 	Enter(ctx context.Context, op string) (leave func(code string), err error)
@@ -58,11 +58,11 @@ type Options struct {
 	Pages       *record.PagePool // bounds the memory
 	Attempts    int              // of one call, the first included; 5 if 0
 	MaxBackoff  time.Duration    // between two attempts; 20 s if 0
-	CallTimeout time.Duration    // wait for the first byte of an answer, and for each next one; 1 m if 0
-	GZIP        bool             // ask for compressed answers
+	CallTimeout time.Duration    // wait for the first byte of a response, and for each next one; 1 m if 0
+	GZIP        bool             // ask for compressed responses
 	SDKStack    bool             // call EC2 through the SDK's middleware, as earlier releases did; see internal/call
 	DigestKey   []byte           // key of the digests of sensitive members
-	Log         *slog.Logger     // logs unknown members of answers, at debug level; nil discards
+	Log         *slog.Logger     // logs unknown members of responses, at debug level; nil discards
 }
 
 // A Lister holds what all listings share: the clients, the pages, the compiled kinds. Its methods may be called
@@ -102,7 +102,7 @@ func New(o Options) (*Lister, error) {
 
 // Stats are the counts of a listing.
 type Stats struct {
-	Pages      int // complete answers, empty ones included
+	Pages      int // complete responses, empty ones included
 	Records    int // emitted records
 	Duplicates int // repeated records; each is emitted once
 	Unknown    int // members that the tables do not contain; records carry them
@@ -113,7 +113,7 @@ var ErrRepeatedToken = errors.New("EC2 repeated a NextToken: the listing would n
 
 // List lists a kind, page by page. parent is the id of the parent's resource for a kind that has a Parent, else "".
 //
-// emit may use a page only during its call. List emits a page only after the whole answer has been read and the call
+// emit may use a page only during its call. List emits a page only after the whole response has been read and the call
 // has returned without an error, so a retry emits nothing twice. Pages without records are not emitted. Emitted records
 // stay valid if List fails later.
 //
@@ -151,7 +151,7 @@ func (l *Lister) List(
 	g.req = k.request(o, g.creds, parent)
 	err = g.run(ctx)
 	if st.Unknown > 0 {
-		l.options.Log.DebugContext(ctx, "answer has unknown members",
+		l.options.Log.DebugContext(ctx, "response has unknown members",
 			"kind", k.Name, "region", o.Region, "members", st.Unknown)
 	}
 	return st, err
@@ -249,14 +249,14 @@ func (g *listing) run(ctx context.Context) error {
 	}
 }
 
-// absent reports whether an error means that there is nothing to list: some APIs answer so for a singleton, and for the
-// children of a resource that was deleted after it was listed.
+// absent reports whether an error means that there is nothing to list: some APIs respond so for a singleton, and for
+// the children of a resource that was deleted after it was listed.
 func (g *listing) absent(err error) bool {
 	code := record.CodeOf(err)
 	return code != "" && code == g.kind.AbsentCode || g.kind.Parent != "" && strings.HasSuffix(code, ".NotFound")
 }
 
-// listPage gets one answer and emits it. It owns the page from Take to Return.
+// listPage gets one response and emits it. It owns the page from Take to Return.
 func (g *listing) listPage(ctx context.Context) (next string, err error) {
 	var p *record.Page
 	returnPage := func() {

@@ -33,24 +33,24 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// An ec2 is a server with a list of answers, functions of the form. It answers each call with the next one and repeats
-// the last one.
+// An ec2 is a server with a list of responses, functions of the form. It responds to each call with the next one and
+// repeats the last one.
 type ec2 struct {
 	t       *testing.T
 	srv     *httptest.Server
 	mu      sync.Mutex
-	answers []answer
+	responses []response
 	forms   []url.Values
 	keys    []string // access keys of the calls
 	asked   []string // regions of the calls
 }
 
-type answer func(w http.ResponseWriter, form url.Values)
+type response func(w http.ResponseWriter, form url.Values)
 
 func (e *ec2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.ParseForm()
 	e.mu.Lock()
-	a := e.answers[min(len(e.forms), len(e.answers)-1)]
+	a := e.responses[min(len(e.forms), len(e.responses)-1)]
 	e.forms = append(e.forms, r.PostForm)
 	_, cred, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
 	scope := append(strings.Split(cred, "/"), "", "", "") // key, day, region
@@ -116,10 +116,10 @@ type testLister struct {
 	g     *gate
 }
 
-func newTestLister(t *testing.T, o Options, answers ...answer) *testLister {
+func newTestLister(t *testing.T, o Options, responses ...response) *testLister {
 	t.Helper()
 	h := &testLister{
-		ec2:   &ec2{t: t, answers: answers},
+		ec2:   &ec2{t: t, responses: responses},
 		s:     new(session),
 		g:     new(gate),
 		pages: record.NewPagePool(2, 64<<20),
@@ -215,18 +215,18 @@ func volumes(next string, ids ...string) string {
 	return b.String()
 }
 
-func text(s string) answer {
+func text(s string) response {
 	return func(w http.ResponseWriter, _ url.Values) { io.WriteString(w, s) }
 }
 
-func truncated(s string) answer {
+func truncated(s string) response {
 	return func(w http.ResponseWriter, _ url.Values) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(s)))
 		io.WriteString(w, s[:len(s)/2])
 	}
 }
 
-func refuse(status int, code, message string) answer {
+func refuse(status int, code, message string) response {
 	return func(w http.ResponseWriter, _ url.Values) {
 		w.WriteHeader(status)
 		fmt.Fprintf(
@@ -333,17 +333,17 @@ func TestManagedResources(t *testing.T) {
 }
 
 func TestCircle(t *testing.T) {
-	for name, answers := range map[string][]answer{
+	for name, responses := range map[string][]response{
 		"the same":  {text(volumes("a", "vol-1")), text(volumes("a", "vol-2"))},
 		"in a ring": {text(volumes("a", "vol-1")), text(volumes("b", "vol-2")), text(volumes("a", "vol-3"))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newTestLister(t, Options{}, answers...)
+			h := newTestLister(t, Options{}, responses...)
 			pages, _, err := h.list(kind(t, "ec2_volume"), "")
 			if !errors.Is(err, ErrRepeatedToken) || record.ReasonOf(err) != record.BadAnswer || record.HintOf(err) == "" {
 				t.Errorf("%v", err)
 			}
-			if len(pages) != len(answers) { // the earlier pages stay valid
+			if len(pages) != len(responses) { // the earlier pages stay valid
 				t.Errorf("%v", pages)
 			}
 		})
@@ -369,7 +369,7 @@ func TestExpiredInMidListing(t *testing.T) {
 }
 
 func TestExpiredForEver(t *testing.T) {
-	off := func(by time.Duration) answer {
+	off := func(by time.Duration) response {
 		return func(w http.ResponseWriter, f url.Values) {
 			w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
 			refuse(400, "RequestExpired", "old")(w, f)
@@ -390,7 +390,7 @@ func TestExpiredForEver(t *testing.T) {
 // A listing does not renew a session that another listing has just renewed.
 func TestExpiredTogether(t *testing.T) {
 	h := newTestLister(t, Options{}, nil, text(volumes("", "vol-1")))
-	h.answers[0] = func(w http.ResponseWriter, f url.Values) {
+	h.responses[0] = func(w http.ResponseWriter, f url.Values) {
 		h.s.RejectCurrent() // as another listing does
 		refuse(400, "RequestExpired", "old")(w, f)
 	}
@@ -424,21 +424,21 @@ func TestRevokedSession(t *testing.T) {
 	scp := refuse(403, "UnauthorizedOperation", "with an explicit deny in a service control policy")
 	const first, second = "-ec2:DescribeVolumes ASIAIOSFODNN0EXAMPLE", "-ec2:DescribeVolumes ASIAIOSFODNN1EXAMPLE"
 	for name, c := range map[string]struct {
-		answers []answer
+		responses []response
 		may     int
 		heard   string
 		want    record.Reason
 	}{
 		"in mid-listing": {
-			[]answer{text(volumes("t", "vol-1")), no, text(volumes("", "vol-2"))}, 1,
+			[]response{text(volumes("t", "vol-1")), no, text(volumes("", "vol-2"))}, 1,
 			"+ec2:DescribeVolumes " + first + " +ec2:DescribeVolumes", "",
 		},
-		"still denied":        {[]answer{no}, 9, first + " " + second, record.AccessDenied},
-		"there are no others": {[]answer{no}, 0, first, record.AccessDenied},
-		"by the organization": {[]answer{scp}, 9, "", record.AccessDenied},
+		"still denied":        {[]response{no}, 9, first + " " + second, record.AccessDenied},
+		"there are no others": {[]response{no}, 0, first, record.AccessDenied},
+		"by the organization": {[]response{scp}, 9, "", record.AccessDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newTestLister(t, Options{}, c.answers...)
+			h := newTestLister(t, Options{}, c.responses...)
 			r := &renewer{may: c.may}
 			h.g = new(gate)
 			var ids []string
@@ -472,7 +472,7 @@ func TestRefusals(t *testing.T) {
 	html := func(w http.ResponseWriter, _ url.Values) { w.WriteHeader(502); io.WriteString(w, "<html>no") }
 	for _, c := range []struct {
 		name   string
-		a      answer
+		a      response
 		region string
 		known  bool
 		reason record.Reason
@@ -516,7 +516,7 @@ func TestRefusals(t *testing.T) {
 		{"a proxy", html, "eu-west-1", true, record.Network, "502"},
 		{"not XML", text("hello"), "eu-west-1", true, record.BadAnswer, "Check that the endpoint is EC2's"},
 		{
-			"another answer", text("<DescribeVpcsResponse></DescribeVpcsResponse>"), "eu-west-1", true, record.BadAnswer,
+			"another response", text("<DescribeVpcsResponse></DescribeVpcsResponse>"), "eu-west-1", true, record.BadAnswer,
 			"Check that the endpoint is EC2's",
 		},
 		{
@@ -760,7 +760,7 @@ func TestRegions(t *testing.T) {
 		t.Error("the result shares the partition's list")
 	}
 
-	for name, a := range map[string]answer{"none": text(regions()), "a bad key": refuse(401, "AuthFailure", "no")} {
+	for name, a := range map[string]response{"none": text(regions()), "a bad key": refuse(401, "AuthFailure", "no")} {
 		h = newTestLister(t, Options{}, a)
 		if rs, err := h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "us-east-1")); err == nil {
 			t.Errorf("%s: %+v", name, rs)
@@ -774,7 +774,7 @@ func TestRegions(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		kind   string
-		a      answer
+		a      response
 		ok     bool
 		dryRun string
 	}{

@@ -16,8 +16,8 @@ import (
 type CheckResult struct {
 	Err           error         // nil if the account may list the kind; else a [*record.Fault] or the context's cause
 	MissingAction string        // the IAM action to allow in the caller's policies, if that would help; else ""
-	ClockAhead    time.Duration // this machine's clock minus EC2's, accurate to a second plus the answer's transit time
-	ClockKnown    bool          // ClockAhead is known: not every answer has a date
+	ClockAhead    time.Duration // this machine's clock minus EC2's, accurate to a second plus the response's transit time
+	ClockKnown    bool          // ClockAhead is known: not every response has a date
 }
 
 // Check finds out whether the account may list a kind in a region, without listing it: by a dry run where the API has

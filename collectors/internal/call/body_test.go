@@ -34,7 +34,7 @@ type errReader struct{ err error }
 
 func (e errReader) Read([]byte) (int, error) { return 0, e.err }
 
-// While an answer is not read, however much of it has come, it holds no window to unzip it.
+// While a response is not read, however much of it has come, it holds no window to unzip it.
 func TestUnzippedIsLazy(t *testing.T) {
 	c := New(Options{})
 	u := &unzipped{caller: c, r: strings.NewReader("")}

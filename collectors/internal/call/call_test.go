@@ -109,14 +109,14 @@ func (g *codes) want(t *testing.T, codes ...string) {
 	}
 }
 
-// fake is an EC2 whose answers are given one after the other; the last is repeated.
-func fake(t *testing.T, o Options, answers ...http.HandlerFunc) (*Caller, *httptest.Server) {
+// fake is an EC2 whose responses are given one after the other; the last is repeated.
+func fake(t *testing.T, o Options, responses ...http.HandlerFunc) (*Caller, *httptest.Server) {
 	t.Helper()
 	var mu sync.Mutex
 	n := 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
-		h := answers[min(n, len(answers)-1)]
+		h := responses[min(n, len(responses)-1)]
 		n++
 		mu.Unlock()
 		r.ParseForm() // reads the body: only then does a server see that its client has gone
@@ -241,7 +241,7 @@ func testRetry(t *testing.T, sdkStack bool) {
 		io.WriteString(w, "<Response><Errors>")
 	}
 	for name, c := range map[string]struct {
-		answer http.HandlerFunc
+		response http.HandlerFunc
 		code   string
 	}{
 		"a proxy's page":      {page, "http_503"},
@@ -253,7 +253,7 @@ func testRetry(t *testing.T, sdkStack bool) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := new(codes)
-			caller, _ := fake(t, Options{SDKStack: sdkStack}, c.answer, c.answer, ok(whole))
+			caller, _ := fake(t, Options{SDKStack: sdkStack}, c.response, c.response, ok(whole))
 			if got, err := call(caller, g, Request{Op: "DescribeVolumes"}); err != nil || got != whole {
 				t.Fatalf("%q, %v", got, err)
 			}
@@ -261,7 +261,7 @@ func testRetry(t *testing.T, sdkStack bool) {
 		})
 		t.Run(name+" for ever", func(t *testing.T) {
 			g := new(codes)
-			caller, _ := fake(t, Options{SDKStack: sdkStack, Attempts: 3}, c.answer)
+			caller, _ := fake(t, Options{SDKStack: sdkStack, Attempts: 3}, c.response)
 			_, err := call(caller, g, Request{Op: "DescribeVolumes"})
 			var most *retry.MaxAttemptsError
 			if !errors.As(err, &most) || most.Attempt != 3 {
@@ -429,17 +429,17 @@ func testSlow(t *testing.T, sdkStack bool) {
 		head(w, r)
 	}
 	for name, c := range map[string]struct {
-		answer http.HandlerFunc
+		response http.HandlerFunc
 		says   string
 	}{"no head": {head, "the response's first byte"}, "no end": {body, "the rest of the response's body"}} {
 		t.Run(name, func(t *testing.T) {
 			g := new(codes)
-			caller, _ := fake(t, Options{SDKStack: sdkStack, FirstByte: 50 * time.Millisecond}, c.answer, ok(whole))
+			caller, _ := fake(t, Options{SDKStack: sdkStack, FirstByte: 50 * time.Millisecond}, c.response, ok(whole))
 			if got, err := call(caller, g, Request{Op: "DescribeVolumes"}); err != nil || got != whole {
 				t.Fatalf("%q, %v", got, err)
 			}
 			g.want(t, "timeout", "")
-			caller, _ = fake(t, Options{SDKStack: sdkStack, Attempts: 2, FirstByte: 50 * time.Millisecond}, c.answer)
+			caller, _ = fake(t, Options{SDKStack: sdkStack, Attempts: 2, FirstByte: 50 * time.Millisecond}, c.response)
 			_, err := call(caller, new(codes), Request{Op: "DescribeVolumes"})
 			var slow *Slow
 			if !errors.As(err, &slow) || slow.What != c.says || record.ReasonOf(err) != record.TimedOut {

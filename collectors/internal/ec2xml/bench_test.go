@@ -17,7 +17,7 @@ var instances = ec2xml.Spec{
 	Volatile: []string{"UsageOperationUpdateTime"},
 }
 
-// pageOf returns an answer with n instances, each in its own reservation, indented like EC2's.
+// pageOf returns a response with n instances, each in its own reservation, indented like EC2's.
 func pageOf(tb testing.TB, n int) []byte {
 	item, err := os.ReadFile("testdata/reservation.xml")
 	if err != nil {

@@ -11,14 +11,15 @@ import (
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 )
 
-// TestDataEqualsTheCLI compares the data with the result of the AWS CLI's parser, for random answers of every operation
-// in the CLI's model. The answers do not depend on our tables. The test needs Python with botocore, else it is skipped.
+// TestDataEqualsTheCLI compares the data with the result of the AWS CLI's parser, for random responses of every
+// operation in the CLI's model. The responses do not depend on our tables. The test needs Python with botocore, else it
+// is skipped.
 func TestDataEqualsTheCLI(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil || exec.Command(python, "-c", "import botocore").Run() != nil {
 		t.Skip("SKIPPED, NOT PASSED: no python3 with botocore: data is not held against the AWS CLI's parser")
 	}
-	cmd := exec.Command(python, "testdata/answers.py", "7", "4")
+	cmd := exec.Command(python, "testdata/responses.py", "7", "4")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -62,7 +63,7 @@ func TestDataEqualsTheCLI(t *testing.T) {
 		}
 	}
 	if n < 600 {
-		t.Errorf("only %d answers were compared", n)
+		t.Errorf("only %d responses were compared", n)
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package ec2xml decodes an answer of EC2's Query protocol into records: it reads a stream of XML and writes JSON lines
-// into a [record.Page]. It knows XML and the generated tables, but neither HTTP nor the SDK. Begin at [Spec], [Compile]
-// and [Decoder.Decode].
+// Package ec2xml decodes a response of EC2's Query protocol into records: it reads a stream of XML and writes JSON
+// lines into a [record.Page]. It knows XML and the generated tables, but neither HTTP nor the SDK. Begin at [Spec],
+// [Compile] and [Decoder.Decode].
 //
 // The JSON is what the AWS CLI prints. Where the tables leave a question open, the decoder does what the CLI's parser
 // does:
@@ -46,7 +46,7 @@ type Options struct {
 	Limits    Limits
 }
 
-// Limits bound the size of an answer. Zero means the default.
+// Limits bound the size of a response. Zero means the default.
 type Limits struct {
 	Depth int // nesting of elements; 64
 	Item  int // bytes of one record's JSON; 16 MiB
@@ -67,10 +67,10 @@ func (l *Limits) defaults() {
 	set(&l.Token, 16<<10, 1<<20)
 }
 
-// Errors that Decode wraps in an [Error]. It reports a truncated answer as io.ErrUnexpectedEOF and wraps the errors of
-// the reader. Only these two are worth another attempt.
+// Errors that Decode wraps in an [Error]. It reports a truncated response as io.ErrUnexpectedEOF and wraps the errors
+// of the reader. Only these two are worth another attempt.
 var (
-	ErrMarkup   = errors.New("unexpected markup") // DOCTYPE, text next to elements, the root of another answer
+	ErrMarkup   = errors.New("unexpected markup") // DOCTYPE, text next to elements, the root of another response
 	ErrSyntax   = errors.New("not well-formed XML")
 	ErrEncoding = errors.New("not UTF-8")
 	ErrLimit    = errors.New("limit exceeded")
@@ -78,16 +78,16 @@ var (
 	ErrKey      = errors.New("digest key is missing")
 )
 
-// An Error says where in an answer decoding failed.
+// An Error says where in a response decoding failed.
 type Error struct {
 	Op     string // DescribeVolumes
 	Path   string // DescribeVolumesResponse/volumeSet/item
-	Offset int64  // bytes into the answer
+	Offset int64  // bytes into the response
 	Err    error
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("decode answer of %s at byte %d, in %s: %v", e.Op, e.Offset, e.Path, e.Err)
+	return fmt.Sprintf("decode response of %s at byte %d, in %s: %v", e.Op, e.Offset, e.Path, e.Err)
 }
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -122,8 +122,8 @@ type Decoder struct {
 	canonical        record.Canonicalizer
 }
 
-// Decode resets p, reads one whole answer into it and returns the pagination token, "" at the end of the listing. If it
-// returns an error, the content of p is undefined.
+// Decode resets p, reads one whole response into it and returns the pagination token, "" at the end of the listing. If
+// it returns an error, the content of p is undefined.
 func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (next string, err error) {
 	o.Limits.defaults()
 	if d.program != g {
@@ -134,7 +134,7 @@ func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (ne
 	d.window.reset(r, o.Limits.Token)
 	p.Reset(o.Envelope)
 	p.SetFixedID(g.spec.ConstID)
-	if err = d.answer(); err == nil {
+	if err = d.response(); err == nil {
 		next = string(d.nextToken)
 	} else {
 		err = &Error{Op: g.spec.Op, Path: strings.Join(d.path, "/"), Offset: d.offset(), Err: err}
@@ -144,7 +144,7 @@ func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (ne
 	return next, err
 }
 
-func (d *Decoder) answer() error {
+func (d *Decoder) response() error {
 	if d.program.sensitive && d.options.Sensitive == Digest {
 		if len(d.options.DigestKey) == 0 {
 			return ErrKey
@@ -191,8 +191,8 @@ func (d *Decoder) openElement(name string) error {
 
 func (d *Decoder) closeElement() { d.path = d.path[:len(d.path)-1] }
 
-// answerMember reads the members that are not data, of the answer and of the structures around the items.
-func (d *Decoder) answerMember(f *field, name string, empty bool, n *node) error {
+// responseMember reads the members that are not data, of the response and of the structures around the items.
+func (d *Decoder) responseMember(f *field, name string, empty bool, n *node) error {
 	switch {
 	case f.role&isToken != 0:
 		d.nextToken = d.nextToken[:0]

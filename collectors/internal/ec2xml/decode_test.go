@@ -13,17 +13,17 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// volumes returns an answer of DescribeVolumes with the items.
+// volumes returns a response of DescribeVolumes with the items.
 func volumes(items string) string {
 	return "<DescribeVolumesResponse><volumeSet>" + items + "</volumeSet></DescribeVolumesResponse>"
 }
 
-// volume returns such an answer with one volume that has the members.
+// volume returns such a response with one volume that has the members.
 func volume(members string) string {
 	return volumes("<item><volumeId>v</volumeId>" + members + "</item>")
 }
 
-// documents are answers with one unusual feature each, and the seeds of FuzzDecode. data is the data of the first
+// documents are responses with one unusual feature each, and the seeds of FuzzDecode. data is the data of the first
 // record without its id; err is the expected error.
 var documents = []struct {
 	name, xml string
@@ -162,7 +162,7 @@ var documents = []struct {
 	{name: "cut in an entity", xml: "<DescribeVolumesResponse><volumeSet><item><volumeId>&am", err: io.ErrUnexpectedEOF},
 	{name: "DOCTYPE", xml: `<!DOCTYPE a [<!ENTITY b "c">]>` + volume(""), err: ec2xml.ErrMarkup},
 	{name: "a proxy's page", xml: "<html><body>Sign in</body></html>", err: ec2xml.ErrMarkup},
-	{name: "another operation's answer", xml: "<DescribeSnapshotsResponse/>", err: ec2xml.ErrMarkup},
+	{name: "another operation's response", xml: "<DescribeSnapshotsResponse/>", err: ec2xml.ErrMarkup},
 	{name: "text next to elements", xml: volume("oops"), err: ec2xml.ErrMarkup},
 	{name: "text next to unknown elements", xml: volume("<a>oops<b/></a>"), err: ec2xml.ErrMarkup},
 	{name: "an element in a text", xml: volume("<kmsKeyId>a<b/></kmsKeyId>"), err: ec2xml.ErrMarkup},
@@ -259,7 +259,7 @@ func TestAnErrorSaysWhere(t *testing.T) {
 	if want := int64(strings.Index(doc, "&oops;") + len("&oops;")); e.Offset != want {
 		t.Errorf("offset %d, want %d", e.Offset, want)
 	}
-	if want := "decode answer of DescribeVolumes at byte "; !strings.HasPrefix(err.Error(), want) {
+	if want := "decode response of DescribeVolumes at byte "; !strings.HasPrefix(err.Error(), want) {
 		t.Error(err)
 	}
 }
@@ -277,8 +277,8 @@ func TestAReadersErrorIsKept(t *testing.T) {
 	}
 }
 
-// A truncated answer is an error, even if the window still contains the rest of an earlier answer.
-func TestAnAnswerCutAnywhereIsSaidToBe(t *testing.T) {
+// A truncated response is an error, even if the window still contains the rest of an earlier response.
+func TestTruncatedResponseIsAnError(t *testing.T) {
 	doc := strings.TrimSpace(string(pageOf(t, 1)))
 	g := compiled(t, instances)
 	var d ec2xml.Decoder
@@ -315,7 +315,7 @@ func TestReservationsStandUnderTheirInstances(t *testing.T) {
 	}
 }
 
-func TestOtherShapesOfAnswers(t *testing.T) {
+func TestOtherShapesOfResponses(t *testing.T) {
 	for _, c := range []struct {
 		spec     ec2xml.Spec
 		xml      string

@@ -196,8 +196,8 @@ func (m *model) noText(e *elem) {
 	}
 }
 
-// answer returns the data of each item, and the token.
-func (m *model) answer(op ec2xml.Operation, list, group string, root *elem) (data []any, next string) {
+// response returns the data of each item, and the token.
+func (m *model) response(op ec2xml.Operation, list, group string, root *elem) (data []any, next string) {
 	if !strings.EqualFold(root.name, op.Name+"Response") {
 		m.ok = false
 	}
@@ -433,7 +433,7 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 			op, _ := ec2xml.Describe(g.Spec().Op)
 			group := [...]string{"", "Reservations"}[i]
 			list := [...]string{"Volumes", "Instances"}[i]
-			data, token := m.answer(op, list, group, root)
+			data, token := m.response(op, list, group, root)
 			if !m.ok || token != next || len(data) != p.Len() {
 				t.Fatalf(
 					"taken, but encoding/xml has it otherwise: ok %v, token %q and %q, records %d and %d\n%s", m.ok, token, next,

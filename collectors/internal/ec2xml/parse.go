@@ -76,7 +76,7 @@ type parsedTables struct{ ops map[string]Operation }
 //
 //	@DescribeImages paginated     an operation; paginated if the SDK has a paginator
 //	?Owners/Owner []s             a member of its request: name, wire name if different, type; ! means required
-//	Images/imagesSet []Image      a member of its answer; the default wire name is the name with a small first letter
+//	Images/imagesSet []Image      a member of its response; the default wire name is the name with a small first letter
 //	=Image                        a structure; its members follow
 //
 // The types are s (string), i (integer), f (float), b (boolean), t (timestamp), x (blob), the name of a structure, and

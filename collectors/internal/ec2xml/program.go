@@ -157,10 +157,10 @@ func (n *node) byName(key []byte) int {
 	return -1
 }
 
-// root compiles the answer, with the path to the items.
-func (c *compiler) root(g *Program, answer *shape, path []string) *node {
+// root compiles the response, with the path to the items.
+func (c *compiler) root(g *Program, response *shape, path []string) *node {
 	n := &node{typ: Struct, fields: []field{{wire: newTagName("requestId"), typ: String, role: isSkip}}}
-	if len(path) == 0 { // the answer itself is the item
+	if len(path) == 0 { // the response itself is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {
 			if n.fields[i].wire.name == "nextToken" {
@@ -171,7 +171,7 @@ func (c *compiler) root(g *Program, answer *shape, path []string) *node {
 		g.item = n
 		return n
 	}
-	for _, x := range answer.members {
+	for _, x := range response.members {
 		f := newField(x)
 		switch {
 		case x.name == path[0]:

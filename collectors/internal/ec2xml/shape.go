@@ -26,7 +26,7 @@ type Operation struct {
 	Name      string
 	Paginated bool    // the SDK has a paginator for it
 	Inputs    []Input // sorted by name
-	Output    Shape   // a Struct: the answer
+	Output    Shape   // a Struct: the response
 }
 
 // An Input is a member of an operation's request.

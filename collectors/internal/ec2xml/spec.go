@@ -10,14 +10,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Spec describes the records of one kind in the answer of one operation. Members have the names that the AWS CLI
+// A Spec describes the records of one kind in the response of one operation. Members have the names that the AWS CLI
 // uses. A path is dotted and passes through lists without naming their elements.
 type Spec struct {
 	Op string // DescribeVolumes
 
-	// Items is the path of the item list in the answer: "Volumes", "Reservations.Instances". At most one list or
+	// Items is the path of the item list in the response: "Volumes", "Reservations.Instances". At most one list or
 	// structure may enclose it; its other members become part of each item's data, under its name in the singular
-	// ("Reservation"). Items may also be the path of a structure, which is then the only item, or "" if the answer
+	// ("Reservation"). Items may also be the path of a structure, which is then the only item, or "" if the response
 	// itself is the only item.
 	Items string
 
@@ -39,10 +39,10 @@ type Program struct {
 	spec         Spec
 	itemShape    *shape
 	item         *node  // what an item is
-	root         *node  // the answer, with the way to the items marked
+	root         *node  // the response, with the way to the items marked
 	grouped      bool   // a list or a structure encloses the items
 	enclosingKey string // the key in data of the members next to the items, "" if there are none
-	sealAtEnd    bool   // the members next to the items are the answer's own, so nothing can be sealed before its end
+	sealAtEnd    bool   // the members next to the items are the response's own, so nothing can be sealed before its end
 	idMembers    int
 	hintSlots    int  // number of hints
 	sensitive    bool // a member is sensitive
@@ -85,17 +85,17 @@ func compile(s Spec) (*Program, error) {
 	if !ok {
 		return nil, errors.New("no such operation in the SDK")
 	}
-	answer := op.Output.s
+	response := op.Output.s
 	g := &Program{spec: s, idMembers: len(s.ID), sensitive: len(s.Sensitive) > 0}
 
-	items := answer
+	items := response
 	var path []string
 	if s.Items != "" {
 		if path = strings.Split(s.Items, "."); len(path) > 2 {
 			return nil, fmt.Errorf("items %s: more than one list or structure encloses the items", s.Items)
 		}
 		var err error
-		if items, err = answer.path(s.Items); err != nil {
+		if items, err = response.path(s.Items); err != nil {
 			return nil, fmt.Errorf("items: %w", err)
 		}
 	}
@@ -113,7 +113,7 @@ func compile(s Spec) (*Program, error) {
 	}
 	c := compiler{shared: map[*shape]*node{}}
 	g.item = c.node(g.itemShape, m)
-	g.root = c.root(g, answer, path)
+	g.root = c.root(g, response, path)
 	g.hintSlots = c.slots
 	return g, nil
 }

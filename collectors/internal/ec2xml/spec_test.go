@@ -110,7 +110,7 @@ func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
 	}
 }
 
-// endless is an answer without an end.
+// endless is a response without an end.
 type endless struct {
 	head string
 	more string
@@ -125,7 +125,7 @@ func (e *endless) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
-func TestLimitsAgainstAnAnswerThatDoesNotEnd(t *testing.T) {
+func TestLimitsAgainstAResponseThatDoesNotEnd(t *testing.T) {
 	limits := ec2xml.Limits{Depth: 30, Item: 100 << 10, Page: 1 << 20, Token: 4 << 10}
 	const volumesHead = "<DescribeVolumesResponse><volumeSet><item><volumeId>v</volumeId>"
 	const reservation = "<DescribeInstancesResponse><reservationSet><item>"

@@ -227,7 +227,7 @@ func (d *Decoder) grow() error {
 func (d *Decoder) member(n *node, x int, name string, empty bool, start int, seen *seenMembers) (err error) {
 	f := &n.fields[x]
 	if f.role&(isItems|isToken|isSkip) != 0 {
-		return d.answerMember(f, name, empty, n)
+		return d.responseMember(f, name, empty, n)
 	}
 	if seen.has(x) {
 		if done, err := d.mergeMember(f, name, empty, start); done || err != nil {

@@ -22,7 +22,7 @@ const (
 	minWindow   = 64 << 10
 )
 
-// A window is the part of the answer in memory.
+// A window is the part of the response in memory.
 type window struct {
 	r        io.Reader
 	buf      []byte // size + slack
@@ -93,7 +93,7 @@ func (w *window) endError() error {
 
 const blanks = 0x2020202020202020
 
-// spaceEnd returns the end of the white space at the window's start. Half of the bytes of EC2's answers are
+// spaceEnd returns the end of the white space at the window's start. Half of the bytes of EC2's responses are
 // indentation.
 func (w *window) spaceEnd() int {
 	b, i := w.buf, w.pos
@@ -148,7 +148,7 @@ func (w *window) checkEncoding() error {
 	return nil
 }
 
-// finish reads to the end of the stream. Only white space and comments may follow the answer.
+// finish reads to the end of the stream. Only white space and comments may follow the response.
 func (w *window) finish() error {
 	for {
 		if w.pos = w.spaceEnd(); w.pos < w.end {

@@ -24,13 +24,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// decodeWithSDK decodes an answer with the SDK's client, through an HTTP client that answers with it.
+// decodeWithSDK decodes a response with the SDK's client, through an HTTP client that responds with it.
 func decodeWithSDK(op string, body []byte) (any, error) {
 	c := ec2.New(ec2.Options{
 		Region:      "us-east-1",
 		Credentials: aws.AnonymousCredentials{},
 		Retryer:     aws.NopRetryer{},
-		HTTPClient:  answer(body),
+		HTTPClient:  response(body),
 		APIOptions: []func(*middleware.Stack) error{func(s *middleware.Stack) error {
 			_, _ = s.Initialize.Remove("OperationInputValidation") // the requests are empty
 			return nil
@@ -45,9 +45,9 @@ func decodeWithSDK(op string, body []byte) (any, error) {
 	return out[0].Interface(), err
 }
 
-type answer []byte
+type response []byte
 
-func (a answer) Do(*http.Request) (*http.Response, error) {
+func (a response) Do(*http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: 200,
 		Status:     "200 OK",
@@ -56,7 +56,7 @@ func (a answer) Do(*http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// decodeWithOurs decodes an answer as a single item or as the items of a list, and returns their data.
+// decodeWithOurs decodes a response as a single item or as the items of a list, and returns their data.
 func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next string, unknown int, err error) {
 	g, err := ec2xml.Compile(ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
 	if err != nil {
@@ -77,7 +77,7 @@ func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next
 	return data, next, p.Unknown(), nil
 }
 
-// A writer writes random answers from the tables.
+// A writer writes random responses from the tables.
 type writer struct {
 	*rand.Rand
 	b     bytes.Buffer
@@ -310,9 +310,9 @@ func decodeJSON(data []byte) (v any, err error) {
 	return v, err
 }
 
-// TestEveryOperationEqualsTheSDK writes answers of every operation from the tables and compares the results of the
-// SDK's decoder and ours. One answer of each operation has every member, so every field of the SDK's types must be set:
-// otherwise the tables lack a member.
+// TestEveryOperationEqualsTheSDK writes responses of every operation from the tables and compares the results of the
+// SDK's decoder and ours. One response of each operation has every member, so every field of the SDK's types must be
+// set: otherwise the tables lack a member.
 func TestEveryOperationEqualsTheSDK(t *testing.T) {
 	rounds := 12
 	if testing.Short() {
@@ -371,7 +371,7 @@ func equal(o ec2xml.Operation, doc []byte, filled bool) error {
 	return lists(o, doc, got.(map[string]any))
 }
 
-// lists decodes the answer with each of its lists as the item list: the records must be the list's elements.
+// lists decodes the response with each of its lists as the item list: the records must be the list's elements.
 func lists(o ec2xml.Operation, doc []byte, whole map[string]any) error {
 	for m := range o.Output.Members() {
 		if m.Shape.Type() != ec2xml.List {

@@ -1,5 +1,5 @@
-"""Print random answers of EC2, made from botocore's model, beside what the AWS CLI's parser reads in them: a line of
-JSON for each, with op, xml and data. Arguments: a seed, and how many answers of each operation."""
+"""Print random responses of EC2, made from botocore's model, beside what the AWS CLI's parser reads in them: a line of
+JSON for each, with op, xml and data. Arguments: a seed, and how many responses of each operation."""
 import json, random, sys
 from xml.sax.saxutils import escape
 
