@@ -66,9 +66,9 @@ func BenchmarkList(b *testing.B) {
 
 // replay makes the first call and repeats its response after that.
 type replay struct {
-	from   *http.Client
+	from     *http.Client
 	response *http.Response
-	body   []byte
+	body     []byte
 }
 
 func (r *replay) Do(q *http.Request) (*http.Response, error) {

@@ -1,5 +1,5 @@
-// Package collectors holds the catalogue of kinds and lists them. A kind is a row of data in [Kinds]; [Lister.List] is
-// the only page loop of the program. Begin there.
+// Package collectors holds the catalogue of kinds and lists them. A kind is a row of data in [Kinds], its service one
+// in [Services]; [Lister.List] is the only page loop of the program. Begin there.
 //
 // Other packages decide when to list (runner), how to sign in (auth) and where records go (outputs). Only
 // internal/call uses service/ec2; internal/ec2xml decodes EC2's XML.
@@ -19,15 +19,15 @@ import (
 // passes through lists without naming their elements.
 type Kind struct {
 	Name string // "ec2_volume": in configuration, metric labels and records
-	Op   string // "DescribeVolumes": the API, and with "ec2:" before it the IAM action
+	Op   string // "DescribeVolumes": the API and, after the service's prefix, the IAM action
 
 	Items   string // path of the item list, or of a structure that is the only item: "Reservations.Instances"
 	ID      string // a member, or several joined by "/" if AWS has no id
 	ConstID string // the id of a kind with one resource in an account and region and without an id member
 	NamedBy string // the member with the record's name; "": the tag Name
 
-	Max    int               // MaxResults of every page; 0 if the API has none
-	Params map[string]string // other request parameters, in EC2's wire spelling: Owner.1=self
+	Max    int               // size of every page; 0 if the API has none
+	Params map[string]string // other request parameters, in the service's wire spelling: Owner.1=self
 
 	Parent      string // the kind for each of whose ids this one is listed
 	ParentParam string // the wire name of the input for the parent's id
@@ -38,7 +38,7 @@ type Kind struct {
 	Sensitive []string // replaced by a keyed digest unless configured otherwise
 	Ordered   []string // lists whose order matters; others are compared as multisets
 
-	Refill float64 // calls a second, if AWS documents a bucket for the API; else 0, see Budget
+	Refill float64 // calls a second, if AWS documents a bucket for the API; else 0: the service's
 	Burst  int
 }
 
@@ -51,29 +51,20 @@ func KindNamed(name string) (*Kind, bool) {
 	return &Kinds[i], true
 }
 
-// Service is the AWS service of a kind: the first word of its name.
-func (k *Kind) Service() string {
-	service, _, _ := strings.Cut(k.Name, "_")
-	return service
-}
-
 // Action is the IAM action that a listing needs.
-func (k *Kind) Action() string { return k.Service() + ":" + k.Op }
+func (k *Kind) Action() string { return k.Service().IAMPrefix + ":" + k.Op }
 
 // DocURL is AWS's page of the operation.
-func (k *Kind) DocURL() string {
-	return "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_" + k.Op + ".html"
-}
+func (k *Kind) DocURL() string { return k.Service().DocURL + k.Op + ".html" }
 
 // Budget returns AWS's documented refill rate (calls a second) and burst of the kind's API in one account and region:
-// 20 and 100, unless the row has others. Seven APIs have 10 and 50 for calls without a filter and MaxResults, but the
-// collector's calls always have MaxResults there.
-// https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+// the row's own, else the service's.
 func (k *Kind) Budget() (refill float64, burst int) {
 	if k.Refill > 0 {
 		return k.Refill, k.Burst
 	}
-	return 20, 100
+	s := k.Service()
+	return s.Refill, s.Burst
 }
 
 // ParentsFirst sorts kinds so that each comes after its parent, and by name otherwise.
@@ -87,6 +78,11 @@ func ParentsFirst(kinds []*Kind) {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
+}
+
+// compile compiles the decoder of the kind's responses.
+func (k *Kind) compile() (*ec2xml.Program, error) {
+	return ec2xml.Compile(k.Service().format, k.spec())
 }
 
 // spec returns the decoder's specification of the kind.

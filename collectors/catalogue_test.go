@@ -49,6 +49,18 @@ func readFacts(t *testing.T) map[string]facts {
 	return out
 }
 
+// Each kind has a service.
+func TestEachKindHasAService(t *testing.T) {
+	for i := range Kinds {
+		if s := Kinds[i].Service(); s == nil || ShortKind(Kinds[i].Name) == Kinds[i].Name {
+			t.Errorf("%s has no service", Kinds[i].Name)
+		}
+	}
+	if got := ShortKind("other_volume"); got != "other_volume" {
+		t.Errorf("the short name of another service's kind is %q", got)
+	}
+}
+
 // unpaged are the APIs whose bucket is half as large for calls with neither a filter nor MaxResults.
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-rate-based
 var unpaged = []string{
@@ -88,7 +100,7 @@ func TestKinds(t *testing.T) {
 			if !ok {
 				t.Fatalf("the SDK has no %s", k.Op)
 			}
-			prog, err := ec2xml.Compile(k.spec())
+			prog, err := k.compile()
 			if err != nil {
 				t.Fatal(err)
 			}

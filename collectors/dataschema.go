@@ -12,7 +12,7 @@ import (
 // requires no member, as AWS may omit any, and allows additional members, as AWS adds some. A sensitive member may be
 // its digest. The error means that the row does not fit the tables.
 func (k *Kind) DataSchema() ([]byte, error) {
-	prog, err := ec2xml.Compile(k.spec())
+	prog, err := k.compile()
 	if err != nil {
 		return nil, fmt.Errorf("kind %s: %w", k.Name, err)
 	}
@@ -113,7 +113,7 @@ func (s *dataSchema) enclosingSchema(k *Kind, shape ec2xml.Shape) object {
 	_, items, grouped := strings.Cut(k.Items, ".")
 	members := object{}
 	for m := range shape.Members() {
-		if grouped && m.Name != items || !grouped && m.Shape.Type() < ec2xml.Struct && m.Name != "NextToken" {
+		if grouped && m.Name != items || !grouped && m.Shape.Type() < ec2xml.Struct && m.Name != k.Service().format.Token {
 			members[m.Name] = s.referenceOrSchema(m.Shape, nil)
 		}
 	}

@@ -111,7 +111,7 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	}
 	w := responseWriter{unknown: unknown}
 	w.value(op.Output, 9)
-	prog, err := ec2xml.Compile(k.spec())
+	prog, err := k.compile()
 	if err != nil {
 		t.Fatal(err)
 	}

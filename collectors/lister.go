@@ -94,7 +94,7 @@ func New(o Options) (*Lister, error) {
 	}
 	for i := range Kinds {
 		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) {
-			return ec2xml.Compile(Kinds[i].spec())
+			return Kinds[i].compile()
 		})
 	}
 	return l, nil
@@ -197,7 +197,7 @@ func (k *Kind) params(region, parent string) map[string]string {
 // request returns the request for the kind's first page.
 func (k *Kind) request(o CallOptions, creds aws.CredentialsProvider, parent string) call.Request {
 	return call.Request{
-		Service: &k.service().api, Region: o.Region, Credentials: creds, Gate: o.Gate,
+		Service: &k.Service().api, Region: o.Region, Credentials: creds, Gate: o.Gate,
 		Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent),
 	}
 }

@@ -36,13 +36,13 @@ func TestMain(m *testing.M) {
 // An ec2 is a server with a list of responses, functions of the form. It responds to each call with the next one and
 // repeats the last one.
 type ec2 struct {
-	t       *testing.T
-	srv     *httptest.Server
-	mu      sync.Mutex
+	t         *testing.T
+	srv       *httptest.Server
+	mu        sync.Mutex
 	responses []response
-	forms   []url.Values
-	keys    []string // access keys of the calls
-	asked   []string // regions of the calls
+	forms     []url.Values
+	keys      []string // access keys of the calls
+	asked     []string // regions of the calls
 }
 
 type response func(w http.ResponseWriter, form url.Values)
@@ -425,9 +425,9 @@ func TestRevokedSession(t *testing.T) {
 	const first, second = "-ec2:DescribeVolumes ASIAIOSFODNN0EXAMPLE", "-ec2:DescribeVolumes ASIAIOSFODNN1EXAMPLE"
 	for name, c := range map[string]struct {
 		responses []response
-		may     int
-		heard   string
-		want    record.Reason
+		may       int
+		heard     string
+		want      record.Reason
 	}{
 		"in mid-listing": {
 			[]response{text(volumes("t", "vol-1")), no, text(volumes("", "vol-2"))}, 1,

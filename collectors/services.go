@@ -4,31 +4,60 @@ import (
 	"strings"
 
 	"github.com/aws-collector/collector/collectors/internal/call"
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 )
 
-// A Service is an AWS service whose resources are kinds.
+// A Service is an AWS service whose resources are kinds: all that its kinds have in common.
 type Service struct {
-	Name string // the first word of its kinds' names: "ec2"
-	api  call.Service
+	Name      string // "ec2": the first word of its kinds' names
+	IAMPrefix string // "ec2": of its IAM actions
+	DocURL    string // of its API reference; the operation's name and .html follow
+
+	// AWS's bucket for an API in one account and region, unless the kind's row has another.
+	Refill float64 // calls a second
+	Burst  int
+
+	api    call.Service  // how to call it
+	format ec2xml.Format // what its responses have in common
 }
 
-// Services are all services, sorted by name. They are never modified.
+// Services are all services. They are never modified. Endpoint, signing and User-Agent are not here: the SDK's client
+// of the service decides about them, see [call.Recorder].
 var Services = []Service{
 	{
-		Name: "ec2",
+		Name:      "ec2",
+		IAMPrefix: "ec2",
+		DocURL:    "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_",
+		// Seven APIs have 10 and 50 for calls without a filter and MaxResults, but the collector's calls always have
+		// MaxResults there. https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+		Refill: 20, Burst: 100,
 		api: call.Service{
-			ID: "EC2", Version: "2016-11-15", PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
+			ID: "EC2", Version: call.EC2Version, PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
 			Prepare: call.PrepareEC2, ReadError: call.ReadEC2Error,
+		},
+		format: ec2xml.Format{
+			RootSuffix: "Response", RequestID: "requestId", Token: "NextToken", PageSize: "MaxResults",
+			TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
 		},
 	},
 }
 
-// service returns the service of a kind.
-func (k *Kind) service() *Service {
+// Service returns the service of a kind. A test checks that each kind has one.
+func (k *Kind) Service() *Service {
 	for i := range Services {
 		if strings.HasPrefix(k.Name, Services[i].Name+"_") {
 			return &Services[i]
 		}
 	}
-	return nil // a test checks that each kind has a service
+	return nil
+}
+
+// ShortKind is the name of a kind without its service: "volume" for ec2_volume.
+func ShortKind(name string) string {
+	for i := range Services {
+		if short, ok := strings.CutPrefix(name, Services[i].Name+"_"); ok {
+			return short
+		}
+	}
+	return name
 }

@@ -29,7 +29,7 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 	}
 	creds := &trackedSession{Session: o.Session}
 	req := k.request(o, creds, sampleID(k.Parent))
-	req.DryRun = op.Has(k.service().api.DryRun)
+	req.DryRun = op.Has(k.Service().api.DryRun)
 	try := func() error {
 		return l.caller.Call(ctx, req, func(body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)

@@ -45,7 +45,12 @@ Without --columns, the formats json and jsonl show whole records.`,
 // kindPattern completes a kind as people write it: instance, volume, "vpc*". A pattern must match some kind.
 func kindPattern(s string) (string, error) {
 	names := knownNames().Kinds
-	for _, p := range []string{s, "ec2_" + s, strings.TrimSuffix("ec2_"+s, "s")} {
+	patterns := []string{s}
+	for i := range collectors.Services {
+		p := collectors.Services[i].Name + "_" + s
+		patterns = append(patterns, p, strings.TrimSuffix(p, "s"))
+	}
+	for _, p := range patterns {
 		if len(config.Match([]string{p}, names)) > 0 {
 			return p, nil
 		}
@@ -72,7 +77,7 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 
 // unknownKind is the error for an unknown kind. It suggests a kind with a similar name.
 func unknownKind(s string) error {
-	isSimilar := func(k collectors.Kind) bool { return strings.Contains(k.Name, strings.TrimPrefix(s, "ec2_")) }
+	isSimilar := func(k collectors.Kind) bool { return strings.Contains(k.Name, collectors.ShortKind(s)) }
 	if i := slices.IndexFunc(collectors.Kinds, isSimilar); i >= 0 {
 		return &kindError{s, collectors.Kinds[i].Name}
 	}

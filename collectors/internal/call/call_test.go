@@ -52,7 +52,7 @@ func request(credentials aws.CredentialsProvider, g Gate) Request {
 
 // ec2Service is like the row of the catalogue, which this package cannot import.
 var ec2Service = Service{
-	ID: "EC2", Version: "2016-11-15", PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
+	ID: "EC2", Version: EC2Version, PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
 	Prepare: PrepareEC2, ReadError: ReadEC2Error,
 }
 
@@ -242,7 +242,7 @@ func testRetry(t *testing.T, sdkStack bool) {
 	}
 	for name, c := range map[string]struct {
 		response http.HandlerFunc
-		code   string
+		code     string
 	}{
 		"a proxy's page":      {page, "http_503"},
 		"half a body":         {cut, "network"},
@@ -430,7 +430,7 @@ func testSlow(t *testing.T, sdkStack bool) {
 	}
 	for name, c := range map[string]struct {
 		response http.HandlerFunc
-		says   string
+		says     string
 	}{"no head": {head, "the response's first byte"}, "no end": {body, "the rest of the response's body"}} {
 		t.Run(name, func(t *testing.T) {
 			g := new(codes)

@@ -61,6 +61,9 @@ func (r *Recorder) template() *smithyhttp.Request {
 	return t
 }
 
+// EC2Version is the version of EC2's API that service/ec2 knows.
+const EC2Version = ec2.ServiceAPIVersion
+
 // PrepareEC2 makes service/ec2 prepare a call. The call is DescribeRegions: all operations of EC2 have one address.
 func PrepareEC2(cfg aws.Config, region string, r *Recorder) error {
 	_, err := ec2.NewFromConfig(cfg, func(o *ec2.Options) {

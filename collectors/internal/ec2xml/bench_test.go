@@ -52,7 +52,7 @@ func stamp() *record.Envelope {
 // the SDK.
 func BenchmarkDecode(b *testing.B) {
 	xml := pageOf(b, 1000)
-	g, err := ec2xml.Compile(instances)
+	g, err := ec2xml.Compile(format, instances)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func BenchmarkDecode(b *testing.B) {
 
 // BenchmarkSum computes the content hashes of the same page.
 func BenchmarkSum(b *testing.B) {
-	g, err := ec2xml.Compile(instances)
+	g, err := ec2xml.Compile(format, instances)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -162,7 +162,7 @@ func (d *Decoder) response() error {
 		return ErrSyntax
 	}
 	name := string(raw)
-	if !strings.EqualFold(name, d.program.spec.Op+"Response") {
+	if !strings.EqualFold(name, d.program.spec.Op+d.program.format.RootSuffix) {
 		return fmt.Errorf("%w: the root element is <%.40s>", ErrMarkup, name)
 	}
 	if d.program.spec.Items == "" {

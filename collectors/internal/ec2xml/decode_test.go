@@ -13,6 +13,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
+// format is EC2's, like the row of the catalogue, which this package cannot import.
+var format = ec2xml.Format{
+	RootSuffix: "Response", RequestID: "requestId", Token: "NextToken", PageSize: "MaxResults",
+	TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
+}
+
 // volumes returns a response of DescribeVolumes with the items.
 func volumes(items string) string {
 	return "<DescribeVolumesResponse><volumeSet>" + items + "</volumeSet></DescribeVolumesResponse>"
@@ -192,7 +198,7 @@ var documents = []struct {
 
 func compiled(t testing.TB, s ec2xml.Spec) *ec2xml.Program {
 	t.Helper()
-	g, err := ec2xml.Compile(s)
+	g, err := ec2xml.Compile(format, s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,11 +159,11 @@ func (n *node) byName(key []byte) int {
 
 // root compiles the response, with the path to the items.
 func (c *compiler) root(g *Program, response *shape, path []string) *node {
-	n := &node{typ: Struct, fields: []field{{wire: newTagName("requestId"), typ: String, role: isSkip}}}
+	n := &node{typ: Struct, fields: []field{{wire: newTagName(g.format.RequestID), typ: String, role: isSkip}}}
 	if len(path) == 0 { // the response itself is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {
-			if n.fields[i].wire.name == "nextToken" {
+			if n.fields[i].name == g.format.Token {
 				n.fields[i].role |= isToken
 			}
 		}
@@ -182,9 +182,9 @@ func (c *compiler) root(g *Program, response *shape, path []string) *node {
 			}
 			g.grouped, g.enclosingKey = true, strings.TrimSuffix(x.name, "s")
 			f.node = c.group(g, x.shape, path[1])
-		case x.name == "NextToken" && x.shape.typ == String:
+		case x.name == g.format.Token && x.shape.typ == String:
 			f.role |= isToken
-		case len(path) == 1 && x.shape.typ < Struct && x.name != "MaxResults":
+		case len(path) == 1 && x.shape.typ < Struct && x.name != g.format.PageSize:
 			g.enclosingKey, g.sealAtEnd = "Answer", true
 			f.node = c.node(x.shape, nil)
 		default:

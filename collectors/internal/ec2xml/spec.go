@@ -10,6 +10,20 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
+// A Format is what the responses of all operations of a service have in common. Members have the names that the AWS CLI
+// uses.
+type Format struct {
+	RootSuffix string // the root element is the operation's name and this: "Response"
+	RequestID  string // the root's element that belongs to no member: "requestId"
+	Token      string // the root's member with the pagination token: "NextToken"
+	PageSize   string // the root's member with the size of a page, which is no data: "MaxResults"
+
+	TagLists []string // the member with an item's tags, the first that exists: "Tags"
+	Tag      string   // its elements: "Tag"
+	TagKey   string
+	TagValue string
+}
+
 // A Spec describes the records of one kind in the response of one operation. Members have the names that the AWS CLI
 // uses. A path is dotted and passes through lists without naming their elements.
 type Spec struct {
@@ -36,6 +50,7 @@ type Spec struct {
 
 // A Program is a compiled Spec. It is immutable, so decoders may share it.
 type Program struct {
+	format       Format
 	spec         Spec
 	itemShape    *shape
 	item         *node  // what an item is
@@ -72,21 +87,21 @@ func (g *Program) Enclosing() (string, Shape) {
 
 // Compile checks a Spec against the tables and compiles it. Its error names the operation and the member that the SDK
 // does not know.
-func Compile(s Spec) (*Program, error) {
-	g, err := compile(s)
+func Compile(f Format, s Spec) (*Program, error) {
+	g, err := compile(f, s)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Op, err)
 	}
 	return g, nil
 }
 
-func compile(s Spec) (*Program, error) {
+func compile(f Format, s Spec) (*Program, error) {
 	op, ok := Describe(s.Op)
 	if !ok {
 		return nil, errors.New("no such operation in the SDK")
 	}
 	response := op.Output.s
-	g := &Program{spec: s, idMembers: len(s.ID), sensitive: len(s.Sensitive) > 0}
+	g := &Program{format: f, spec: s, idMembers: len(s.ID), sensitive: len(s.Sensitive) > 0}
 
 	items := response
 	var path []string
@@ -107,7 +122,7 @@ func compile(s Spec) (*Program, error) {
 		return nil, fmt.Errorf("items %s: neither a list nor a structure", s.Items)
 	}
 
-	m, err := s.marks(g.itemShape)
+	m, err := s.marks(f, g.itemShape)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +175,7 @@ func (m *markTree) atPath(path string) *markTree {
 }
 
 // marks checks the paths of a spec and builds a tree of the roles.
-func (s Spec) marks(item *shape) (*markTree, error) {
+func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	root := new(markTree)
 	each := func(what string, paths []string, r role, want func(*shape) bool) error {
 		for _, p := range paths {
@@ -219,11 +234,11 @@ func (s Spec) marks(item *shape) (*markTree, error) {
 		}
 	}
 	if item.typ == Struct {
-		for _, tags := range []string{"Tags", "TagSet"} {
-			if t := item.find(tags); t != nil && t.typ == List && t.elem.name == "Tag" {
+		for _, tags := range f.TagLists {
+			if t := item.find(tags); t != nil && t.typ == List && t.elem.name == f.Tag {
 				root.atPath(tags).role |= isTags
-				root.atPath(tags + ".Key").role |= isTagKey
-				root.atPath(tags + ".Value").role |= isTagValue
+				root.atPath(tags + "." + f.TagKey).role |= isTagKey
+				root.atPath(tags + "." + f.TagValue).role |= isTagValue
 				break
 			}
 		}

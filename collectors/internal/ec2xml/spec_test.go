@@ -41,7 +41,7 @@ func TestCompileErrors(t *testing.T) {
 	} {
 		s := ok
 		c.change(&s)
-		if _, err := ec2xml.Compile(s); err == nil || !strings.Contains(err.Error(), c.want) ||
+		if _, err := ec2xml.Compile(format, s); err == nil || !strings.Contains(err.Error(), c.want) ||
 			!strings.HasPrefix(err.Error(), s.Op+": ") {
 			t.Errorf("%+v: %v, want %q", s, err, c.want)
 		}

@@ -56,6 +56,7 @@ func BenchmarkDecode(b *testing.B) {
 	})
 	b.Run("ours", func(b *testing.B) {
 		g, err := ec2xml.Compile(
+			format,
 			ec2xml.Spec{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId"}},
 		)
 		if err != nil {

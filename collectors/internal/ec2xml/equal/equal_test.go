@@ -24,6 +24,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
+// format is EC2's, like the row of the catalogue, which this package cannot import.
+var format = ec2xml.Format{
+	RootSuffix: "Response", RequestID: "requestId", Token: "NextToken", PageSize: "MaxResults",
+	TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
+}
+
 // decodeWithSDK decodes a response with the SDK's client, through an HTTP client that responds with it.
 func decodeWithSDK(op string, body []byte) (any, error) {
 	c := ec2.New(ec2.Options{
@@ -58,7 +64,7 @@ func (a response) Do(*http.Request) (*http.Response, error) {
 
 // decodeWithOurs decodes a response as a single item or as the items of a list, and returns their data.
 func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next string, unknown int, err error) {
-	g, err := ec2xml.Compile(ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
+	g, err := ec2xml.Compile(format, ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
 	if err != nil {
 		return nil, "", 0, err
 	}
