@@ -36,10 +36,10 @@ type Renewer interface {
 
 // A Gate admits each attempt of a call, retries included, and is informed of its result.
 type Gate interface {
-	// Enter waits until op may be called. The caller calls leave once, after it has read or abandoned the response. code
-	// is "" for a success, else AWS's error code, else "http_503" for a status without an error code, else a
-	// [record.Reason]: network, timeout, bad_answer, interrupted, error, panic.
-	Enter(ctx context.Context, op string) (leave func(code string), err error)
+	// Enter waits until op of a service may be called. The caller calls leave once, after it has read or abandoned the
+	// response. code is "" for a success, else AWS's error code, else "http_503" for a status without an error code, else
+	// a [record.Reason]: network, timeout, bad_answer, interrupted, error, panic.
+	Enter(ctx context.Context, service, op string) (leave func(code string), err error)
 }
 
 // CallOptions hold the account, the region and the limits of a call.
@@ -196,10 +196,21 @@ func (k *Kind) params(region, parent string) map[string]string {
 
 // request returns the request for the kind's first page.
 func (k *Kind) request(o CallOptions, creds aws.CredentialsProvider, parent string) call.Request {
+	s := k.Service()
 	return call.Request{
-		Service: &k.Service().api, Region: o.Region, Credentials: creds, Gate: o.Gate,
+		Service: &s.api, Region: o.Region, Credentials: creds, Gate: serviceGate{o.Gate, s.Name},
 		Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent),
 	}
+}
+
+// serviceGate is the gate of one service's operations.
+type serviceGate struct {
+	gate    Gate
+	service string
+}
+
+func (g serviceGate) Enter(ctx context.Context, op string) (leave func(code string), err error) {
+	return g.gate.Enter(ctx, g.service, op)
 }
 
 // A listing is the state of one call of List.

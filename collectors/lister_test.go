@@ -95,7 +95,7 @@ type gate struct {
 	codes []string
 }
 
-func (g *gate) Enter(context.Context, string) (func(string), error) {
+func (g *gate) Enter(context.Context, string, string) (func(string), error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.in++

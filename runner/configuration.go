@@ -146,12 +146,13 @@ type Tick struct {
 
 // A Kind is the part of a row of the catalogue that the runner uses.
 type Kind struct {
-	Name   string
-	Op     string  // the API operation, which has its own budget
-	Parent string  // it is listed once for each id of this kind, and runs after it in the same job
-	Global bool    // the same in every region: listed in the first region of the plan
-	Refill float64 // the API's refill per second; 0: EC2's 20
-	Burst  int     // the API's bucket size; 0: EC2's 100
+	Name    string
+	Service string  // "ec2"
+	Op      string  // the service's API operation, which has its own budget
+	Parent  string  // it is listed once for each id of this kind, and runs after it in the same job
+	Global  bool    // the same in every region: listed in the first region of the plan
+	Refill  float64 // the API's refill per second; 0: EC2's 20
+	Burst   int     // the API's bucket size; 0: EC2's 100
 }
 
 // A Plan is the regions in which to list an account.

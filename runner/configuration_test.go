@@ -89,7 +89,7 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 		f := &fakeAccount{
 			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: strings.Fields("r1 r2")}, nil },
 			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
-				leave, err := g.Enter(ctx, "DescribeInstances")
+				leave, err := g.Enter(ctx, "ec2", "DescribeInstances")
 				if err != nil {
 					return err
 				}

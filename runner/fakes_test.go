@@ -72,7 +72,7 @@ func page(ids ...string) *record.Page {
 
 // call makes one API call of some duration, as a lister would.
 func call(ctx context.Context, g *Gate, op string, took time.Duration, code string) error {
-	leave, err := g.Enter(ctx, op)
+	leave, err := g.Enter(ctx, "ec2", op)
 	if err != nil {
 		return err
 	}

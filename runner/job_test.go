@@ -254,7 +254,7 @@ func TestAbandonedListing(t *testing.T) {
 				if t.Region != "us-east-1" {
 					return emit(ctx, page("i-1"))
 				}
-				leave, err := g.Enter(ctx, "DescribeInstances")
+				leave, err := g.Enter(ctx, "ec2", "DescribeInstances")
 				if err != nil {
 					return err
 				}
@@ -785,7 +785,7 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 					open:    func(ctx context.Context) error { return act(ctx, signIn[i]) },
 					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: regions}, nil },
 					list: func(ctx context.Context, gate *Gate, t record.Target, parent string, emit emitFunc) error {
-						leave, err := gate.Enter(ctx, t.Kind)
+						leave, err := gate.Enter(ctx, "ec2", t.Kind)
 						if err != nil {
 							return err
 						}

@@ -26,9 +26,9 @@ const (
 )
 
 // Limits are the two limits on calls: the calls in flight (one account has at most an eighth of them), and a bucket for
-// each account × region × API with half of EC2's refill and burst, because other programs use the account too. Memory
-// is limited by record.Pages. A page is taken inside a call and never the other way round, so the two limits cannot
-// deadlock. Calls wait in turn between accounts, so that one account cannot starve another.
+// each account × region × service × API with half of EC2's refill and burst, because other programs use the account
+// too. Memory is limited by record.Pages. A page is taken inside a call and never the other way round, so the two
+// limits cannot deadlock. Calls wait in turn between accounts, so that one account cannot starve another.
 type Limits struct {
 	observe Observer
 
@@ -45,7 +45,7 @@ type waiter struct {
 	granted bool // guarded by Limits.mu
 }
 
-type bucketKey struct{ account, region, op string }
+type bucketKey struct{ account, region, service, op string }
 
 // NewLimits limits the calls in flight. The observer is told every call and every wait for a budget; nil: none.
 func NewLimits(calls int, observe Observer) *Limits {
@@ -281,18 +281,19 @@ func (g *Gate) ForRegion(region string) *Gate { return &Gate{region, g.gate} }
 
 var errTargetOver = errors.New("the target has ended")
 
-// Enter waits for the budget of op, then for one of the calls in flight. leave must be called when the attempt is over.
-// It takes AWS's error code, "" for an answer; a throttling code reduces this budget and no other. The error is the
-// context's cause.
-func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), err error) {
+// Enter waits for the budget of a service's op, then for one of the calls in flight. leave must be called when the
+// attempt is over. It takes AWS's error code, "" for an answer; a throttling code reduces this budget and no other. The
+// error is the context's cause.
+func (g *Gate) Enter(ctx context.Context, service, op string) (leave func(code string), err error) {
 	refill, burst := g.kind.Refill, g.kind.Burst
-	if refill == 0 || op != g.kind.Op {
+	other := service != g.kind.Service || op != g.kind.Op
+	if refill == 0 || other {
 		refill = ec2Refill
 	}
-	if burst == 0 || op != g.kind.Op {
+	if burst == 0 || other {
 		burst = ec2Burst
 	}
-	b := g.l.bucket(bucketKey{g.account, g.region, op}, refill, burst)
+	b := g.l.bucket(bucketKey{g.account, g.region, service, op}, refill, burst)
 	waited, err := b.wait(ctx)
 	if waited > 0 {
 		g.l.observe(BudgetWaited{g.account, g.region, waited})

@@ -21,10 +21,12 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 	}{
 		// 50 at once, then 10 a second
 		{Kind{}, "DescribeInstances", 5 * time.Second},
-		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeImages", 18 * time.Second}, // 10, then 5 a second
+		// 10, then 5 a second
+		{Kind{Service: "ec2", Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeImages", 18 * time.Second},
 		// another API has its own budget
-		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeRegions", 5 * time.Second},
-		{Kind{Op: "DescribeIpams", Refill: 2, Burst: 1}, "DescribeIpams", 99 * time.Second}, // never less than one
+		{Kind{Service: "ec2", Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeRegions", 5 * time.Second},
+		// never less than one
+		{Kind{Service: "ec2", Op: "DescribeIpams", Refill: 2, Burst: 1}, "DescribeIpams", 99 * time.Second},
 	} {
 		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -48,6 +50,27 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Two services may have an operation of the same name.
+func TestEachServiceHasItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewLimits(256, nil).Gate("a", "r", Kind{Service: "rds", Op: "DescribeEvents", Refill: 2, Burst: 2})
+		took := func(service string) time.Duration {
+			from := time.Now()
+			for range 11 {
+				leave, err := g.Enter(t.Context(), service, "DescribeEvents")
+				if err != nil {
+					t.Fatal(err)
+				}
+				leave("")
+			}
+			return time.Since(from)
+		}
+		if rds, ec2 := took("rds"), took("ec2"); rds != 10*time.Second || ec2 != 0 {
+			t.Errorf("11 calls of the kind's service took %s, of another %s", rds, ec2)
+		}
+	})
 }
 
 func TestThrottleReducesOneBudget(t *testing.T) {
@@ -130,7 +153,7 @@ func TestIdleBudgetsAreRemoved(t *testing.T) {
 		for i := range 2_000 {
 			_ = call(t.Context(), l.Gate(fmt.Sprint("account-", i), "r", Kind{}), "X", time.Millisecond, "")
 		}
-		if l.buckets[bucketKey{"slow", "r", "X"}] == nil {
+		if l.buckets[bucketKey{"slow", "r", "ec2", "X"}] == nil {
 			t.Error("a budget that was throttled was forgotten")
 		}
 	})
@@ -163,7 +186,7 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 		}
 		why := errors.New("over")
 		cancel(why)
-		if _, err := l.Gate("hung", "r", Kind{}).Enter(ctx, "X"); !errors.Is(err, why) {
+		if _, err := l.Gate("hung", "r", Kind{}).Enter(ctx, "ec2", "X"); !errors.Is(err, why) {
 			t.Error("the cause is lost:", err)
 		}
 		wg.Wait()
@@ -298,12 +321,12 @@ func BenchmarkGate(b *testing.B) {
 			l := NewLimits(256, nil)
 			gates := make([]*Gate, accounts)
 			for i := range gates {
-				gates[i] = l.Gate(fmt.Sprint("account-", i), "us-east-1", Kind{Op: "X", Refill: 1e12, Burst: 1e9})
+				gates[i] = l.Gate(fmt.Sprint("account-", i), "us-east-1", Kind{Service: "ec2", Op: "X", Refill: 1e12, Burst: 1e9})
 			}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				leave, err := gates[i%accounts].Enter(b.Context(), "X")
+				leave, err := gates[i%accounts].Enter(b.Context(), "ec2", "X")
 				if err != nil {
 					b.Fatal(err)
 				}

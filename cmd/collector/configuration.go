@@ -235,7 +235,9 @@ func (d *accountOpener) forgetSession(ctx context.Context) {
 
 func runnerKind(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
-	return runner.Kind{Name: k.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst}
+	return runner.Kind{
+		Name: k.Name, Service: k.Service().Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst,
+	}
 }
 
 // openedAccount connects sign-in and listing. The runner knows neither.
