@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -21,6 +22,9 @@ import (
 
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web"
 )
 
 //go:embed demo.yaml.tmpl
@@ -29,14 +33,17 @@ var demoConfig string
 // demoCommand runs the unchanged daemon against a fake AWS in this process: with a configuration file, every way to
 // sign in, a schedule, outputs and metrics. Only the addresses of AWS differ.
 func (c *cli) demoCommand() *cobra.Command {
-	var listen, dir string
-	var every, duration, latency time.Duration
+	var o demoOptions
+	var duration time.Duration
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the whole program against a built-in fake AWS; needs no account",
 		Long: `Starts a fake AWS in this process, writes a configuration for it, and runs the daemon on a short
 schedule until Ctrl-C. The fake AWS checks what AWS checks: keys, roles, external ids, one-time codes, expired
-sessions and rate limits. Nothing leaves this machine.`,
+sessions and rate limits. Nothing leaves this machine.
+
+A terminal shows a table of the accounts and their problems, and the log is in a file. With --plain, without a
+terminal and with TERM=dumb, the demo prints log lines instead.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -45,36 +52,44 @@ sessions and rate limits. Nothing leaves this machine.`,
 				ctx, cancel = context.WithTimeoutCause(ctx, duration, errors.New("the time of --for is over"))
 				defer cancel()
 			}
-			listenChosen := cmd.Flags().Changed("listen") || c.getenv("COLLECTOR_LISTEN") != ""
-			if !listenChosen && addressInUse(ctx, listen) {
-				listen = "127.0.0.1:0" // probably another collector runs here; the demo takes any free port
-			}
-			return c.demo(ctx, demoOptions{listen: listen, dir: dir, every: every, latency: latency})
+			o.anyPort = !cmd.Flags().Changed("listen") && c.getenv("COLLECTOR_LISTEN") == ""
+			return c.demo(ctx, o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", envOr(c.getenv, "COLLECTOR_LISTEN", defaultListen),
+	f.StringVar(&o.listen, "listen", envOr(c.getenv, "COLLECTOR_LISTEN", defaultListen),
 		"`ADDRESS` of the web page and the metrics; port 0 means any free port")
-	f.StringVar(&dir, "dir", "",
-		"`DIRECTORY` for the configuration and the records; default: a temporary one, removed at the end")
-	f.DurationVar(&every, "every", 15*time.Second, "how often to collect")
+	f.StringVar(&o.dir, "dir", "",
+		"`DIRECTORY` for the configuration, the log and the records; default: a temporary one, removed at the end")
+	f.DurationVar(&o.every, "every", 15*time.Second, "how often to collect")
 	f.DurationVar(&duration, "for", 0, "stop after this time; 0: run until Ctrl-C")
-	f.DurationVar(&latency, "latency", 80*time.Millisecond, "how long the fake AWS takes to answer")
+	f.DurationVar(&o.latency, "latency", 80*time.Millisecond, "how long the fake AWS takes to answer")
+	f.BoolVar(&o.plain, "plain", false, "print log lines, also on a terminal, instead of the table")
 	return cmd
-}
-
-// addressInUse reports whether listening at the address fails.
-func addressInUse(ctx context.Context, address string) bool {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err == nil {
-		err = l.Close()
-	}
-	return err != nil
 }
 
 type demoOptions struct {
 	listen, dir    string
+	anyPort        bool // if the address is in use
 	every, latency time.Duration
+	plain          bool
+}
+
+// A demo is a running demo.
+type demo struct {
+	cli       *cli
+	options   demoOptions
+	scene     *awsfake.Simulation
+	receiver  *receiver
+	fakeURL   string
+	pageURL   string
+	dir       string
+	onPurpose map[string]string // what is wrong with the accounts that are meant to fail
+	started   time.Time
+
+	board *runner.Board
+	table *liveView // nil: plain lines
+	log   *os.File  // nil: the log goes to stderr
 }
 
 func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
@@ -84,79 +99,213 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 		return err
 	}
 	defer fake.Close()
-
 	receiver, err := startReceiver(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, receiver.close()) }()
-
-	dir := o.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "collector-demo-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	config, err := demoConfigFile(scene, dir, receiver.addr, o)
+	listener, err := o.openListener(ctx)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
+	defer listener.Close() // for an early error; the server closes it, too
+
+	d := &demo{
+		cli: c, options: o, scene: scene, receiver: receiver, fakeURL: fake.URL, started: time.Now(),
+		pageURL: (&url.URL{Scheme: "http", Host: listener.Addr().String()}).String(), dir: o.dir,
+		onPurpose: map[string]string{},
+	}
+	for _, a := range slices.Concat(scene.Accounts, scene.Organization.Members) {
+		d.onPurpose[a.Name] = a.Problem
+	}
+	if err := d.makeDir(); err != nil {
 		return err
 	}
-
-	var evolution sync.WaitGroup // resources change between runs
-	evolveCtx, stop := context.WithCancel(ctx)
-	defer evolution.Wait()
-	defer stop()
-	evolution.Go(func() {
-		for {
-			select {
-			case <-evolveCtx.Done():
-				return
-			case <-time.After(o.every):
-				scene.AWS.Evolve(4)
-			}
-		}
-	})
-
-	inner := *c
-	inner.configPath = path
-	inner.getenv = func(name string) string { // hides the real AWS of the environment
-		switch {
-		case name == "AWS_CONTAINER_AUTHORIZATION_TOKEN":
-			return scene.Container.Token
-		case strings.HasPrefix(name, "AWS_"), strings.HasPrefix(name, "COLLECTOR_"):
-			return ""
-		}
-		return c.getenv(name)
+	if o.dir == "" {
+		defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }() // after an error
 	}
-	return inner.collect(ctx, runOptions{
-		listen: o.listen, printSummary: true, now: true, flushTimeout: 10 * time.Second,
-		aws: auth.LoadOptions{
-			Isolated: true, Endpoint: fake.URL,
-			IMDSEndpoint: fake.URL, ContainerEndpoint: fake.URL + scene.Container.Path,
-		},
-		onListening: func(addr string) { c.printDemoWelcome(scene, fake.URL, addr, receiver.addr, dir, o) },
-	})
+	err = d.run(ctx, listener)
+	if err == nil {
+		err = d.end()
+	}
+	return err
 }
 
-// demoConfigFile is a configuration for the simulated accounts.
-func demoConfigFile(scene *awsfake.Simulation, dir, receiver string, o demoOptions) ([]byte, error) {
+// openListener opens the listener of the page. Another collector probably uses the default address if it is in use;
+// then any free port will do.
+func (o demoOptions) openListener(ctx context.Context) (net.Listener, error) {
+	l, err := web.Listen(ctx, o.listen)
+	if err != nil && o.anyPort {
+		l, err = web.Listen(ctx, "127.0.0.1:0")
+	}
+	return l, err
+}
+
+// makeDir makes the directory with the files of the configuration and, if there is a table, the file of the log.
+func (d *demo) makeDir() (err error) {
+	if d.dir == "" {
+		d.dir, err = os.MkdirTemp("", "collector-demo-")
+	} else {
+		err = os.MkdirAll(d.dir, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	config, err := d.config()
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{"config.yaml": config}
+	for _, a := range d.scene.Accounts {
+		if a.MFA != nil {
+			files["totp-"+a.Name] = []byte(a.MFA.Seed)
+		}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(d.path(name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	if d.cli.supportsControls(d.cli.stderr) && !d.options.plain {
+		d.log, err = os.OpenFile(d.path("collector.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	}
+	return err
+}
+
+func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
+
+// config is a configuration for the simulated accounts.
+func (d *demo) config() ([]byte, error) {
 	t, err := template.New("demo.yaml").Parse(demoConfig)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts,
-		"Company": scene.Organization, "Receiver": receiver,
+		"Every": d.options.every, "Listen": strings.TrimPrefix(d.pageURL, "http://"), "Dir": filepath.ToSlash(d.dir),
+		"Accounts": d.scene.Accounts, "Company": d.scene.Organization, "Receiver": d.receiver.addr,
 	})
 	return b.Bytes(), err
+}
+
+// run runs the daemon until ctx ends or the terminal is closed.
+func (d *demo) run(ctx context.Context, listener net.Listener) error {
+	d.printIntroduction()
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { d.evolve(ctx) })
+	if isTerminal(printable.Unwrap(d.cli.stderr)) {
+		wg.Go(func() { d.stopWithTerminal(ctx, stop) })
+	}
+	if d.log != nil {
+		defer d.log.Close()
+	}
+	defer func() { // also after a panic: the table must not stand between the shell's lines
+		if d.table != nil {
+			d.table.stop()
+		}
+	}()
+	inner := *d.cli
+	inner.configPath = d.path("config.yaml")
+	inner.getenv = func(name string) string { // hides the real AWS of the environment
+		switch {
+		case name == "AWS_CONTAINER_AUTHORIZATION_TOKEN":
+			return d.scene.Container.Token
+		case strings.HasPrefix(name, "AWS_"), strings.HasPrefix(name, "COLLECTOR_"):
+			return ""
+		}
+		return d.cli.getenv(name)
+	}
+	return inner.collect(ctx, runOptions{
+		listener: listener, now: true, flushTimeout: daemonFlushTimeout, display: d.display,
+		aws: auth.LoadOptions{
+			Isolated: true, Endpoint: d.fakeURL,
+			IMDSEndpoint: d.fakeURL, ContainerEndpoint: d.fakeURL + d.scene.Container.Path,
+		},
+	})
+}
+
+// evolve changes resources between runs.
+func (d *demo) evolve(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(d.options.every):
+			d.scene.AWS.Evolve(4)
+		}
+	}
+}
+
+// stopWithTerminal ends the demo when its terminal is closed. The daemon would survive: for it, SIGHUP means a reload.
+func (d *demo) stopWithTerminal(ctx context.Context, stop func()) {
+	for isTerminal(printable.Unwrap(d.cli.stderr)) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+	stop()
+}
+
+// display shows the table if there is a file for the log, else nothing but log lines.
+func (d *demo) display(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
+	d.board, stop = board, func() {} // the table stays until the outputs are closed
+	if d.log == nil {
+		return d.cli.stderr, d.cli.out("jsonl"), stop
+	}
+	screen := printable.Unwrap(d.cli.stderr)
+	d.table = startLiveView(screen, func() (int, int) { return terminalSize(screen) },
+		func(now time.Time, width, height int) []frameLine { return d.frame(ctx, now, width, height) }, true)
+	if isTerminal(printable.Unwrap(d.cli.stdout)) {
+		return d.log, printable.NewJSONWriter(d.table), stop
+	}
+	return d.log, d.cli.out("jsonl"), stop
+}
+
+// frame is the table at this moment.
+func (d *demo) frame(ctx context.Context, now time.Time, width, height int) []frameLine {
+	s := summarizeBoard(d.board, d.onPurpose, now)
+	calls := d.scene.AWS.Stats()
+	lasted := shortDuration(now.Sub(d.started))
+	end := "Ctrl-C ends it."
+	if ctx.Err() != nil {
+		end = "Ending; listings in progress finish first."
+	}
+	counts := fmt.Sprintf("%d resources, %d AWS calls, %d throttled", s.resources, calls.Calls, calls.Throttled)
+	t := demoTable{
+		title: []string{
+			fmt.Sprintf("collector demo against a fake AWS, for %s: %s. %s", lasted, counts, end),
+			fmt.Sprintf("Demo for %s: %s. %s", lasted, counts, end),
+			fmt.Sprintf("Demo for %s: %d resources. %s", lasted, s.resources, end),
+			fmt.Sprintf("Demo for %s. %s", lasted, end),
+			end,
+		},
+		links: []string{"page      " + d.pageURL + "/", "log       " + d.path("collector.log")},
+		more: []string{
+			"files     " + d.dir + ": config.yaml (save a change: it is used at once), records.jsonl, changes.jsonl",
+			"query     " + d.queryCommand(),
+			"receiver  " + d.receiver.describe(now),
+		},
+		rows: s.rows, problems: s.problems,
+	}
+	frame := t.frame(width, height)
+	if d.cli.getenv("NO_COLOR") != "" {
+		for _, line := range frame {
+			for i := range line {
+				line[i].color = ""
+			}
+		}
+	}
+	return frame
+}
+
+func (d *demo) queryCommand() string {
+	return printable.Text(fmt.Sprintf("%s list instance --where 'state=running' --config %s",
+		commandName(), d.path("config.yaml")))
 }
 
 // commandName is the command that runs this program again: `go run` leaves no binary.
@@ -164,33 +313,54 @@ func commandName() string {
 	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
 		return "go run ./cmd/collector"
 	}
-	return "collector"
+	return os.Args[0]
 }
 
-func (c *cli) printDemoWelcome(scene *awsfake.Simulation, fakeURL, addr, receiver, dir string, o demoOptions) {
-	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
-	page := (&url.URL{Scheme: "http", Host: addr}).String()
-	configPath := filepath.Join(dir, "config.yaml")
-	_ = safeFprintf(w, "\nA fake AWS listens at %s: %d accounts, each with another way to sign in, "+
-		"and an organization with %d members.\nThe collector collects them every %s. Nothing leaves this machine.\n\n",
-		fakeURL, len(scene.Accounts), len(scene.Organization.Members), o.every)
-	_ = safeFprintf(w, "  web page\t%s\n", page+"/")
-	_ = safeFprintf(w, "  metrics\t%s\n", page+"/metrics")
+// printIntroduction says what runs, and where its parts are.
+func (d *demo) printIntroduction() {
+	w := tabwriter.NewWriter(d.cli.stderr, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	_ = safeFprintf(w, "A fake AWS listens at %s: %d accounts, each with another way to sign in, "+
+		"and an organization with %d members.\nThe collector collects them every %s. Nothing leaves this machine.\n",
+		d.fakeURL, len(d.scene.Accounts), len(d.scene.Organization.Members), d.options.every)
+	if d.log != nil {
+		_ = safeFprintf(w, "The log is in %s.\n", d.path("collector.log"))
+		return
+	}
+	_ = safeFprintf(w, "\n  web page\t%s\n", d.pageURL+"/")
+	_ = safeFprintf(w, "  metrics\t%s\n", d.pageURL+"/metrics")
 	_ = safeFprintf(w, "  inventory\t%s\n\t(resources as metrics; as targets for Prometheus: %s)\n",
-		page+"/metrics/inventory", page+"/api/v1/sd/nodes")
-	_ = safeFprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
-	_ = safeFprintf(w, "  changes\t%s (the simulated fleet changes over time)\n", filepath.Join(dir, "changes.jsonl"))
+		d.pageURL+"/metrics/inventory", d.pageURL+"/api/v1/sd/nodes")
+	_ = safeFprintf(w, "  records\t%s\n", d.path("records.jsonl"))
+	_ = safeFprintf(w, "  changes\t%s (the simulated fleet changes over time)\n", d.path("changes.jsonl"))
 	_ = safeFprintf(w, "  receiver\thttp://%s/ simulates a DataKit. It is unavailable for %s of each minute; "+
-		"no record is lost.\n", receiver, receiverAway)
-	_ = safeFprintf(w, "  query\t%s list instance --where 'state=running' --config %s\n"+
-		"\t(or: get, history, diff, changes, sql)\n", commandName(), configPath)
-	_ = safeFprintf(w, "  configuration\t%s (you can change it while the demo runs)\n", configPath)
+		"no record is lost.\n", d.receiver.addr, receiverAway)
+	_ = safeFprintf(w, "  query\t%s\n\t(or: get, history, diff, changes, sql)\n", d.queryCommand())
+	_ = safeFprintf(w, "  configuration\t%s (you can change it while the demo runs)\n", d.path("config.yaml"))
 	_ = safeFprintf(w, "  stop\tCtrl-C\n\nSome accounts fail on purpose:\n")
-	for _, a := range slices.Concat(scene.Accounts, scene.Organization.Members) {
+	for _, a := range slices.Concat(d.scene.Accounts, d.scene.Organization.Members) {
 		if a.Problem != "" {
 			_ = safeFprintf(w, "  %s\t%s\n", a.Name, a.Problem)
 		}
 	}
 	fmt.Fprintln(w)
-	_ = w.Flush()
+}
+
+// end removes the temporary directory and prints the one line of the end.
+func (d *demo) end() error {
+	now := time.Now()
+	s := summarizeBoard(d.board, d.onPurpose, now)
+	what := "Records and database"
+	if d.log != nil {
+		what = "Log, records and database"
+	}
+	where := "are in " + d.dir
+	if d.options.dir == "" {
+		if err := os.RemoveAll(d.dir); err != nil {
+			return err
+		}
+		where = "were removed; --dir keeps them"
+	}
+	return safeFprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
+		shortDuration(now.Sub(d.started)), s.accounts, s.resources, len(s.problems), what, where)
 }

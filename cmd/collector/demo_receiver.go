@@ -56,8 +56,27 @@ func (r *receiver) close() error {
 	return err
 }
 
+// away is how much longer the receiver is unavailable; 0: it is available.
+func (r *receiver) away(now time.Time) time.Duration {
+	if at := now.Sub(r.started) % receiverCycle; at > receiverCycle-receiverAway {
+		return receiverCycle - at
+	}
+	return 0
+}
+
+// describe says in a line what the receiver does.
+func (r *receiver) describe(now time.Time) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text := fmt.Sprintf("http://%s/ simulates a DataKit: %d points accepted", r.addr, r.points)
+	if away := r.away(now); away > 0 {
+		text += fmt.Sprintf("; away on purpose for %s, records wait in the spool", shortDuration(away))
+	}
+	return text
+}
+
 func (r *receiver) write(w http.ResponseWriter, q *http.Request) {
-	if time.Since(r.started)%receiverCycle > receiverCycle-receiverAway {
+	if r.away(time.Now()) > 0 {
 		r.mu.Lock()
 		r.refused++
 		r.mu.Unlock()

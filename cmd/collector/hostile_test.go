@@ -379,10 +379,32 @@ func TestHostileDemo(t *testing.T) {
 		stdout: printable.NewWriter(&out),
 		stderr: printable.NewWriter(&out),
 	}
-	c.printDemoWelcome(scene, "http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "/tmp/"+hostile, demoOptions{})
+	d := &demo{
+		cli: c, scene: scene, receiver: &receiver{}, dir: "/tmp/" + hostile, board: runner.NewBoard(),
+		onPurpose: map[string]string{scene.Accounts[0].Name: scene.Accounts[0].Problem},
+	}
+	d.printIntroduction()
 	requireHarmless(t, "demo", out.String())
 	if !strings.Contains(out.String(), escapedHostile) {
 		t.Errorf("it is not shown:\n%s", out.String())
+	}
+
+	name := scene.Accounts[0].Name
+	d.board.Observe(runner.Configured{Kinds: map[string][]string{name: {"ec2_volume"}}})
+	d.board.Observe(runner.RunStarted{Account: name, Run: "run-1", Tick: time.Time{}})
+	d.board.Observe(runner.RegionsPlanned{Account: name, Regions: []string{"us-east-1"}, Warning: errors.New("warning "+hostile)})
+	d.board.Observe(runner.SignedIn{Account: name, Identity: record.Identity{AccountID: "2" + hostile}})
+	d.board.Observe(runner.TargetEnded{Outcome: record.Outcome{
+		Target: record.Target{Account: name, Region: "us-east-1", Kind: "ec2_volume"}, Run: "run-1",
+		State: record.Denied, Reason: record.AccessDenied, Error: hostile, Hint: "hint " + hostile,
+	}})
+	var table strings.Builder
+	for _, line := range fit(d.frame(t.Context(), time.Now(), 2000, 100), 2000, 100) {
+		table.WriteString(line.String() + "\n")
+	}
+	requireHarmless(t, "demo's table", table.String())
+	if n := strings.Count(table.String(), escapedHostile); n < 8 { // log, files, row, problem twice, hint, warning twice
+		t.Errorf("it is shown %d times:\n%s", n, table.String())
 	}
 }
 
@@ -400,7 +422,11 @@ func TestHostileLive(t *testing.T) {
 		},
 	)
 	rows := boardProgress(board)
-	view := strings.Join(renderFrame(rows, time.Now(), 2000, 10), "\n")
+	var lines []string
+	for _, line := range fit(progressFrame(rows, time.Now(), 10), 2000, 10) {
+		lines = append(lines, line.String())
+	}
+	view := strings.Join(lines, "\n")
 	requireHarmless(t, "live", view)
 	if strings.Count(view, escapedHostile) < 3 {
 		t.Errorf("it is not shown: %q", view)

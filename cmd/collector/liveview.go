@@ -19,26 +19,35 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// liveView draws some lines at the bottom of a terminal during runs: each account's progress, current listings and
-// failures. It reads the status board; log lines appear above it.
+// A liveView draws a frame of lines on a terminal and redraws it when it changes. There are two: during runs, the
+// progress of each account below the log; in the demo, a table that has the screen to itself.
 //
 // It sends no query to the terminal, reads no key and changes no mode. So a terminal that does not answer causes no
-// delay, typed input stays for the next program, and a kill leaves nothing to restore. The kernel knows the size. All
-// control sequences are known to every terminal since the VT100: cursor up, and erase to the end of the screen.
+// delay, typed input stays for the next program, and a kill or a panic leaves nothing to restore. The kernel knows the
+// size. All control sequences are known to every terminal since the VT100: cursor up, cursor home, erase to the end of
+// the line or the screen, and colors. Each color ends in the line and the write in which it begins.
 type liveView struct {
 	terminal io.Writer
 	size     func() (width, height int)
-	snapshot func() []accountProgress
+	render   renderFunc
+	whole    bool // the frame begins at the top of the screen; what was there has scrolled off
 	quit     chan struct{}
 	done     chan struct{}
 	once     sync.Once
 
-	mu         sync.Mutex
-	frame      []string // the lines on the screen; the cursor is below them
-	frameWidth int      // width of the screen when they were drawn
-	midLine    bool     // the last text above did not end with a line break
-	stopped    bool
+	mu          sync.Mutex
+	frame       []frameLine // the lines on the screen; the cursor is below them
+	frameWidth  int         // size of the screen when they were drawn
+	frameHeight int
+	midLine     bool // the last text above did not end with a line break
+	stopped     bool
 }
+
+// A renderFunc returns the frame for a screen of this size. fit cuts what does not fit.
+type renderFunc func(now time.Time, width, height int) []frameLine
+
+// A displayFunc returns the writers for log lines and records while the board is shown.
+type displayFunc func(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func())
 
 // accountProgress is the progress of an account's run.
 type accountProgress struct {
@@ -55,8 +64,10 @@ type accountProgress struct {
 const redrawEvery = 200 * time.Millisecond
 
 // startLiveView draws on w until stop is called.
-func startLiveView(w io.Writer, size func() (width, height int), snapshot func() []accountProgress) *liveView {
-	l := &liveView{terminal: w, size: size, snapshot: snapshot, quit: make(chan struct{}), done: make(chan struct{})}
+func startLiveView(w io.Writer, size func() (width, height int), render renderFunc, whole bool) *liveView {
+	l := &liveView{
+		terminal: w, size: size, render: render, whole: whole, quit: make(chan struct{}), done: make(chan struct{}),
+	}
 	go func() {
 		defer close(l.done)
 		tick := time.NewTicker(redrawEvery)
@@ -79,12 +90,12 @@ func startLiveView(w io.Writer, size func() (width, height int), snapshot func()
 
 // redraw draws the view if it has changed.
 func (l *liveView) redraw() {
-	rows := l.snapshot()
+	width, height := l.size()
+	frame := fit(l.render(time.Now(), width, height), width, height)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	width, height := l.size()
-	frame := renderFrame(rows, time.Now(), width, height)
-	if !l.midLine && (width != l.frameWidth || !slices.Equal(frame, l.frame)) {
+	same := width == l.frameWidth && slices.EqualFunc(frame, l.frame, slices.Equal[frameLine])
+	if !l.midLine && (!same || l.whole && height != l.frameHeight) {
 		_ = l.draw(nil, frame) // an error here must not stop collecting
 	}
 }
@@ -108,19 +119,23 @@ func (l *liveView) Write(b []byte) (int, error) {
 
 // draw erases the frame, writes the text above, and draws a new frame, in one write to avoid flicker. The caller holds
 // l.mu.
-func (l *liveView) draw(above []byte, frame []string) error {
-	var b bytes.Buffer
+func (l *liveView) draw(above []byte, frame []frameLine) error {
 	width, height := l.size()
-	if up := frameRows(l.frame, l.frameWidth, width); up > 0 {
-		fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", up)
+	frame = fit(frame, width, height) // the size may have changed
+	var b bytes.Buffer
+	if l.whole {
+		l.drawScreen(&b, above, frame, height)
+	} else {
+		if up := rowsOnScreen(l.frame, l.frameWidth, width); up > 0 {
+			fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", up)
+		}
+		b.Write(above)
+		for _, line := range frame {
+			line.write(&b)
+			b.WriteByte('\n')
+		}
 	}
-	b.Write(above)
-	frame = frame[:min(len(frame), height-1)]
-	for i, line := range frame {
-		frame[i] = truncateToWidth(line, width-1) // the width may have changed
-		b.WriteString(frame[i] + "\n")
-	}
-	l.frame, l.frameWidth = frame, width
+	l.frame, l.frameWidth, l.frameHeight = frame, width, height
 	if b.Len() == 0 {
 		return nil
 	}
@@ -128,15 +143,87 @@ func (l *liveView) draw(above []byte, frame []string) error {
 	return err
 }
 
-// frameRows is how many rows of the screen a frame occupies: one for each line, but a terminal that was made narrower
-// since has wrapped them.
-func frameRows(frame []string, drawnWidth, width int) int {
+// drawScreen draws from the top of the screen. Unlike a frame below the log, such a frame repairs itself after a resize
+// and after keys that scroll the screen. Nothing is lost: what stood on the screen scrolls off first.
+func (l *liveView) drawScreen(b *bytes.Buffer, above []byte, frame []frameLine, height int) {
+	const home, eraseLine, eraseBelow = "\x1b[H", "\x1b[K", "\x1b[J"
+	if drawn := len(l.frame) > 0; drawn && len(above) == 0 && len(frame) > 0 {
+		b.WriteString(home)
+	} else {
+		if drawn {
+			b.WriteString(home + eraseBelow)
+		}
+		b.Write(above)
+		if len(frame) > 0 {
+			b.WriteString(strings.Repeat("\n", height-1) + home)
+		}
+	}
+	for _, line := range frame {
+		line.write(b)
+		b.WriteString(eraseLine + "\n")
+	}
+	if len(frame) > 0 {
+		b.WriteString(eraseBelow)
+	}
+}
+
+// fit cuts a frame to a screen: a row stays free for the cursor, and a column because terminals wrap after the last.
+func fit(frame []frameLine, width, height int) []frameLine {
+	cut := slices.Clone(frame[:min(len(frame), max(0, height-1))])
+	for i, line := range cut {
+		cut[i] = line.truncate(width - 1)
+	}
+	return cut
+}
+
+// A frameLine is a line of a frame, in parts.
+type frameLine []framePart
+
+// A framePart is text with a color, which is the parameter of the control sequence, such as "31" for red; "": none.
+type framePart struct{ text, color string }
+
+const red, green, yellow = "31", "32", "33"
+
+func plainLine(text string) frameLine { return frameLine{{text, ""}} }
+
+func (l frameLine) String() string {
+	var b strings.Builder
+	for _, p := range l {
+		b.WriteString(p.text)
+	}
+	return b.String()
+}
+
+func (l frameLine) write(b *bytes.Buffer) {
+	for _, p := range l {
+		if p.color == "" {
+			b.WriteString(p.text)
+		} else {
+			b.WriteString("\x1b[" + p.color + "m" + p.text + "\x1b[0m")
+		}
+	}
+}
+
+// truncate cuts a line to a number of columns.
+func (l frameLine) truncate(columns int) frameLine {
+	var cut frameLine
+	for _, p := range l {
+		p.text = truncateToWidth(p.text, columns)
+		columns -= columnsOf(p.text)
+		cut = append(cut, p)
+	}
+	return cut
+}
+
+// rowsOnScreen is how many rows of the screen a frame occupies: one for each line, but a terminal that was made
+// narrower since has wrapped them.
+func rowsOnScreen(frame []frameLine, drawnWidth, width int) int {
 	if width >= drawnWidth {
 		return len(frame)
 	}
 	rows := 0
 	for _, line := range frame {
-		rows += max(1, (runewidth.StringWidth(line)+width-1)/width)
+		rows += max(1, (runewidth.StringWidth(line.String())+width-1)/width)
 	}
 	return rows
 }
@@ -152,8 +239,8 @@ const (
 	maxRows  = 20
 )
 
-// renderFrame shows as many accounts as fit on the terminal, the longest-running first, and a total of the others.
-func renderFrame(rows []accountProgress, at time.Time, width, height int) []string {
+// progressFrame shows as many accounts as fit on the terminal, the longest-running first, and a total of the others.
+func progressFrame(rows []accountProgress, at time.Time, height int) []frameLine {
 	fits := min(height-3, maxRows) // leaves lines for the total, the cursor, and one line of the log
 	if len(rows) == 0 || fits < 1 {
 		return nil
@@ -162,17 +249,17 @@ func renderFrame(rows []accountProgress, at time.Time, width, height int) []stri
 	for _, r := range rows[:min(fits, len(rows))] {
 		names = max(names, runewidth.StringWidth(r.account))
 	}
-	var frame []string
+	var frame []frameLine
 	records, failed := 0, 0
 	for i, r := range rows {
 		records, failed = records+r.records, failed+r.failed
 		if i < fits {
-			frame = append(frame, truncateToWidth(r.line(names, at), width-1))
+			frame = append(frame, plainLine(r.line(names, at)))
 		}
 	}
 	if more := len(rows) - fits; more > 0 {
 		total := fmt.Sprintf("and %d more accounts; %d records, %d targets failed so far", more, records, failed)
-		frame = append(frame, truncateToWidth(total, width-1))
+		frame = append(frame, plainLine(total))
 	}
 	return frame
 }
@@ -197,26 +284,38 @@ func (r accountProgress) line(names int, at time.Time) string {
 	return line
 }
 
-// truncateToWidth cuts a line to a number of columns. A line that the terminal wraps would leave parts of the view
-// behind. Terminals differ in the width of other characters than ASCII, so each counts as two columns, the most that
-// any uses.
-func truncateToWidth(line string, columns int) string {
+// truncateToWidth cuts a text to a number of columns. A line that the terminal wraps would leave parts of the view
+// behind.
+func truncateToWidth(text string, columns int) string {
 	var b strings.Builder
 	used := 0
-	for _, r := range line {
+	for _, r := range text {
 		if !unicode.IsPrint(r) {
 			r = '?'
 		}
-		w := 1
-		if r >= unicode.MaxASCII {
-			w = 2
-		}
-		if used += w; used > columns {
+		if used += maxColumns(r); used > columns {
 			break
 		}
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// maxColumns is the most columns that a terminal uses for a character. Terminals differ in the width of others than
+// ASCII.
+func maxColumns(r rune) int {
+	if r < unicode.MaxASCII {
+		return 1
+	}
+	return 2
+}
+
+func columnsOf(text string) int {
+	n := 0
+	for _, r := range text {
+		n += maxColumns(r)
+	}
+	return n
 }
 
 // startDisplay returns the writers for log lines and records: above a live view on a terminal, else directly.
@@ -225,9 +324,10 @@ func (c *cli) startDisplay(ctx context.Context, board *runner.Board) (log, stdou
 		return c.stderr, c.out("jsonl"), func() {}
 	}
 	screen := printable.Unwrap(c.stderr)
-	l := startLiveView(screen,
-		func() (int, int) { return terminalSize(screen) },
-		func() []accountProgress { return boardProgress(board) })
+	l := startLiveView(screen, func() (int, int) { return terminalSize(screen) },
+		func(now time.Time, _, height int) []frameLine {
+			return progressFrame(boardProgress(board), now, height)
+		}, false)
 	if !isTerminal(printable.Unwrap(c.stdout)) {
 		return l, c.out("jsonl"), l.stop
 	}

@@ -102,11 +102,11 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 					s, plain := newScreen(size[0], size[1]), newScreen(size[0], size[1])
 					var now []accountProgress
 					var mu sync.Mutex
-					l := startLiveView(s, s.size, func() []accountProgress {
+					l := startLiveView(s, s.size, func(at time.Time, _, height int) []frameLine {
 						mu.Lock()
 						defer mu.Unlock()
-						return now
-					})
+						return progressFrame(now, at, height)
+					}, false)
 					seen := false
 					for i := range 12 {
 						mu.Lock()
@@ -160,9 +160,10 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 func TestLiveViewSendsNoQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
-		l := startLiveView(s, s.size, func() []accountProgress {
-			return []accountProgress{{account: "pr\x1b]11;?\x07od", total: 3, started: time.Now().Add(-time.Minute)}}
-		})
+		l := startLiveView(s, s.size, func(at time.Time, _, height int) []frameLine {
+			rows := []accountProgress{{account: "pr\x1b]11;?\x07od", total: 3, started: at.Add(-time.Minute)}}
+			return progressFrame(rows, at, height)
+		}, false)
 		time.Sleep(3 * time.Second)
 		_, _ = io.WriteString(l, "a line\n")
 		l.stop()
@@ -184,7 +185,9 @@ func TestLiveViewResize(t *testing.T) {
 		for i := range rows {
 			rows[i] = accountProgress{account: fmt.Sprintf("account-%d", i), identity: "111111111111", total: 12}
 		}
-		l := startLiveView(s, s.size, func() []accountProgress { return rows })
+		l := startLiveView(s, s.size, func(at time.Time, _, height int) []frameLine {
+			return progressFrame(rows, at, height)
+		}, false)
 		for _, size := range [][2]int{{80, 24}, {120, 24}, {120, 40}, {120, 9}} {
 			s.resize(size[0], size[1])
 			time.Sleep(redrawEvery + time.Millisecond)
@@ -201,12 +204,15 @@ func TestLiveViewResize(t *testing.T) {
 }
 
 // A terminal that is made narrower wraps its lines: a frame then occupies more rows.
-func TestFrameRows(t *testing.T) {
-	frame := []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)}
+func TestRowsOnScreen(t *testing.T) {
+	var frame []frameLine
+	for _, text := range []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)} {
+		frame = append(frame, plainLine(text))
+	}
 	for _, c := range []struct{ then, now, want int }{
 		{80, 80, 4}, {80, 120, 4}, {80, 79, 4}, {80, 40, 5}, {80, 20, 8}, {80, 1, 140},
 	} {
-		if got := frameRows(frame, c.then, c.now); got != c.want {
+		if got := rowsOnScreen(frame, c.then, c.now); got != c.want {
 			t.Errorf("%d columns, then %d: %d rows, want %d", c.then, c.now, got, c.want)
 		}
 	}

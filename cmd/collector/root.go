@@ -119,8 +119,13 @@ func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, usageError(fmt.Errorf("--log-format: %q is not text or json", c.logFormat))
 }
 
+// supportsControls reports whether w is a terminal that obeys control sequences.
+func (c *cli) supportsControls(w io.Writer) bool {
+	kind := c.getenv("TERM")
+	return isTerminal(printable.Unwrap(w)) && kind != "" && kind != "dumb"
+}
+
 // supportsLiveView reports whether the live view may be drawn on w.
 func (c *cli) supportsLiveView(w io.Writer) bool {
-	kind := c.getenv("TERM")
-	return isTerminal(printable.Unwrap(w)) && c.getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
+	return c.supportsControls(w) && c.getenv("NO_COLOR") == ""
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,9 +21,9 @@ type runOptions struct {
 	flushTimeout             time.Duration
 	assume                   map[string]int // for --plan: number of resources in each region, by kind
 
-	aws          auth.LoadOptions
-	onListening  func(addr string) // called with the address of the listener
-	printSummary bool              // print the table at the end of a daemon too
+	aws      auth.LoadOptions
+	listener net.Listener // already open; nil: listen at the address
+	display  displayFunc  // nil: cli.startDisplay
 }
 
 // narrowed reports whether the run covers only a part of the configuration. Such a run cannot tell what is gone.
@@ -89,16 +90,13 @@ func narrowFlags(cmd *cobra.Command, o *runOptions) {
 	f.StringSliceVar(&o.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
 }
 
-// serve opens the listener and serves until stop is called. An address that is in use is an error here, at the start.
-func serve(
-	ctx context.Context, s *web.Server, listen string, onListening func(string),
-) (stop func() error, err error) {
-	l, err := web.Listen(ctx, listen)
-	if err != nil {
-		return nil, err
-	}
-	if onListening != nil {
-		onListening(l.Addr().String())
+// serve serves until stop is called. An address that is in use is an error here, at the start.
+func serve(ctx context.Context, s *web.Server, o runOptions) (stop func() error, err error) {
+	l := o.listener
+	if l == nil {
+		if l, err = web.Listen(ctx, o.listen); err != nil {
+			return nil, err
+		}
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()

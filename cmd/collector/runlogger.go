@@ -21,9 +21,12 @@ import (
 // runLogger is an observer that logs the end of each run, and a line for each way in which its targets failed. A line
 // for each target would be too much: an SCP that denies a region fails all of its targets.
 type runLogger struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	runs map[string]*runLog // by run
+	log      *slog.Logger
+	stopping func() bool // whether the program is stopping, which ends runs early; nil: it is not
+
+	mu                  sync.Mutex
+	runs                map[string]*runLog // by run
+	missed, interrupted int                // runs, because the program is stopping
 
 	failing map[string]map[failureKey]*failureEpisode // by account
 	regions map[string]*regionsEpisode                // by account
@@ -47,6 +50,7 @@ type runLog struct {
 	records   int
 	calls     int
 	throttles int
+	unreached int // targets that did not begin because the program is stopping
 	failures  map[failureKey]*failure
 	unusable  map[failureKey]*failure // regions that could not be listed: used only if there is no other failure
 	kinds     map[string]bool         // listed or tried
@@ -109,7 +113,7 @@ func (l *runLogger) observe(e runner.Event) {
 	case runner.RunEnded:
 		l.runEnded(e)
 	case runner.RunMissed:
-		l.missed(e.Account, e.Reason)
+		l.runMissed(e.Account, e.Reason)
 	case runner.TargetEnded:
 		l.targetEnded(e.Outcome)
 	case runner.SignedIn:
@@ -130,6 +134,10 @@ func (l *runLogger) targetEnded(o record.Outcome) {
 	r.calls += o.Calls
 	r.throttles += o.Throttles
 	r.kinds[o.Kind] = true
+	if o.Reason == record.Interrupted && o.Calls == 0 && l.stopping != nil && l.stopping() {
+		r.unreached++
+		return
+	}
 	addFailure(r.failures, o)
 	if o.State == record.RegionDisabled {
 		o.AccountUnusable = true
@@ -183,9 +191,27 @@ func (l *runLogger) runEnded(e runner.RunEnded) {
 	for _, f := range r.failures {
 		failed += f.targets
 	}
+	if r.unreached > 0 {
+		l.mu.Lock()
+		l.interrupted++
+		l.mu.Unlock()
+		if failed += r.unreached; len(r.failures) == 0 {
+			level = slog.LevelInfo // the program was told to stop
+		}
+	}
 	l.logFailures(log, account, r)
 	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "failed", failed,
 		"records", r.records, "calls", r.calls, "throttles", r.throttles, "duration", e.Took.Round(time.Millisecond))
+}
+
+// stopped logs how many runs the stop of the program interrupted or prevented: one line instead of one for each run's
+// targets that did not begin.
+func (l *runLogger) stopped() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.interrupted+l.missed > 0 {
+		l.log.Info("runs ended early by the stop", "interrupted", l.interrupted, "missed", l.missed)
+	}
 }
 
 // logFailures logs what changed in the account's failures, and at level debug what did not.
@@ -244,8 +270,14 @@ func overlap(a, b map[string]bool) bool {
 	return false
 }
 
-func (l *runLogger) missed(account, reason string) {
-	if reason == runner.MissedDowntime || reason == runner.MissedSuspended {
+func (l *runLogger) runMissed(account, reason string) {
+	switch reason {
+	case runner.MissedDrain:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.missed++ // stopped logs the number
+		return
+	case runner.MissedDowntime, runner.MissedSuspended:
 		return // the engine logs their number in one line: a quarter-hourly schedule misses 2,880 runs in a month
 	}
 	l.log.Warn("run missed", "account", account, "reason", reason)

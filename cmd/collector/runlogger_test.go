@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -32,10 +33,56 @@ func TestMissedRunsAreLoggedOnce(t *testing.T) {
 		l.observe(runner.RunEnded{Account: "prod", Run: "r1", Status: record.RunSkipped, Took: 0})
 		l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDrain})
 		l.observe(runner.RunEnded{Account: "prod", Run: "r2", Status: record.RunExpired, Took: 0})
+		l.stopped()
 	})
 	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) ||
-		!strings.Contains(got[1], "reason="+runner.MissedDrain) {
+		!strings.HasSuffix(got[1], `msg="runs ended early by the stop" interrupted=0 missed=1`) {
 		t.Errorf("want a line for the overlap and one for the drain, got %q", got)
+	}
+}
+
+// A stop of the program interrupts and misses runs: that is one line for all. What was cancelled, or failed for another
+// cause, is logged.
+func TestStopIsOneLine(t *testing.T) {
+	for _, stopping := range []bool{false, true} {
+		var b bytes.Buffer
+		l := newRunLogger(slog.New(slog.NewTextHandler(&b, nil)))
+		l.stopping = func() bool { return stopping }
+		for i := range 14 {
+			account, run := fmt.Sprint("account-", i), fmt.Sprint("run-", i)
+			for range 3 {
+				l.observe(runner.TargetEnded{Outcome: record.Outcome{
+					Target: record.Target{Account: account, Region: "us-east-1", Kind: "ec2_volume"}, Run: run,
+					State: record.Error, Reason: record.Interrupted, Error: "the program is stopping",
+				}})
+			}
+			other := record.Outcome{
+				Target: record.Target{Account: account, Region: "us-east-1", Kind: "ec2_vpc"}, Run: run, State: record.Denied,
+			}
+			switch i {
+			case 0:
+				other.Reason, other.Calls = record.AccessDenied, 1
+				l.observe(runner.TargetEnded{Outcome: other})
+			case 1:
+				other.Reason, other.Calls = record.Interrupted, 1 // the drain timeout
+				l.observe(runner.TargetEnded{Outcome: other})
+			}
+			l.observe(runner.RunEnded{Account: account, Run: run, Status: record.RunPartial, Took: 0})
+			l.observe(runner.RunMissed{Account: account, Reason: runner.MissedDrain})
+		}
+		l.stopped()
+		log := b.String()
+		want := map[string]int{`msg="targets failed"`: 16, "level=WARN": 30, "failed=3": 12, "interrupted=0 missed=14": 1}
+		if stopping {
+			want = map[string]int{
+				`msg="targets failed"`: 2, "level=WARN": 4, "failed=3": 12, "failed=4": 2, "interrupted=14 missed=14": 1,
+			}
+		}
+		for text, n := range want {
+			if got := strings.Count(log, text); got != n {
+				t.Errorf("stopping %v: %q stands %d times, want %d:\n%s", stopping, text, got, n, log)
+			}
+		}
 	}
 }
 

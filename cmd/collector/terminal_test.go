@@ -119,7 +119,9 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"login":       {"login prod", "login nobody"},
 		"accept":      {"accept", "accept nobody"},
 		"healthcheck": {"healthcheck --listen 127.0.0.1:1"}, "version": {"version"},
-		"demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
+		"demo": {
+			"demo --for 1s --listen 127.0.0.1:0 --latency 1ms", "demo --plain --for 1s --listen 127.0.0.1:0 --latency 1ms",
+		},
 		"help": {"help", "help run"}, "completion": {"completion"},
 		"completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
 		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
@@ -148,7 +150,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 			[]string{"run --once", "run --once --dry-run", "check", "demo"}, lines,
 		},
 		"dumb":     {[]string{"TERM=dumb"}, nil, withoutLiveView(lines)},
-		"no color": {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, nil, withoutLiveView(lines)},
+		"no color": {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, []string{"demo"}, withoutLiveView(lines)},
 		"no TERM":  {nil, nil, withoutLiveView(lines)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,6 +179,9 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 				if got := strings.TrimSpace(typed); got != fmt.Sprint(i) {
 					t.Errorf("collector %s: the next reader got %q of what was typed ahead, not %d", line, got, i)
 				}
+				if strings.Contains(text, "\x1b[3") && slices.Contains(c.env, "NO_COLOR=1") {
+					t.Errorf("collector %s uses colors:\n%q", line, text)
+				}
 				draws := slices.ContainsFunc(
 					c.views,
 					func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") },
@@ -195,8 +200,9 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	}
 }
 
-// drawPattern matches all control sequences of the live view.
-var drawPattern = regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K`)
+// drawPattern matches all control sequences of the live view, and, in the demo's, an end of a line and colored text.
+var drawPattern = regexp.MustCompile(
+	`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K|\x1b\[H(?:\x1b\[J)?|\x1b\[K\r\n(?:\x1b\[J)?|\x1b\[3[123]m[^\x1b]+\x1b\[0m`)
 
 // withoutLiveView returns the commands that would draw a view, and some others.
 func withoutLiveView(lines []string) []string {

@@ -62,7 +62,11 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 
 	board := runner.NewBoard()
-	screen, stdout, closeScreen := c.startDisplay(ctx, board)
+	startDisplay := c.startDisplay
+	if o.display != nil {
+		startDisplay = o.display
+	}
+	screen, stdout, closeScreen := startDisplay(ctx, board)
 	defer closeScreen()
 	log, err := c.logger(screen)
 	if err != nil {
@@ -77,7 +81,9 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", c.configPath, err))
 	}
-	observe := runner.Tee(board.Observe, metrics.Observe, newRunLogger(log).observe)
+	runLog := newRunLogger(log)
+	runLog.stopping = func() bool { return ctx.Err() != nil }
+	observe := runner.Tee(board.Observe, metrics.Observe, runLog.observe)
 
 	var dataDir lockedDir
 	if !o.dryRun {
@@ -191,7 +197,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	stopServer := func() error { return nil }
 	if !o.once || o.serveOnce {
-		if stopServer, err = serve(ctx, server, o.listen, o.onListening); err != nil {
+		if stopServer, err = serve(ctx, server, o); err != nil {
 			return err
 		}
 	}
@@ -206,8 +212,9 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		stopRetiring()
 		stopWatching()
 	}
+	runLog.stopped()
 	closeScreen()
-	if o.once || o.printSummary {
+	if o.once {
 		err = errors.Join(err, c.printSummary(c.stderr, board))
 	}
 	return errors.Join(err, stopServer(), p.closeOutputs())

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// A demoSummary is what the board says about all accounts, for people.
+type demoSummary struct {
+	rows                []demoRow
+	problems            []demoProblem
+	accounts, resources int
+}
+
+// A demoFailure is a cause, and the targets of all accounts that failed for it.
+type demoFailure struct {
+	state    record.State
+	reason   record.Reason
+	hint     string // of one of them
+	targets  int
+	accounts []string
+}
+
+// summarizeBoard reads the board. onPurpose says what is wrong with the accounts that are meant to fail.
+func summarizeBoard(board *runner.Board, onPurpose map[string]string, now time.Time) demoSummary {
+	type counts struct{ targets, failed, resources int }
+	byAccount := map[string]counts{}
+	failures := map[record.Reason]*demoFailure{}
+	for t := range board.Targets() {
+		n := byAccount[t.Account]
+		n.targets++
+		n.resources += t.Resources
+		if isFailure(t.Outcome) && t.Reason != record.Interrupted { // the end of the demo is not a problem
+			n.failed++
+			addDemoFailure(failures, t.Outcome)
+		}
+		byAccount[t.Account] = n
+	}
+	var s demoSummary
+	var organizations []demoRow
+	var notes []demoProblem
+	states := map[string]string{}
+	for a := range board.Accounts() {
+		n := byAccount[a.Name]
+		row := demoRow{
+			account: printable.Text(a.Name), state: accountState(a, n.targets, n.failed), resources: "-", targets: "-",
+			last: lastRun(a, now), next: nextRun(a, now), identity: cmp.Or(printable.Text(a.Identity.AccountID), "-"),
+		}
+		states[a.Name] = row.state
+		if n.targets > 0 {
+			row.resources = strconv.Itoa(n.resources)
+			row.targets = fmt.Sprintf("%d of %d ok", n.targets-n.failed, n.targets)
+		}
+		s.resources += n.resources
+		if a.Warning != nil {
+			text := printable.Text(a.Name + ": " + a.Warning.Error())
+			notes = append(notes, demoProblem{"waiting", text, printable.Text(record.HintOf(a.Warning))})
+		}
+		if isOrganization(a.Name) { // not an account, so it comes last
+			organizations = append(organizations, row)
+			continue
+		}
+		s.accounts++
+		s.rows = append(s.rows, row)
+	}
+	s.rows = append(s.rows, organizations...)
+	for _, f := range slices.SortedFunc(maps.Values(failures), func(a, b *demoFailure) int {
+		return cmp.Or(cmp.Compare(b.targets, a.targets), cmp.Compare(a.reason, b.reason))
+	}) {
+		s.problems = append(s.problems, f.problem(states, onPurpose))
+	}
+	s.problems = append(s.problems, notes...)
+	return s
+}
+
+func addDemoFailure(failures map[record.Reason]*demoFailure, o record.Outcome) {
+	reason := cmp.Or(o.Reason, record.Reason(o.State))
+	f := failures[reason]
+	if f == nil {
+		f = &demoFailure{state: o.State, reason: reason, hint: o.Hint}
+		failures[reason] = f
+	}
+	f.targets++
+	if !slices.Contains(f.accounts, o.Account) {
+		f.accounts = append(f.accounts, o.Account)
+	}
+}
+
+// problem formats "prod and 2 more accounts: access_denied, 65 targets". It names what is meant to fail.
+func (f *demoFailure) problem(states, onPurpose map[string]string) demoProblem {
+	state, why := "failed", onPurpose[f.accounts[0]]
+	for _, name := range f.accounts {
+		if states[name] != "failed" {
+			state = "partial"
+		}
+		if onPurpose[name] == "" {
+			why = ""
+		}
+	}
+	text := f.accounts[0]
+	if more := len(f.accounts) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more accounts", more)
+	}
+	text += fmt.Sprintf(": %s, %d targets", f.reason, f.targets)
+	if why != "" {
+		text += "; on purpose: " + why
+	}
+	return demoProblem{state, printable.Text(text), printable.Text(f.hint)}
+}
+
+// accountState is the state of an account over all its targets: a run lists only the kinds of its schedule.
+func accountState(a runner.AccountInfo, targets, failed int) string {
+	switch {
+	case targets == 0 && a.Last.Run == "" && len(a.Running) > 0:
+		return "running"
+	case targets == 0 && a.Last.Run == "":
+		return "waiting"
+	case failed == 0 && (targets > 0 || a.Last.Status == record.Success):
+		return "ok"
+	case failed < targets:
+		return "partial"
+	}
+	return "failed"
+}
+
+func lastRun(a runner.AccountInfo, now time.Time) string {
+	switch {
+	case len(a.Running) > 0:
+		return "running"
+	case a.Last.Run == "":
+		return "-"
+	}
+	return shortDuration(now.Sub(a.Last.Started.Add(a.Last.Took))) + " ago"
+}
+
+func nextRun(a runner.AccountInfo, now time.Time) string {
+	switch {
+	case a.Next.IsZero():
+		return "-"
+	case a.Next.Sub(now) < time.Second:
+		return "now"
+	}
+	return "in " + shortDuration(a.Next.Sub(now))
+}
+
+// shortDuration formats a duration for people: in the two largest units, from seconds on.
+func shortDuration(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+}
