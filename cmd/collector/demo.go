@@ -145,7 +145,7 @@ func (o demoOptions) openListener(ctx context.Context) (net.Listener, error) {
 func (d *demo) makeDir() (err error) {
 	if d.dir == "" {
 		d.dir, err = os.MkdirTemp("", "collector-demo-")
-	} else {
+	} else if d.dir, err = filepath.Abs(d.dir); err == nil { // as references in a configuration are
 		err = os.MkdirAll(d.dir, 0o700)
 	}
 	if err != nil {
@@ -361,6 +361,8 @@ func (d *demo) end() error {
 		}
 		where = "were removed; --dir keeps them"
 	}
-	return safeFprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
+	// An error only means that the terminal is closed.
+	_ = safeFprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
 		shortDuration(now.Sub(d.started)), s.accounts, s.resources, len(s.problems), what, where)
+	return nil
 }

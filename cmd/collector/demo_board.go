@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws-collector/collector/internal/printable"
@@ -94,7 +95,7 @@ func addDemoFailure(failures map[record.Reason]*demoFailure, o record.Outcome) {
 	}
 }
 
-// problem formats "prod and 2 more accounts: access_denied, 65 targets". It names what is meant to fail.
+// problem formats "prod, test and 3 more: access_denied, 65 targets". It names what is meant to fail.
 func (f *demoFailure) problem(states, onPurpose map[string]string) demoProblem {
 	state, why := "failed", onPurpose[f.accounts[0]]
 	for _, name := range f.accounts {
@@ -105,9 +106,9 @@ func (f *demoFailure) problem(states, onPurpose map[string]string) demoProblem {
 			why = ""
 		}
 	}
-	text := f.accounts[0]
-	if more := len(f.accounts) - 1; more > 0 {
-		text += fmt.Sprintf(" and %d more accounts", more)
+	text := strings.Join(f.accounts[:min(2, len(f.accounts))], ", ")
+	if more := len(f.accounts) - 2; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	text += fmt.Sprintf(": %s, %d targets", f.reason, f.targets)
 	if why != "" {

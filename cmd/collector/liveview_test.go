@@ -56,33 +56,49 @@ func (s *screen) lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string
-	row := func(at func(x int) string) {
-		var b strings.Builder
-		for x := range s.width {
-			b.WriteString(at(x))
-		}
-		all = append(all, strings.TrimRight(b.String(), " "))
-	}
 	for y := range s.emulator.ScrollbackLen() {
-		row(func(x int) string {
+		all = append(all, s.row(func(x int) string {
 			if c := s.emulator.ScrollbackCellAt(x, y); c != nil {
 				return c.Content
 			}
 			return ""
-		})
+		}))
 	}
+	return trimmed(append(all, s.rows()...))
+}
+
+// visible returns the lines on the screen.
+func (s *screen) visible() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return trimmed(s.rows())
+}
+
+func (s *screen) rows() (all []string) {
 	for y := range s.height {
-		row(func(x int) string {
+		all = append(all, s.row(func(x int) string {
 			if c := s.emulator.CellAt(x, y); c != nil {
 				return c.Content
 			}
 			return ""
-		})
-	}
-	for len(all) > 0 && all[len(all)-1] == "" {
-		all = all[:len(all)-1]
+		}))
 	}
 	return all
+}
+
+func (s *screen) row(cell func(x int) string) string {
+	var b strings.Builder
+	for x := range s.width {
+		b.WriteString(cell(x))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+func trimmed(lines []string) []string {
+	for len(lines) > 0 && lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
 }
 
 // framePattern matches a line of the live view.

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// exampleBoard has an account in each state, as of a minute after start, and an organization with a warning.
+func exampleBoard(start time.Time) *runner.Board {
+	b := runner.NewBoard()
+	b.Configured(map[string][]string{
+		"prod": nil, "sandbox": nil, "legacy": nil, "new-team": nil, "fresh": nil, "later": nil, "organization:key": nil,
+	})
+	end := func(account string, records int, reasons ...record.Reason) {
+		run := "run-" + account
+		b.RunStarted(account, run, start)
+		for i, reason := range reasons {
+			o := record.Outcome{
+				Target: record.Target{Account: account, Region: "us-east-1", Kind: fmt.Sprint("ec2_kind", i)}, Run: run,
+				State: record.OK, Records: records, Ended: start.Add(48 * time.Second),
+			}
+			if reason != "" {
+				o.State, o.Reason, o.Hint, o.Records = record.Denied, reason, "Allow it: "+account+" is denied.", 0
+			}
+			b.TargetEnded(o)
+		}
+		status := record.Success
+		if reasons[0] != "" {
+			status = record.RunPartial
+		}
+		b.RunEnded(account, run, status, 48*time.Second)
+		b.NextStart(account, start.Add(69*time.Second+time.Millisecond))
+	}
+	end("prod", 1200, "", "")
+	end("sandbox", 7, record.AccessDenied, record.AccessDenied, "", record.Interrupted)
+	end("legacy", 0, record.BadKey)
+	end("new-team", 0, record.BadKey, record.BadKey)
+	b.SignedIn("prod", record.Identity{AccountID: "111111111111"})
+	b.RunStarted("fresh", "run-fresh", start)
+	b.RunStarted("organization:key", "run-o", start)
+	b.RunEnded("organization:key", "run-o", record.Success, 57*time.Second)
+	b.Planned("organization:key", nil, nil, &inactiveMembersError{"not collected: 161616161616 (old-shop) is SUSPENDED"})
+	return b
+}
+
+// exampleTable is the text of a table on a screen of this size.
+func exampleTable(t *testing.T, width, height int) []string {
+	t.Helper()
+	var lines []string
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		board := exampleBoard(start)
+		time.Sleep(time.Minute)
+		purpose := map[string]string{"sandbox": "a policy denies EC2 in eu-*", "legacy": "its key was deleted"}
+		s := summarizeBoard(board, purpose, time.Now())
+		table := demoTable{
+			title: []string{"Demo for 1m 0s: 1207 resources. Ctrl-C ends it.", "Ctrl-C ends it."},
+			links: []string{"page      http://127.0.0.1:9420/", "log       /tmp/collector-demo-1/collector.log"},
+			more:  []string{"query     collector list instance"},
+			rows:  s.rows, problems: s.problems,
+		}
+		for _, line := range fit(table.frame(width, height), width, height) {
+			lines = append(lines, strings.TrimRight(line.String(), " "))
+		}
+	})
+	return lines
+}
+
+func TestDemoTable(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		width, height int
+		want          string
+	}{
+		{"wide", 200, 50, `
+Demo for 1m 0s: 1207 resources. Ctrl-C ends it.
+page      http://127.0.0.1:9420/
+log       /tmp/collector-demo-1/collector.log
+query     collector list instance
+
+ACCOUNT           STATE       RESOURCES  LAST RUN  NEXT RUN  TARGETS    IDENTITY
+fresh             > running           -  running   -         -          -
+later             - waiting           -  -         -         -          -
+legacy            ✗ failed            0  12s ago   in 9s     0 of 1 ok  -
+new-team          ✗ failed            0  12s ago   in 9s     0 of 2 ok  -
+prod              ✓ ok             2400  12s ago   in 9s     2 of 2 ok  111111111111
+sandbox           ! partial           7  12s ago   in 9s     2 of 4 ok  -
+organization:key  ✓ ok                -  3s ago    -         -          -
+
+✗ legacy, new-team: bad_key, 3 targets
+    Allow it: legacy is denied.
+! sandbox: access_denied, 2 targets; on purpose: a policy denies EC2 in eu-*
+    Allow it: sandbox is denied.
+- organization:key: not collected: 161616161616 (old-shop) is SUSPENDED
+`}, {"usual", 80, 17, `
+Demo for 1m 0s: 1207 resources. Ctrl-C ends it.
+page      http://127.0.0.1:9420/
+log       /tmp/collector-demo-1/collector.log
+
+ACCOUNT           STATE       RESOURCES  LAST RUN  NEXT RUN  TARGETS
+fresh             > running           -  running   -         -
+later             - waiting           -  -         -         -
+legacy            ✗ failed            0  12s ago   in 9s     0 of 1 ok
+new-team          ✗ failed            0  12s ago   in 9s     0 of 2 ok
+prod              ✓ ok             2400  12s ago   in 9s     2 of 2 ok
+sandbox           ! partial           7  12s ago   in 9s     2 of 4 ok
+organization:key  ✓ ok                -  3s ago    -         -
+
+✗ legacy, new-team: bad_key, 3 targets
+! sandbox: access_denied, 2 targets; on purpose: a policy denies EC2 in eu-*
+- organization:key: not collected: 161616161616 (old-shop) is SUSPENDED
+`}, {"narrow and low", 40, 12, `
+Ctrl-C ends it.
+page      http://127.0.0.1:9420/
+log       /tmp/collector-demo-1/collect
+or.log
+ACCOUNT           STATE       LAST RUN
+fresh             > running   running
+legacy            ✗ failed    12s ago
+new-team          ✗ failed    12s ago
+sandbox           ! partial   12s ago
+and 3 more: 2 ok, 1 waiting
+and 3 more problems; see the page
+`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := exampleTable(t, c.width, c.height)
+			if diff := cmp.Diff(strings.Split(strings.TrimSpace(c.want), "\n"), got); diff != "" {
+				t.Errorf("-want +got:\n%s\n%s", diff, strings.Join(got, "\n"))
+			}
+		})
+	}
+}
+
+// Nothing is cut off at the bottom on any screen with room for the first lines and a row.
+func TestDemoTableFitsEveryScreen(t *testing.T) {
+	for width := 20; width <= 200; width += 12 {
+		for height := 12; height <= 40; height++ {
+			lines := exampleTable(t, width, height)
+			if len(lines) >= height {
+				t.Errorf("%dx%d: %d lines", width, height, len(lines))
+			}
+			text := strings.Join(lines, "\n")
+			problem := regexp.MustCompile(`SUSPENDED$|more problems|…$`)
+			if !problem.MatchString(lines[len(lines)-1]) {
+				t.Errorf("%dx%d does not end with the problems:\n%s", width, height, text)
+			}
+			if !strings.Contains(text, "✗ failed") && width >= 40 {
+				t.Errorf("%dx%d hides what failed:\n%s", width, height, text)
+			}
+		}
+	}
+}
+
+// A table that has the screen to itself repairs itself after resizes and typed keys, keeps what is printed above it and
+// what was there before, and leaves nothing.
+func TestWholeScreenView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScreen(80, 24)
+		_, _ = io.WriteString(s, "$ before\n$ collector demo\n")
+		start := time.Now()
+		l := startLiveView(s, s.size, func(now time.Time, width, height int) []frameLine {
+			frame := []frameLine{plainLine(fmt.Sprintf("top of the table %d", now.Sub(start)/time.Second))}
+			for i := range 20 {
+				frame = append(frame, frameLine{{fmt.Sprintf("row %02d ", i), ""}, {strings.Repeat("本", width/2), red}})
+			}
+			return frame
+		}, true)
+		for i, size := range [][2]int{{80, 24}, {40, 10}, {120, 40}, {120, 5}, {30, 3}, {200, 50}} {
+			s.resize(size[0], size[1])
+			time.Sleep(redrawEvery + time.Millisecond)
+			synctest.Wait()
+			for _, typed := range []string{"q", "\n", "\n\n\n", "^[[A"} {
+				_, _ = io.WriteString(s, typed)
+				time.Sleep(1100 * time.Millisecond) // the table changes each second
+				synctest.Wait()
+				text := strings.Join(s.visible(), "\n")
+				if n := strings.Count(text, "top of the table"); n != 1 || !strings.Contains(text, "row") {
+					t.Errorf("%v after %q: %d tables:\n%s", size, typed, n, text)
+				}
+			}
+			_, _ = io.WriteString(l, fmt.Sprintf("a record %d\n", i))
+		}
+		l.stop()
+		l.stop()
+		_, _ = io.WriteString(l, "The demo ran.\n")
+		var kept []string
+		for _, line := range s.lines() {
+			if line != "" && !regexp.MustCompile(`^row|top of the table|^本`).MatchString(line) {
+				kept = append(kept, line)
+			}
+		}
+		want := []string{"$ before", "$ collector demo"}
+		for i := range 6 {
+			want = append(want, fmt.Sprintf("a record %d", i))
+		}
+		if want = append(want, "The demo ran."); !cmp.Equal(want, kept) {
+			t.Errorf("the terminal keeps\n%s", strings.Join(kept, "\n"))
+		}
+		if text := strings.Join(s.visible(), "\n"); strings.Contains(text, "row") {
+			t.Errorf("left behind:\n%s", text)
+		}
+		rest := drawPattern.ReplaceAll(bytes.ReplaceAll(s.raw.Bytes(), []byte("\n"), []byte("\r\n")), nil)
+		if at := bytes.IndexByte(rest, '\x1b'); at >= 0 {
+			t.Errorf("it sends %q", rest[at:min(len(rest), at+30)])
+		}
+	})
+}
+
+// The demo's configuration causes no warning, and its outputs keep their files small.
+func TestDemoConfiguration(t *testing.T) {
+	scene := awsfake.Demo(awsfake.Options{Seed: 1})
+	d := &demo{
+		cli:   &cli{getenv: func(string) string { return "" }, stderr: io.Discard},
+		scene: scene, receiver: &receiver{addr: "127.0.0.1:1"},
+		options: demoOptions{every: time.Minute}, dir: t.TempDir(), pageURL: "http://127.0.0.1:2",
+	}
+	if err := d.makeDir(); err != nil {
+		t.Fatal(err)
+	}
+	d.cli.configPath = d.path("config.yaml")
+	loaded, err := d.cli.loadConfig(t.Context())
+	if err != nil || len(loaded.warnings) > 0 {
+		t.Fatalf("%v, warnings %q", err, loaded.warnings)
+	}
+	files, total := 0, int64(0)
+	for _, o := range loaded.file.Outputs {
+		f, ok := o.Options.(*outputs.File)
+		if !ok {
+			continue
+		}
+		if files++; f.Rotate.MaxBytes == 0 || f.Rotate.Keep == 0 {
+			t.Errorf("%s grows without a limit", f.Path)
+		}
+		total += int64(f.Rotate.MaxBytes) * int64(1+f.Rotate.Keep)
+	}
+	if files != 2 || total > 16<<20 {
+		t.Errorf("%d files of at most %d bytes", files, total)
+	}
+	for _, o := range loaded.file.Accounts {
+		if slices.Contains([]string{"payments", "audit"}, o.Account().Name) && o.Account().SerialNumber == "" {
+			t.Errorf("%s uses no MFA", o.Account().Name)
+		}
+	}
+}
+
+// The demo takes another port if the default one is in use, but not if a person chose it.
+func TestDemoListener(t *testing.T) {
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	o := demoOptions{listen: used.Addr().String()}
+	if l, err := o.openListener(t.Context()); err == nil {
+		l.Close()
+		t.Error("it listens at an address that is in use")
+	}
+	o.anyPort = true
+	l, err := o.openListener(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+}
+
+// Without a terminal, the demo prints lines: an introduction, the log without a warning about the configuration, and
+// one line at its end. It removes its directory, or says what is there.
+func TestDemoPrintsLines(t *testing.T) {
+	for name, keep := range map[string]bool{"temporary": false, "a directory": true} {
+		t.Run(name, func(t *testing.T) {
+			temporary, kept := t.TempDir(), filepath.Join(t.TempDir(), "demo")
+			t.Setenv("TMPDIR", temporary)
+			args := []string{"demo", "--for", "3s", "--every", "2s", "--latency", "1ms", "--listen", "127.0.0.1:0"}
+			if keep {
+				args = append(args, "--dir", kept)
+			}
+			var stdout, stderr bytes.Buffer
+			if err := run(t.Context(), args, func(string) string { return "" }, &stdout, &stderr); err != nil {
+				t.Fatal(err)
+			}
+			text := stderr.String()
+			lines := strings.Split(strings.TrimSpace(text), "\n")
+			end := regexp.MustCompile(
+				`^The demo ran for \d+s: 1[04] accounts, \d+ resources, \d problems\. Records and database `)
+			if last := lines[len(lines)-1]; !end.MatchString(last) || strings.Count(text, "The demo ran") != 1 {
+				t.Errorf("it ends with %q", last)
+			}
+			if !strings.HasPrefix(text, "A fake AWS listens at http://127.0.0.1:") || !strings.Contains(text, "  web page ") {
+				t.Errorf("it begins with %q", lines[0])
+			}
+			for _, no := range []string{"configuration warning", "reason=drain", "reason=interrupted", "ACCOUNT "} {
+				if strings.Contains(text, no) {
+					t.Errorf("it prints %q:\n%s", no, text)
+				}
+			}
+			if strings.ContainsAny(text, "\x1b") || stdout.Len() > 0 {
+				t.Errorf("controls or data: %q", stdout.String())
+			}
+			left, err := os.ReadDir(temporary)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left in the temporary directory: %v, %v", left, err)
+			}
+			for _, file := range []string{"config.yaml", "records.jsonl", "changes.jsonl", "data/collector.db"} {
+				if _, err := os.Stat(filepath.Join(kept, file)); keep == (err != nil) {
+					t.Errorf("%s: %v", file, err)
+				}
+			}
+		})
+	}
+}
