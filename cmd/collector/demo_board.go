@@ -120,8 +120,8 @@ func (f *demoFailure) problem(states, onPurpose map[string]string) demoProblem {
 // accountState is the state of an account over all its targets: a run lists only the kinds of its schedule.
 func accountState(a runner.AccountInfo, targets, failed int) string {
 	switch {
-	case targets == 0 && a.Last.Run == "" && len(a.Running) > 0:
-		return "running"
+	case a.Last.Run == "" && len(a.Running) > 0:
+		return "running" // the first run: what it has not listed yet may fail
 	case targets == 0 && a.Last.Run == "":
 		return "waiting"
 	case failed == 0 && (targets > 0 || a.Last.Status == record.Success):

@@ -100,6 +100,7 @@ func TestDemoOnTerminal(t *testing.T) {
 
 // The table follows the size of the terminal, and the log is in the file that the first lines name.
 func TestDemoResizes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	sizes := []pty.Winsize{{Cols: 80, Rows: 30}, {Cols: 50, Rows: 12}, {Cols: 160, Rows: 45}}
 	at := 0
@@ -197,6 +198,7 @@ func TestDemoSignals(t *testing.T) {
 
 // When its terminal is closed, the demo ends and removes its files: nobody sees it any more.
 func TestDemoEndsWithTerminal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	demoSession{
 		width: 80, height: 24, env: "TERM=xterm", script: `echo "exit $?" >after; ls -A "$TMPDIR" >>after`,

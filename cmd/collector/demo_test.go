@@ -54,6 +54,10 @@ func exampleBoard(start time.Time) *runner.Board {
 	end("new-team", 0, record.BadKey, record.BadKey)
 	b.SignedIn("prod", record.Identity{AccountID: "111111111111"})
 	b.RunStarted("fresh", "run-fresh", start)
+	b.TargetEnded(record.Outcome{
+		Target: record.Target{Account: "fresh", Region: "us-east-1", Kind: "ec2_vpc"}, Run: "run-fresh",
+		State: record.OK, Records: 5,
+	})
 	b.RunStarted("organization:key", "run-o", start)
 	b.RunEnded("organization:key", "run-o", record.Success, 57*time.Second)
 	b.Planned("organization:key", nil, nil, &inactiveMembersError{"not collected: 161616161616 (old-shop) is SUSPENDED"})
@@ -96,7 +100,7 @@ log       /tmp/collector-demo-1/collector.log
 query     collector list instance
 
 ACCOUNT           STATE       RESOURCES  LAST RUN  NEXT RUN  TARGETS    IDENTITY
-fresh             > running           -  running   -         -          -
+fresh             > running           5  running   -         1 of 1 ok  -
 later             - waiting           -  -         -         -          -
 legacy            ✗ failed            0  12s ago   in 9s     0 of 1 ok  -
 new-team          ✗ failed            0  12s ago   in 9s     0 of 2 ok  -
@@ -115,7 +119,7 @@ page      http://127.0.0.1:9420/
 log       /tmp/collector-demo-1/collector.log
 
 ACCOUNT           STATE       RESOURCES  LAST RUN  NEXT RUN  TARGETS
-fresh             > running           -  running   -         -
+fresh             > running           5  running   -         1 of 1 ok
 later             - waiting           -  -         -         -
 legacy            ✗ failed            0  12s ago   in 9s     0 of 1 ok
 new-team          ✗ failed            0  12s ago   in 9s     0 of 2 ok
