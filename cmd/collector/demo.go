@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -118,11 +119,11 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	for _, a := range slices.Concat(scene.Accounts, scene.Organization.Members) {
 		d.onPurpose[a.Name] = a.Problem
 	}
-	if err := d.makeDir(); err != nil {
-		return err
-	}
 	if o.dir == "" {
 		defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }() // after an error
+	}
+	if err := d.makeDir(); err != nil {
+		return err
 	}
 	err = d.run(ctx, listener)
 	if err == nil {
@@ -145,10 +146,13 @@ func (o demoOptions) openListener(ctx context.Context) (net.Listener, error) {
 func (d *demo) makeDir() (err error) {
 	if d.dir == "" {
 		d.dir, err = os.MkdirTemp("", "collector-demo-")
-	} else if d.dir, err = filepath.Abs(d.dir); err == nil { // as references in a configuration are
+	} else {
 		err = os.MkdirAll(d.dir, 0o700)
 	}
 	if err != nil {
+		return err
+	}
+	if d.dir, err = filepath.Abs(d.dir); err != nil { // as references in a configuration are
 		return err
 	}
 	config, err := d.config()
@@ -180,9 +184,10 @@ func (d *demo) config() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir := strconv.Quote(filepath.ToSlash(d.dir))
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Every": d.options.every, "Listen": strings.TrimPrefix(d.pageURL, "http://"), "Dir": filepath.ToSlash(d.dir),
+		"Every": d.options.every, "Listen": strings.TrimPrefix(d.pageURL, "http://"), "Dir": dir[1 : len(dir)-1],
 		"Accounts": d.scene.Accounts, "Company": d.scene.Organization, "Receiver": d.receiver.addr,
 	})
 	return b.Bytes(), err

@@ -25,12 +25,12 @@ import (
 // exampleBoard has an account in each state, as of a minute after start, and an organization with a warning.
 func exampleBoard(start time.Time) *runner.Board {
 	b := runner.NewBoard()
-	b.Configured(map[string][]string{
+	b.Observe(runner.Configured{Kinds: map[string][]string{
 		"prod": nil, "sandbox": nil, "legacy": nil, "new-team": nil, "fresh": nil, "later": nil, "organization:key": nil,
-	})
+	}})
 	end := func(account string, records int, reasons ...record.Reason) {
 		run := "run-" + account
-		b.RunStarted(account, run, start)
+		b.Observe(runner.RunStarted{Account: account, Run: run, Tick: start})
 		for i, reason := range reasons {
 			o := record.Outcome{
 				Target: record.Target{Account: account, Region: "us-east-1", Kind: fmt.Sprint("ec2_kind", i)}, Run: run,
@@ -39,28 +39,28 @@ func exampleBoard(start time.Time) *runner.Board {
 			if reason != "" {
 				o.State, o.Reason, o.Hint, o.Records = record.Denied, reason, "Allow it: "+account+" is denied.", 0
 			}
-			b.TargetEnded(o)
+			b.Observe(runner.TargetEnded{Outcome: o})
 		}
 		status := record.Success
 		if reasons[0] != "" {
 			status = record.RunPartial
 		}
-		b.RunEnded(account, run, status, 48*time.Second)
-		b.NextStart(account, start.Add(69*time.Second+time.Millisecond))
+		b.Observe(runner.RunEnded{Account: account, Run: run, Status: status, Took: 48 * time.Second})
+		b.Observe(runner.NextStart{Account: account, At: start.Add(69*time.Second + time.Millisecond)})
 	}
 	end("prod", 1200, "", "")
 	end("sandbox", 7, record.AccessDenied, record.AccessDenied, "", record.Interrupted)
 	end("legacy", 0, record.BadKey)
 	end("new-team", 0, record.BadKey, record.BadKey)
-	b.SignedIn("prod", record.Identity{AccountID: "111111111111"})
-	b.RunStarted("fresh", "run-fresh", start)
-	b.TargetEnded(record.Outcome{
+	b.Observe(runner.SignedIn{Account: "prod", Identity: record.Identity{AccountID: "111111111111"}})
+	b.Observe(runner.RunStarted{Account: "fresh", Run: "run-fresh", Tick: start})
+	b.Observe(runner.TargetEnded{Outcome: record.Outcome{
 		Target: record.Target{Account: "fresh", Region: "us-east-1", Kind: "ec2_vpc"}, Run: "run-fresh",
 		State: record.OK, Records: 5,
-	})
-	b.RunStarted("organization:key", "run-o", start)
-	b.RunEnded("organization:key", "run-o", record.Success, 57*time.Second)
-	b.Planned("organization:key", nil, nil, &inactiveMembersError{"not collected: 161616161616 (old-shop) is SUSPENDED"})
+	}})
+	b.Observe(runner.RunStarted{Account: "organization:key", Run: "run-o", Tick: start})
+	b.Observe(runner.RunEnded{Account: "organization:key", Run: "run-o", Status: record.Success, Took: 57 * time.Second})
+	b.Observe(runner.RegionsPlanned{Account: "organization:key", Warning: &inactiveMembersError{"not collected: 161616161616 (old-shop) is SUSPENDED"}})
 	return b
 }
 
@@ -234,7 +234,7 @@ func TestDemoConfiguration(t *testing.T) {
 	d := &demo{
 		cli:   &cli{getenv: func(string) string { return "" }, stderr: io.Discard},
 		scene: scene, receiver: &receiver{addr: "127.0.0.1:1"},
-		options: demoOptions{every: time.Minute}, dir: t.TempDir(), pageURL: "http://127.0.0.1:2",
+		options: demoOptions{every: time.Minute}, dir: filepath.Join(t.TempDir(), `a "b" \c`), pageURL: "http://127.0.0.1:2",
 	}
 	if err := d.makeDir(); err != nil {
 		t.Fatal(err)

@@ -133,11 +133,11 @@ func (l *runLogger) targetEnded(o record.Outcome) {
 	r.records += o.Records
 	r.calls += o.Calls
 	r.throttles += o.Throttles
-	r.kinds[o.Kind] = true
 	if o.Reason == record.Interrupted && o.Calls == 0 && l.stopping != nil && l.stopping() {
 		r.unreached++
 		return
 	}
+	r.kinds[o.Kind] = true
 	addFailure(r.failures, o)
 	if o.State == record.RegionDisabled {
 		o.AccountUnusable = true
@@ -184,7 +184,7 @@ func (l *runLogger) runEnded(e runner.RunEnded) {
 	if s != record.Success {
 		level = slog.LevelWarn
 	}
-	if (s == record.RunFailed || s == record.RunPartial) && len(r.failures) == 0 {
+	if (s == record.RunFailed || s == record.RunPartial) && len(r.failures)+r.unreached == 0 {
 		r.failures = r.unusable
 	}
 	failed := 0
@@ -210,7 +210,7 @@ func (l *runLogger) stopped() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.interrupted+l.missed > 0 {
-		l.log.Info("runs ended early by the stop", "interrupted", l.interrupted, "missed", l.missed)
+		l.log.Info("program stopped before all runs ended", "interrupted", l.interrupted, "missed", l.missed)
 	}
 }
 
@@ -239,7 +239,7 @@ func (l *runLogger) logFailures(log *slog.Logger, account string, r *runLog) {
 		e.repeat(log, "targets failed", attrs...)
 	}
 	for key, e := range episodes {
-		if r.failures[key] == nil && overlap(e.kinds, r.kinds) {
+		if r.failures[key] == nil && r.unreached == 0 && overlap(e.kinds, r.kinds) {
 			log.Info("targets recovered", "state", key.state, "reason", key.reason, "duration", e.lasted())
 			delete(episodes, key)
 		}

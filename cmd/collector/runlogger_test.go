@@ -36,7 +36,7 @@ func TestMissedRunsAreLoggedOnce(t *testing.T) {
 		l.stopped()
 	})
 	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) ||
-		!strings.HasSuffix(got[1], `msg="runs ended early by the stop" interrupted=0 missed=1`) {
+		!strings.HasSuffix(got[1], `msg="program stopped before all runs ended" interrupted=0 missed=1`) {
 		t.Errorf("want a line for the overlap and one for the drain, got %q", got)
 	}
 }
@@ -48,6 +48,12 @@ func TestStopIsOneLine(t *testing.T) {
 		var b bytes.Buffer
 		l := newRunLogger(slog.New(slog.NewTextHandler(&b, nil)))
 		l.stopping = func() bool { return stopping }
+		l.observe(runner.TargetEnded{Outcome: record.Outcome{
+			Target: record.Target{Account: "account-2", Region: "eu-west-1", Kind: "ec2_vpc"}, Run: "earlier", Calls: 1,
+			State: record.Denied, Reason: record.AccessDenied,
+		}})
+		l.observe(runner.RunEnded{Account: "account-2", Run: "earlier", Status: record.RunFailed, Took: 0})
+		b.Reset()
 		for i := range 14 {
 			account, run := fmt.Sprint("account-", i), fmt.Sprint("run-", i)
 			for range 3 {
@@ -66,6 +72,9 @@ func TestStopIsOneLine(t *testing.T) {
 			case 1:
 				other.Reason, other.Calls = record.Interrupted, 1 // the drain timeout
 				l.observe(runner.TargetEnded{Outcome: other})
+			case 2:
+				other.State = record.OK // in this region; the one that is denied was not reached
+				l.observe(runner.TargetEnded{Outcome: other})
 			}
 			l.observe(runner.RunEnded{Account: account, Run: run, Status: record.RunPartial, Took: 0})
 			l.observe(runner.RunMissed{Account: account, Reason: runner.MissedDrain})
@@ -76,6 +85,7 @@ func TestStopIsOneLine(t *testing.T) {
 		if stopping {
 			want = map[string]int{
 				`msg="targets failed"`: 2, "level=WARN": 4, "failed=3": 12, "failed=4": 2, "interrupted=14 missed=14": 1,
+				"recovered": 0,
 			}
 		}
 		for text, n := range want {
