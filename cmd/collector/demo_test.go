@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/aws-collector/collector/accounts"
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
@@ -60,7 +62,8 @@ func exampleBoard(start time.Time) *runner.Board {
 	}})
 	b.Observe(runner.RunStarted{Account: "organization:key", Run: "run-o", Tick: start})
 	b.Observe(runner.RunEnded{Account: "organization:key", Run: "run-o", Status: record.Success, Took: 57 * time.Second})
-	b.Observe(runner.RegionsPlanned{Account: "organization:key", Warning: &inactiveMembersError{"not collected: 161616161616 (old-shop) is SUSPENDED"}})
+	members := &accounts.List{Inactive: []config.Member{{ID: "161616161616", Name: "old-shop", State: "SUSPENDED"}}}
+	b.Observe(runner.RegionsPlanned{Account: "organization:key", Warning: members.Warning()})
 	return b
 }
 
