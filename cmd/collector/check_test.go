@@ -151,7 +151,7 @@ func TestCheckPrintsGrant(t *testing.T) {
 		for _, text := range []string{
 			`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`,
 			"hint: Attach the policy below to arn:aws:iam::111111111111:user/u",
-			"a service control policy of the organization denies ec2:DescribeVpcs",
+			"Change the service control policy of the organization that denies ec2:DescribeVpcs",
 			"prod: not enabled for the account: ap-east-1",
 		} {
 			if !strings.Contains(out, text) {
