@@ -53,6 +53,11 @@ const (
 	RunInterrupted Status = "interrupted" // the program ended before the run did
 )
 
+// Statuses lists every status, in display order.
+var Statuses = [...]Status{
+	Success, RunPartial, RunFailed, RunTimeout, RunSkipped, RunExpired, RunRunning, RunInterrupted,
+}
+
 // An Outcome is the result of a target in a run.
 type Outcome struct {
 	Target
@@ -73,6 +78,10 @@ type Outcome struct {
 
 // Failed reports whether the outcome is a failure.
 func (o *Outcome) Failed() bool { return (o.State.Failed() || o.AccountUnusable) && !o.Expected }
+
+// CanComplete reports whether a complete listing of the target is to be expected. A target in a region that is not
+// enabled, or whose denial is expected, is never late.
+func (o *Outcome) CanComplete() bool { return o.State == OK || o.Failed() }
 
 // An Identity is the account that AWS reports after sign-in.
 type Identity struct {

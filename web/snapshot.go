@@ -170,11 +170,10 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// add counts a target. A target that cannot succeed (its region is not enabled, its denial is expected) does not make
-// its region stale.
+// add counts a target. A target that cannot succeed does not make its region stale.
 func (r *regionSummary) add(t Target) {
 	r.states[t.State]++
-	if t.State != record.OK && !t.Failed() {
+	if !t.CanComplete() {
 		return
 	}
 	if t.LastSuccess.IsZero() {

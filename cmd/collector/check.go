@@ -352,14 +352,21 @@ func (ac *accountCheck) status() record.Status {
 func (ac *accountCheck) unusable() bool {
 	refused := len(ac.plan.Disabled)
 	for _, t := range ac.results {
-		switch k, _ := collectors.KindNamed(t.Kind); {
+		switch {
 		case t.State == record.RegionDisabled:
 			refused++
-		case !k.Global || t.State != record.OK:
+		case provesUsable(t.Outcome):
 			return false
 		}
 	}
 	return refused > 0
+}
+
+// provesUsable reports whether a target shows that a region of its account can be listed, or fails for itself. A kind
+// that is the same in every region shows neither if it is ok.
+func provesUsable(o record.Outcome) bool {
+	k, _ := collectors.KindNamed(o.Kind)
+	return o.State != record.RegionDisabled && o.State != record.Skipped && (!k.Global || o.State != record.OK)
 }
 
 func checkExitError(all []*accountCheck) error {

@@ -29,12 +29,21 @@ type queryFlags struct {
 
 // addFlags adds the flags that all of these commands have.
 func (q *queryFlags) addFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringSliceVar(&q.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
-	f.StringSliceVar(&q.accounts, "account", nil, "only accounts whose name or id matches this `GLOB`; can be repeated")
-	f.StringSliceVar(&q.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
+	cmd.Flags().StringSliceVar(&q.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
+	q.addAccountFlags(cmd)
+	q.addRegionFlag(cmd)
+}
+
+// addAccountFlags adds the flags of every question about accounts.
+func (q *queryFlags) addAccountFlags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&q.accounts, "account", nil,
+		"only accounts whose name or id matches this `GLOB`; can be repeated")
 	outputFlag(cmd, &q.format)
 	q.now = time.Now()
+}
+
+func (q *queryFlags) addRegionFlag(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&q.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
 }
 
 const whereHelp = `--where takes a condition. It compares fields with values (= != ~ !~ < <= > >= in). Join comparisons

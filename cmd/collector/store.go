@@ -149,12 +149,17 @@ func (s *runStore) notStored() error {
 
 // withStore opens the store for reading, also while a collector runs. Of the configuration it needs only the location
 // of the store, so references in other places need not resolve here.
-func (c *cli) withStore(ctx context.Context, read func(inventory.Store) error) (err error) {
-	s, err := c.locateStore(ctx)
+func (c *cli) withStore(ctx context.Context, read func(inventory.Store) error) error {
+	p, err := c.locateStore(ctx)
 	if err != nil {
 		return err
 	}
-	r, err := s.open(ctx)
+	return p.read(ctx, read)
+}
+
+// read opens the store for reading.
+func (p storeLocation) read(ctx context.Context, read func(inventory.Store) error) (err error) {
+	r, err := p.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/accounts"
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -80,19 +81,26 @@ func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
 		printHint(w, record.HintOf(a.Warning))
 	}
 	for _, f := range fs {
-		_ = safeFprintf(w, "\n%s: %s", a.Name, f.state)
-		if f.reason != "" && string(f.reason) != string(f.state) {
-			_ = safeFprintf(w, " (%s)", f.reason)
-		}
-		if f.targets > 1 {
-			_ = safeFprintf(w, ", %d targets", f.targets)
-		}
-		if location := f.location(); location != "" {
-			_ = safeFprintf(w, ", %s", location)
-		}
-		_ = safeFprintf(w, "\n  %s\n", f.example.Error)
-		printHint(w, f.example.Hint)
+		printCause(w, a.Name, inventory.Cause{
+			State: f.state, Reason: f.reason, Error: f.example.Error, Hint: f.example.Hint, Targets: f.targets,
+		}, f.location())
 	}
+}
+
+// printCause prints why targets of an account failed, and where.
+func printCause(w io.Writer, account string, c inventory.Cause, location string) {
+	_ = safeFprintf(w, "\n%s: %s", account, c.State)
+	if c.Reason != "" && string(c.Reason) != string(c.State) {
+		_ = safeFprintf(w, " (%s)", c.Reason)
+	}
+	if c.Targets > 1 {
+		_ = safeFprintf(w, ", %d targets", c.Targets)
+	}
+	if location != "" {
+		_ = safeFprintf(w, ", %s", location)
+	}
+	_ = safeFprintf(w, "\n  %s\n", c.Error)
+	printHint(w, c.Hint)
 }
 
 func printHint(w io.Writer, h string) {
