@@ -24,6 +24,8 @@ import (
 
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -121,6 +123,33 @@ func (h *hostileScene) run(args ...string) (stdout, stderr string) {
 	return out.String(), errs.String()
 }
 
+// hostileRun is the id of a run whose texts are hostile. It sorts after all others: old runs are deleted.
+const hostileRun = "7ZHOSTXXXXXXXXXXXXXXXXXXXX"
+
+// storeRun stores a run and a sign-in that failed with texts of AWS. No account has such a name, but a store may.
+func (h *hostileScene) storeRun() {
+	h.t.Helper()
+	s, err := sqlite.Open(h.t.Context(), sqlite.Options{Path: storePath(filepath.Join(h.dir, "data"))})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cause := inventory.Cause{State: record.Denied, Error: "denied" + hostile, Hint: "Ask" + hostile, Targets: 1}
+	now := time.Now()
+	err = errors.Join(
+		s.EndRun(h.t.Context(), inventory.Run{
+			ID: hostileRun, Account: "x" + hostile, Tick: now, Started: now, Ended: now, Status: record.RunFailed, Ticks: 1,
+			Causes: []inventory.Cause{cause},
+		}),
+		s.PutSignIn(h.t.Context(), inventory.SignIn{
+			Account: h.scene.Accounts[0].Name, Checked: now, ARN: "arn" + hostile, Error: "refused" + hostile, Hint: hostile,
+		}),
+		s.Close(),
+	)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // requireHarmless fails on characters that a terminal interprets, and on a line that begins with text of AWS.
 func requireHarmless(t *testing.T, what, text string) {
 	t.Helper()
@@ -178,6 +207,8 @@ func hostileCases() map[string][]hostileCase {
 			true, "diff --from 1d", "diff --from 1d -o json", "diff --from 1d -o jsonl", "diff --from 1d -o csv",
 		),
 		"collector changes":     all("changes --since 1d"),
+		"collector status":      all("status"),
+		"collector runs":        slices.Concat(all("runs"), all("runs "+hostileRun)),
 		"collector sql":         {},
 		"collector db":          {},
 		"collector db check":    newHostileCases(false, "db check"),
@@ -202,6 +233,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	ids, _ := h.run("list", "instance", "--columns", "id", "-o", "csv")
 	h.id = strings.Split(ids, "\n")[1]
+	h.storeRun()
 	known["collector sql"] = nil
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
 		known["collector sql"] = append(

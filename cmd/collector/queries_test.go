@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every command of docs/queries.md works on both databases. All return rows, except those that need a store older than
@@ -46,6 +49,7 @@ store: %[4]s
 		err := run(t.Context(), append(args, "--config", config), func(string) string { return "" }, &stdout, &stderr)
 		return stdout.String(), err
 	}
+	storeFailures(t, config)
 	first := func(args ...string) string {
 		out, err := ask(append(args, "-o", "csv")...)
 		lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -76,6 +80,7 @@ store: %[4]s
 		"--at ":           "nothing was remembered then",
 		"ended IS NOT":    "nothing is gone yet",
 		"FROM targets":    "no listing fails",
+		"--problems":      "nothing fails",
 		"LaunchTime>7d":   "the scene's instances are older",
 		"--file ":         "what it finds is in the file",
 	}
@@ -113,6 +118,26 @@ store: %[4]s
 	}
 	if n < 20 {
 		t.Errorf("the page has %d commands", n)
+	}
+}
+
+// storeFailures stores a failed run and a missed one, which no run of the scene is.
+func storeFailures(t *testing.T, config string) {
+	t.Helper()
+	c := &cli{getenv: func(string) string { return "" }, configPath: config}
+	p, err := c.locateStore(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := openDriver(t.Context(), p.Store, p.dataDir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range sampleRuns(time.Now())[1:] {
+		err = errors.Join(err, d.EndRun(t.Context(), r))
+	}
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

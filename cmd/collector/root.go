@@ -76,7 +76,8 @@ copy, and run "collector validate".`,
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(),
 		c.schemaCommand(), c.listCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(),
-		c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(), c.healthcheckCommand(), c.versionCommand(),
+		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
+		c.healthcheckCommand(), c.versionCommand(),
 	)
 	return root
 }

@@ -97,6 +97,10 @@ func TestScripts(t *testing.T) {
 				lines := strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), "\n")
 				ts.Setenv(args[1], lines[len(lines)-1])
 			},
+			// storeruns DIRECTORY stores the runs of [sampleRuns].
+			"storeruns": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(storeSampleRuns(ts.MkAbs(args[0])))
+			},
 			// dsn VARIABLE [OPTION…] puts the connection string of the tests' Postgres into a variable.
 			"dsn": func(ts *testscript.TestScript, _ bool, args []string) {
 				if ok, err := cluster.Available(); !ok {

@@ -29,6 +29,8 @@ views are documented and stay the same in later versions:
              region_removed or kind_removed)
   targets    each account, region and kind: state, reason, error, hint, records, run, started, ended, last_seen,
              retired, why
+  runs       each account at each tick: run, account, tick, started, ended, status, missed, ticks, targets (JSON),
+             failed, records, calls, throttles, replica, version
 
 The views are the same in SQLite and Postgres. ago('7d') is the time 7 days ago. data -> 'State' ->> 'Name' reads a
 member of JSON.

@@ -113,6 +113,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"list":   {"list", "list instance -o csv", "list nothing"},
 		"get":    {"get i-1", "get"}, "history": {"history i-1"},
 		"diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"},
+		"status": {"status", "status --problems -o json"}, "runs": {"runs", "runs 01JDNONE"},
 		"sql": {"sql 'select 1'", "sql nonsense"}, "db": {"db"},
 		"db check": {"db check"}, "db vacuum": {"db vacuum"},
 		"db export":   {"db export -o csv", "db export"},

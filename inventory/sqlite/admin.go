@@ -13,7 +13,7 @@ import (
 
 var _ inventory.Store = (*Reader)(nil)
 
-// Query runs a read-only SQL statement of the user. The documented views are resources, versions and targets.
+// Query runs a read-only SQL statement of the user. The documented views are resources, versions, targets and runs.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
