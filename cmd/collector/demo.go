@@ -275,7 +275,7 @@ func (d *demo) display(ctx context.Context, board *runner.Board) (log, stdout io
 func (d *demo) frame(ctx context.Context, now time.Time, width, height int) []frameLine {
 	s := summarizeBoard(d.board, d.onPurpose, now)
 	calls := d.scene.AWS.Stats()
-	lasted := shortDuration(now.Sub(d.started))
+	lasted := countdown(now.Sub(d.started))
 	end := "Ctrl-C ends it."
 	if ctx.Err() != nil {
 		end = "Ending; listings in progress finish first."
@@ -368,6 +368,6 @@ func (d *demo) end() error {
 	}
 	// An error only means that the terminal is closed.
 	_ = safeFprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
-		shortDuration(now.Sub(d.started)), s.accounts, s.resources, len(s.problems), what, where)
+		countdown(now.Sub(d.started)), s.accounts, s.resources, len(s.problems), what, where)
 	return nil
 }

@@ -139,7 +139,7 @@ func lastRun(a runner.AccountInfo, now time.Time) string {
 	case a.Last.Run == "":
 		return "-"
 	}
-	return shortDuration(now.Sub(a.Last.Started.Add(a.Last.Took))) + " ago"
+	return countdown(now.Sub(a.Last.Started.Add(a.Last.Took))) + " ago"
 }
 
 func nextRun(a runner.AccountInfo, now time.Time) string {
@@ -149,11 +149,11 @@ func nextRun(a runner.AccountInfo, now time.Time) string {
 	case a.Next.Sub(now) < time.Second:
 		return "now"
 	}
-	return "in " + shortDuration(a.Next.Sub(now))
+	return "in " + countdown(a.Next.Sub(now))
 }
 
-// shortDuration formats a duration for people: in the two largest units, from seconds on.
-func shortDuration(d time.Duration) string {
+// countdown formats a duration that changes each second: in its two largest units, in whole seconds.
+func countdown(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
