@@ -567,3 +567,32 @@ func BenchmarkUnzip(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkCall measures a call without the network and without a body to decode.
+func BenchmarkCall(b *testing.B) {
+	for name, sdkStack := range map[string]bool{"loop": false, "SDK's stack": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			c := New(Options{SDKStack: sdkStack, AWS: aws.Config{HTTPClient: quiet{}}})
+			r := request(keys{}, open{})
+			r.Max, r.Token = 1000, "token"
+			for b.Loop() {
+				if err := c.Call(context.Background(), r, discard); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// quiet is a transport that responds at once.
+type quiet struct{}
+
+func (quiet) Do(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(whole))}, nil
+}
+
+// open is a gate that lets everyone in.
+type open struct{}
+
+func (open) Enter(context.Context, string) (func(string), error) { return func(string) {}, nil }
