@@ -233,7 +233,8 @@ func loaderOf(cfg aws.Config) *loader {
 	return &loader{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
 }
 
-// apiOptions adds our name to the user agent of every call.
+// apiOptions adds our name to the user agent of every call. For listings, only headers that a step of Build adds have
+// an effect: collectors/internal/call records them once for each region.
 func (l *loader) apiOptions() []func(*middleware.Stack) error {
 	version := l.opts.Version
 	if version == "" {

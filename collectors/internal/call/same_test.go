@@ -1,6 +1,8 @@
 package call
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -302,5 +304,45 @@ func TestSameRetryAfter(t *testing.T) {
 				t.Errorf("waited %v, want %v", x.Waits, c.wait)
 			}
 		})
+	}
+}
+
+// The bytes on the wire are the same, the order of headers included.
+func TestSameBytes(t *testing.T) {
+	own := regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{8}T\d{6}Z|Signature=[0-9a-f]{64}`)
+	sent := map[bool]string{}
+	for _, sdkStack := range []bool{false, true} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire := make(chan string, 1)
+		go func() {
+			defer close(wire)
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			var b bytes.Buffer
+			r, err := http.ReadRequest(bufio.NewReader(io.TeeReader(conn, &b)))
+			if err == nil {
+				_, err = io.Copy(io.Discard, r.Body)
+			}
+			if err == nil {
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(whole), whole)
+				wire <- strings.ReplaceAll(b.String(), l.Addr().String(), "host")
+			}
+		}()
+		url := "http://" + l.Addr().String() + "/path/"
+		c := New(Options{SDKStack: sdkStack, AWS: aws.Config{BaseEndpoint: &url}})
+		if err := c.Call(t.Context(), request(keys{}, new(codes)), discard); err != nil {
+			t.Error(err)
+		}
+		l.Close()
+		sent[sdkStack] = own.ReplaceAllString(<-wire, "…")
+	}
+	if sent[false] != sent[true] || !strings.HasPrefix(sent[false], "POST /path/ HTTP/1.1\r\n") {
+		t.Errorf("the loop sent\n%s\nthe SDK's stack\n%s", sent[false], sent[true])
 	}
 }
