@@ -424,7 +424,9 @@ func TestHostileDemo(t *testing.T) {
 	name := scene.Accounts[0].Name
 	d.board.Observe(runner.Configured{Kinds: map[string][]string{name: {"ec2_volume"}}})
 	d.board.Observe(runner.RunStarted{Account: name, Run: "run-1", Tick: time.Time{}})
-	d.board.Observe(runner.RegionsPlanned{Account: name, Regions: []string{"us-east-1"}, Warning: errors.New("warning " + hostile)})
+	d.board.Observe(
+		runner.RegionsPlanned{Account: name, Regions: []string{"us-east-1"}, Warning: errors.New("warning " + hostile)},
+	)
 	d.board.Observe(runner.SignedIn{Account: name, Identity: record.Identity{AccountID: "2" + hostile}})
 	d.board.Observe(runner.TargetEnded{Outcome: record.Outcome{
 		Target: record.Target{Account: name, Region: "us-east-1", Kind: "ec2_volume"}, Run: "run-1",
