@@ -131,35 +131,14 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 
 // preflight builds the parts of the program that sign in and call EC2: no outputs, no listener, no schedule.
 func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, log *slog.Logger) (*program, error) {
-	l := cfg.file.Limits
-	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, l.CallsInFlight
-	o.aws.Getenv = c.getenv
-	awsConfig, err := auth.LoadAWS(ctx, o.aws)
-	if err != nil {
-		return nil, err
-	}
-	lister, err := collectors.New(collectors.Options{
-		AWS: awsConfig, Pages: record.NewPagePool(l.Pages, maxRetainedPage), Attempts: l.Attempts,
-		MaxBackoff: time.Duration(l.MaxBackoff), CallTimeout: time.Duration(l.CallTimeout),
-		SDKStack: c.getenv(sdkStackVariable) != "",
-	})
-	if err != nil {
-		return nil, err
-	}
 	o.once = true // the caller waits for the result
-	identityOptions := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}
-	identities, err := openIdentities(identityOptions, log)
-	if err != nil {
+	p := &program{cli: c, opt: o, log: log, observe: runner.Tee()}
+	identities := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}
+	if err := p.openSignIn(ctx, cfg, identities, nil); err != nil {
 		return nil, err
 	}
-	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
-		Identities: identities, Log: log,
-	})
-	return &program{
-		cli: c, opt: o, log: log, observe: runner.Tee(), lister: lister, sessions: sessions, identities: identities,
-		members: accounts.NewDirectory(sessions.Members, accounts.MembersPath(cfg.file.DataDir), log),
-	}, nil
+	p.members = accounts.NewDirectory(p.sessions.Members, accounts.MembersPath(cfg.file.DataDir), log)
+	return p, nil
 }
 
 // The concurrency of a check. The gate limits the calls themselves, as in a run.

@@ -325,6 +325,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	p.store = store
 	p.retirer, p.mounts = accounts.NewRetirer(store.accounts(), log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
 	p.observe = runner.Tee(board.Observe, p.metrics.Observe, newRunLogger(log).observe, p.retirer.Observe)

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,23 +25,35 @@ import (
 
 // program holds what outlives a configuration: a reload keeps these objects.
 type program struct {
-	cli           *cli
-	opt           runOptions
-	log           *slog.Logger
-	observe       runner.Observer
-	metrics       *web.Metrics
-	unknownFields *prometheus.CounterVec // by kind
-	sessions      *auth.Sessions
-	lister        *collectors.Lister
-	outputs       *outputs.Set
-	runner        *runner.Runner
-	store         *runStore
-	retirer       *accounts.Retirer
-	mounts        *web.Mounts
-	current       *atomic.Pointer[runner.Configuration] // for the status view; equals the runner's
+	cli     *cli
+	opt     runOptions
+	log     *slog.Logger
+	runLog  *runLogger
+	observe runner.Observer
+	board   *runner.Board
+	current *atomic.Pointer[runner.Configuration] // for the status view; equals the runner's
 
-	members    *accounts.Directory // members of organizations
+	metrics       *web.Metrics
+	registry      *prometheus.Registry
+	unknownFields *prometheus.CounterVec // by kind
+	mounts        *web.Mounts
+	dataDir       lockedDir
+
+	sessions   *auth.Sessions
 	identities *auth.FileIdentityStore
+	members    *accounts.Directory // members of organizations
+	retirer    *accounts.Retirer
+	pages      *record.PagePool
+	lister     *collectors.Lister
+	store      *runStore
+	outputs    *outputs.Set
+	runner     *runner.Runner
+	engine     *runner.Local
+
+	stdout     io.Writer // for records
+	endDisplay func()
+	stopServer func() error
+	closers    []func() error // of what was opened, in that order
 
 	reloadMu   sync.Mutex
 	config     *loadedConfig // the configuration in force
@@ -50,194 +61,74 @@ type program struct {
 	lastRead   inputDigests  // the files that were read last, valid or not
 }
 
-// collect builds the program from top to bottom; each part uses the parts above it: configuration, observers, AWS,
-// sign-in, listing, outputs, runner, the first built configuration; then one run, or the daemon.
+// collect builds the program from top to bottom, in open.go; each part uses the parts above it. Then it runs each
+// account once, or all of them on schedule.
 func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	cfg, err := c.loadConfig(ctx)
 	if err != nil {
 		return err
 	}
-	if o.listen == "" {
-		o.listen = cfg.file.Web.Listen
-	}
-
-	board := runner.NewBoard()
-	startDisplay := c.startDisplay
-	if o.display != nil {
-		startDisplay = o.display
-	}
-	screen, stdout, closeScreen := startDisplay(ctx, board)
-	defer closeScreen()
-	log, err := c.logger(screen)
-	if err != nil {
-		return err
-	}
-	registry := prometheus.NewRegistry()
-	view := boardView{board, new(atomic.Pointer[runner.Configuration])}
-	metrics, err := web.NewMetrics(registry, view, web.MetricsOptions{
-		Version: buildInfo().version, Revision: buildInfo().revision,
-		LabelTags: cfg.file.Web.LabelTags, Detail: cfg.file.Web.MetricsDetail,
-	})
-	if err != nil {
-		return usageError(fmt.Errorf("%s: %w", c.configPath, err))
-	}
-	runLog := newRunLogger(log)
-	runLog.stopping = func() bool { return ctx.Err() != nil }
-	observe := runner.Tee(board.Observe, metrics.Observe, runLog.observe)
-
-	var dataDir lockedDir
-	if !o.dryRun {
-		unlock, err := lockDataDir(cfg.file.DataDir, log)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		dataDir = newLockedDir(cfg.file.DataDir)
-	}
-	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
-	o.aws.Getenv = c.getenv
-	awsConfig, err := auth.LoadAWS(ctx, o.aws)
-	if err != nil {
-		return err
-	}
-	identityOptions := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: o.dryRun}
-	identities, err := openIdentities(identityOptions, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, identities.Flush()) }()
-	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
-		Identities: identities, Log: log,
-	})
-	defer sessions.Close()
-
-	digestKey, err := loadDigestKey(cfg.file.DataDir, !o.dryRun, log)
-	if err != nil {
-		return err
-	}
-	l := cfg.file.Limits
-	pages := record.NewPagePool(l.Pages, maxRetainedPage)
-	lister, err := collectors.New(collectors.Options{
-		AWS: awsConfig, Pages: pages, Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
-		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey, Log: log,
-		SDKStack: c.getenv(sdkStackVariable) != "",
-	})
-	if err != nil {
-		return err
-	}
-
-	store, err := openRunStore(ctx, cfg.file, o.dryRun, pages.HasWaiters, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.close()) }()
-	store.interruptRuns(ctx, log)
-	retirer := accounts.NewRetirer(store.accounts(), log)
-	observe = runner.Tee(observe, retirer.Observe)
-	membersFile := ""
-	if !o.dryRun {
-		membersFile = accounts.MembersPath(cfg.file.DataDir)
-	}
-	members := accounts.NewDirectory(sessions.Members, membersFile, log)
-	defer members.Close()
-	unknownFields := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "collector_unknown_response_fields_total",
-		Help: "Fields of AWS responses that this version does not know, by kind. Records contain them under AWS's name.",
-	}, []string{"kind"})
-	limits := runner.NewLimits(l.CallsInFlight, observe)
-	registry.MustRegister(unknownFields, budgetCollector{limits})
-	if store.inventory != nil {
-		registry.MustRegister(storeHealth{store.inventory})
-	}
-	p := &program{
-		cli: c, opt: o, log: log, observe: observe, metrics: metrics, unknownFields: unknownFields,
-		sessions: sessions, lister: lister, store: store, retirer: retirer, members: members, identities: identities,
-		current: view.current, mounts: new(web.Mounts),
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{
-			Stdout: stdout, Log: log, Observer: metrics, Store: store.driver, AWS: sessions.ConfigFor,
-			SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"),
-		}),
-		runner: runner.New(runner.Options{
-			Store: storeWithoutOrganizations{store}, Observe: observe, Limits: limits, Log: log, Process: thisProcess(),
-			OnAbandoned: func(_ record.Target, holdsPage bool) {
-				if holdsPage {
-					pages.ReplaceAbandoned()
-				}
-			},
-		}),
-	}
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "collector_abandoned_listings",
-		Help: "Listings that did not stop after their deadline and still run. If many stay for long, please report a bug.",
-	}, func() float64 { return float64(p.runner.Abandoned()) }))
-	engine := runner.NewLocal(p.runner, runner.LocalOptions{
-		Slots: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout),
-		Ticks: p.savedTicks(cfg.file.DataDir), AtStart: o.now, Log: log,
-	})
-
-	if err := p.apply(ctx, cfg); err != nil {
-		return err
-	}
-	defer p.close()
-	if !o.once { // the table and the exit code of a single run are of this run
-		store.loadBoard(ctx, p.runner, board, log)
-	}
-
-	server, err := web.NewServer(web.Options{
-		Status: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts,
-		Version: buildInfo().version,
-		Ready: func() []string {
-			return slices.Concat(notReadyReasons(p.outputs.States()), store.notReadyReasons(), dataDir.notReadyReasons())
-		},
-		Reload: p.reload, Mounts: p.mounts,
-	})
-	if err != nil {
-		return usageError(err)
-	}
-	stopServer := func() error { return nil }
-	if !o.once || o.serveOnce {
-		if stopServer, err = serve(ctx, server, o); err != nil {
+	p := &program{cli: c, opt: o}
+	defer func() { err = errors.Join(err, p.close()) }()
+	for _, open := range []func(context.Context, *loadedConfig) error{
+		p.openDisplay,  // live view and log
+		p.openMetrics,  // status board → metrics
+		p.lockDataDir,  // one process a data_dir
+		p.openAWS,      // account → credentials → pages of records
+		p.openStore,    // pages → history; which accounts there are
+		p.openOutputs,  // pages → outputs
+		p.openRunner,   // schedules, limits, the engine
+		p.apply,        // the first built configuration: accounts, schedules, outputs
+		p.loadBoard,    // the status before the first run
+		p.openListener, // metrics, health, reload, the page
+	} {
+		if err := open(ctx, cfg); err != nil {
 			return err
 		}
 	}
-
 	if o.once {
-		err = p.runOnce(ctx, engine, board)
-		err = errors.Join(err, p.drainOutputs(ctx), undelivered(p.outputs.States()), store.notStored())
+		err = p.runOnce(ctx)
 	} else {
-		stopWatching, stopRetiring := p.watchConfig(ctx), retirer.Start(ctx)
-		log.Info("collecting", p.accountCounts("config", c.configPath, "version", buildInfo().version)...)
-		err = engine.Run(ctx)
-		stopRetiring()
-		stopWatching()
+		err = p.runOnSchedule(ctx)
 	}
-	runLog.stopped()
-	closeScreen()
+	p.runLog.stopped()
+	p.endDisplay()
 	if o.once {
-		err = errors.Join(err, c.printSummary(c.stderr, board))
+		err = errors.Join(err, c.printSummary(c.stderr, p.board))
 	}
-	return errors.Join(err, stopServer(), p.closeOutputs())
+	return errors.Join(err, p.stopServer(), p.closeOutputs())
 }
 
-// sdkStackVariable makes the program call EC2 as the releases before did. It is not documented, and goes with the next
-// release.
-const sdkStackVariable = "COLLECTOR_SDK_STACK"
+// onClose adds what to call at the end of the program. The last one is called first.
+func (p *program) onClose(f func() error) { p.closers = append(p.closers, f) }
 
-// maxRetainedPage is the largest buffer of a page that is reused for the next page: 1,000 instances take about 7 MiB.
-const maxRetainedPage = 16 << 20
+func (p *program) close() error {
+	var errs []error
+	for _, f := range slices.Backward(p.closers) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
 
-// runOnce runs each account once. Its error has the exit code.
-func (p *program) runOnce(ctx context.Context, engine *runner.Local, board *runner.Board) error {
-	results, err := engine.Once(ctx)
-	if err != nil {
-		return err
+// runOnSchedule collects until ctx ends, and drains.
+func (p *program) runOnSchedule(ctx context.Context) error {
+	stopWatching, stopRetiring := p.watchConfig(ctx), p.retirer.Start(ctx)
+	defer stopWatching()
+	defer stopRetiring()
+	p.log.Info("collecting", p.accountCounts("config", p.cli.configPath, "version", buildInfo().version)...)
+	return p.engine.Run(ctx)
+}
+
+// runOnce runs each account once, and waits for the outputs. Its error has the exit code.
+func (p *program) runOnce(ctx context.Context) error {
+	results, err := p.engine.Once(ctx)
+	if err == nil {
+		p.retirer.Check(ctx)
+		if err = runsExitError(results, p.board); ctx.Err() != nil {
+			err = &exitError{exitFailed, context.Cause(ctx)}
+		}
 	}
-	p.retirer.Check(ctx)
-	if ctx.Err() != nil {
-		return &exitError{exitFailed, context.Cause(ctx)}
-	}
-	return runsExitError(results, board)
+	return errors.Join(err, p.drainOutputs(ctx), undelivered(p.outputs.States()), p.store.notStored())
 }
 
 // runsExitError returns exit code 1 when nothing at all was collected, and 3 when some targets failed.
@@ -417,5 +308,3 @@ func (p *program) closeOutputs() error {
 	p.runner.Close()
 	return p.outputs.Close(ctx)
 }
-
-func (p *program) close() { p.runner.Close() }
