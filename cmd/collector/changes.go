@@ -38,7 +38,7 @@ that time are not shown again.
 			}
 			query.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				return c.changes(cmd.Context(), r, q.format, query, after, follow, every)
+				return c.changes(cmd.Context(), r, changesOptions{q.format, query, after, follow, every})
 			})
 		},
 	}
@@ -51,16 +51,23 @@ that time are not shown again.
 	return cmd
 }
 
+// changesOptions are the flags of the command, parsed.
+type changesOptions struct {
+	format string
+	query  inventory.Query
+	after  time.Time
+	follow bool
+	every  time.Duration
+}
+
 // changes prints the changes after an instant, and with follow new changes as they come. With follow, the columns of a
 // table are not aligned across prints.
-func (c *cli) changes(
-	ctx context.Context, r inventory.Store, format string, q inventory.Query, after time.Time,
-	follow bool, every time.Duration,
-) error {
+func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) error {
+	format, after, follow := o.format, o.after, o.follow
 	l := resultTable{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
 	for {
-		for ch, err := range r.Changes(ctx, q, after) {
+		for ch, err := range r.Changes(ctx, o.query, after) {
 			if err != nil {
 				if follow && ctx.Err() != nil {
 					return nil
@@ -102,7 +109,7 @@ func (c *cli) changes(
 		select {
 		case <-ctx.Done():
 			return nil // Ctrl-C is the normal end of --follow
-		case <-time.After(every):
+		case <-time.After(o.every):
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -57,7 +58,7 @@ resources without the counts.
 			}
 			query.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				return c.diff(cmd, r, &q, query, a, b)
+				return c.diff(q.format, r.Diff(cmd.Context(), query, a, b))
 			})
 		},
 	}
@@ -69,13 +70,12 @@ resources without the counts.
 	return cmd
 }
 
-func (c *cli) diff(
-	cmd *cobra.Command, r inventory.Store, q *queryFlags, query inventory.Query, from, to time.Time,
-) error {
+// diff prints changes and, in a table, their number by kind.
+func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) error {
 	l := resultTable{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any
-	for ch, err := range r.Diff(cmd.Context(), query, from, to) {
+	for ch, err := range changes {
 		if err != nil {
 			return err
 		}
@@ -83,9 +83,9 @@ func (c *cli) diff(
 		if err != nil {
 			return err
 		}
-		switch q.format {
+		switch format {
 		case "jsonl":
-			if _, err := c.out(q.format).Write(jsonLine(line)); err != nil {
+			if _, err := c.out(format).Write(jsonLine(line)); err != nil {
 				return err
 			}
 			continue
@@ -99,13 +99,13 @@ func (c *cli) diff(
 		}
 		counts[line.Kind][line.Change]++
 	}
-	switch q.format {
+	switch format {
 	case "jsonl":
 		return nil
 	case "json":
-		return printJSON(c.out(q.format), array)
+		return printJSON(c.out(format), array)
 	case "csv":
-		return l.print(c.out(q.format), q.format)
+		return l.print(c.out(format), format)
 	}
 	sums := resultTable{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
@@ -115,9 +115,9 @@ func (c *cli) diff(
 			inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone],
 		})
 	}
-	if err := sums.print(c.out(q.format), q.format); err != nil || len(l.rows) == 0 {
+	if err := sums.print(c.out(format), format); err != nil || len(l.rows) == 0 {
 		return err
 	}
 	fmt.Fprintln(c.stdout)
-	return l.print(c.out(q.format), q.format)
+	return l.print(c.out(format), format)
 }
