@@ -19,7 +19,8 @@ import (
 	_ "github.com/aws-collector/collector/collectors"
 	_ "github.com/aws-collector/collector/inventory/postgres"
 	_ "github.com/aws-collector/collector/inventory/sqlite"
-	_ "github.com/aws-collector/collector/outputs"
+	_ "github.com/aws-collector/collector/outputs/all"
+	_ "github.com/aws-collector/collector/outputs/deliver"
 	_ "github.com/aws-collector/collector/web"
 )
 

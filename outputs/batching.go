@@ -1,9 +1,11 @@
 package outputs
 
-import "fmt"
+import (
+	"fmt"
+)
 
-// batchingErrors validates the sizes.
-func (b *Batching) batchingErrors() []error {
+// BatchingErrors validates the sizes.
+func (b *Batching) BatchingErrors() []error {
 	var errs []error
 	if b.MaxRecords < 1 {
 		errs = append(errs, fmt.Errorf("max_records: %d is less than 1", b.MaxRecords))

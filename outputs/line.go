@@ -35,7 +35,7 @@ type Line struct {
 func Lines(lines []byte) iter.Seq2[*Line, error] {
 	return func(yield func(*Line, error) bool) {
 		for raw := range bytes.Lines(lines) {
-			l, err := parseLine(bytes.TrimSuffix(raw, []byte("\n")))
+			l, err := ParseLine(bytes.TrimSuffix(raw, []byte("\n")))
 			if !yield(l, err) || err != nil {
 				return
 			}
@@ -43,7 +43,7 @@ func Lines(lines []byte) iter.Seq2[*Line, error] {
 	}
 }
 
-func parseLine(raw []byte) (*Line, error) {
+func ParseLine(raw []byte) (*Line, error) {
 	var in struct {
 		record.Record
 		Change  string            `json:"change"`

@@ -1,24 +1,12 @@
-// Package outputs delivers records. An [Output] takes finished JSON lines and sends them to a receiver. The package
-// knows receivers; it does not know AWS or runs. It reads changes from the store through package inventory.
+// Package outputs defines what an output is: it takes finished JSON lines and sends them to a receiver. Outputs know
+// receivers; they do not know AWS or runs.
 //
-// Begin here: [Types] lists every output, one row each; a [Set] holds the open outputs of all configurations; a [Fan]
-// delivers to the outputs of one configuration. Then follow a line through the files:
+// Begin with [Output] and [Type]. Each output has a folder with its options, their defaults and Validate, and its Type.
+// Package all lists the types. Package deliver opens outputs and wraps them: spool, isolation, changes, filters.
+// line.go decodes a line for outputs that send another format; shape.go has where and rename.
 //
-//   - conflicts.go, fan.go: names and conflicts of a configuration's outputs; opening all of them or none. shared.go:
-//     outputs that can be open only once
-//   - shape.go: where and rename. feed.go, cursor.go: changes, read from the store after a cursor
-//   - worker.go: isolates one output from the others. One that fails or hangs costs no other output a record
-//   - spool*.go: the spool on disk in front of an output that a remote receiver can block. spool.go appends;
-//     spoolfeed.go sends, and halves refused requests; spoolpoison.go finds records at which the receiver fails;
-//     spooldead.go and spoollosses.go hold what is never sent. internal/journal is the file format
-//   - stdout.go, file.go (and finished.go): the outputs that need no spool
-//   - http*.go: http, and what outputs over HTTP share; lineprotocol.go, flat.go: what datakit.go and influx.go share
-//   - datakit, influx, kafka*, otlp*, s3*: one output each
-//   - served.go, labels.go: what outputs share that answer HTTP requests: prometheus.go, httpsd.go
-//
-// To add an output, write a file with its options, their defaults, Validate and an Open; add a row to [Types] and a
-// subject to a test of package outputstest, whose suite every output passes. line.go decodes a line for outputs that
-// send another format.
+// To add an output, write a folder, add its Type to the list in package all, and a test that runs the suite of package
+// outputstest, which every output passes.
 package outputs
 
 import (
@@ -26,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -86,11 +75,22 @@ type Batching struct {
 
 func (b *Batching) batching() *Batching { return b }
 
+// DefaultBatching is for outputs without limits of their own.
+var DefaultBatching = Batching{MaxRecords: 5000, MaxBytes: 4 << 20}
+
+// BatchingOf returns the limits in an output's options, or the defaults.
+func BatchingOf(options any) Batching {
+	if o, ok := options.(interface{ batching() *Batching }); ok {
+		return *o.batching()
+	}
+	return DefaultBatching
+}
+
 // A Type is an output that a configuration can name.
 type Type struct {
 	Name string
-	// Options returns a pointer to a struct with the defaults. The struct embeds [Common], or [ServedOptions] if Serve is
-	// set. Package config decodes and validates it.
+	// Options returns a pointer to a struct with the defaults. The struct embeds [Common], or the options of package
+	// served if Serve is set. Package config decodes and validates it.
 	Options func() any
 	// Key names what can be open only once, such as a file or an HTTP path. Two outputs of one configuration with the same
 	// key are an error. At a reload the output with the same key stays open and takes the new options. A nil Key or ""
@@ -107,25 +107,17 @@ type Type struct {
 // NewOptions returns options with their defaults, for package config to decode into.
 func (t Type) NewOptions() any {
 	o := t.Options()
-	if c, ok := o.(interface{ common() *Common }); ok {
-		c.common().translates = t.Translates
+	if c := CommonOf(o); c != nil {
+		c.translates = t.Translates
 	}
 	return o
 }
 
-// Types lists every output, sorted by name.
-var Types = []Type{
-	{Name: "datakit", Options: dataKitDefaults, Open: openDataKit, Translates: true},
-	{Name: "file", Options: fileDefaults, Key: fileKey, Open: openFile, Direct: true},
-	{Name: "http", Options: httpOutputDefaults, Open: openHTTP},
-	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
-	{Name: "influx", Options: influxDefaults, Open: openInflux, Translates: true},
-	{Name: "kafka", Options: kafkaDefaults, Open: openKafka, Translates: true},
-	{Name: "otlp", Options: otlpDefaults, Open: openOTLP, Translates: true},
-	{Name: "prometheus", Options: prometheusDefaults, Key: prometheusKey, Serve: servePrometheus},
-	{Name: "s3", Options: s3Defaults, Open: openS3, Translates: true},
-	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
-}
+// The values of the option send. Another value is an error of package config; "" is records.
+const (
+	SendChanges = "changes"
+	SendBoth    = "both"
+)
 
 // Common holds the options of every output that sends.
 type Common struct {
@@ -143,29 +135,48 @@ type Common struct {
 
 func (c *Common) common() *Common { return c }
 
-// hasSpool reports whether an output of the type has a spool.
-func (c *Common) hasSpool(t Type) bool { return c.Spool != nil || !t.Direct }
+// CommonOf returns the common part of an output's options; nil if the output answers requests.
+func CommonOf(options any) *Common {
+	if o, ok := options.(interface{ common() *Common }); ok {
+		return o.common()
+	}
+	return nil
+}
+
+// HasSpool reports whether an output of the type has a spool.
+func (c *Common) HasSpool(t Type) bool { return c.Spool != nil || !t.Direct }
 
 // ValidateCommon returns all errors in these options.
 func (c *Common) ValidateCommon() error {
 	err := c.Shaping.validate(c.translates)
-	if c.Ends && c.Send == sendChanges {
+	if c.Ends && c.Send == SendChanges {
 		err = errors.Join(err, errors.New("ends: cannot be set with send: changes, which sends no records of targets"))
 	}
 	return err
 }
 
-// wantsChanges reports whether the output gets changes.
-func (c *Common) wantsChanges() bool { return c.Send == sendChanges || c.Send == sendBoth }
+// WantsChanges reports whether the output gets changes.
+func (c *Common) WantsChanges() bool { return c.Send == SendChanges || c.Send == SendBoth }
 
 // NeedsStore tells package config whether an option needs a store, and which one.
 func (c *Common) NeedsStore() (option, value string, needs bool) {
-	return "send", c.Send, c.wantsChanges()
+	return "send", c.Send, c.WantsChanges()
 }
 
-// A reconfigurer is an output that takes new options while it is open. A reload uses it for an output that keeps its
+// WantsRecords reports whether the output gets records.
+func (c *Common) WantsRecords() bool { return c.Send != SendChanges }
+
+// A Reconfigurer is an output that takes new options while it is open. A reload uses it for an output that keeps its
 // key.
-type reconfigurer interface{ reconfigure(options any) }
+type Reconfigurer interface{ Reconfigure(options any) }
+
+// KeyFile returns the file of an output's client key, or "".
+func KeyFile(options any) string {
+	if o, ok := options.(interface{ ClientKeyFile() string }); ok {
+		return o.ClientKeyFile()
+	}
+	return ""
+}
 
 // Deps holds what outputs need from the program.
 type Deps struct {
@@ -194,4 +205,16 @@ type Observer interface {
 	OutputDropped(output string, records int, reason string)
 	OutputDeadLetter(output string)
 	OutputRetried(output string)
+}
+
+// Served is an output's handler of GET requests, with its path on the web server.
+type Served struct {
+	Path    string
+	Handler http.Handler
+}
+
+// An AnswerObserver is told about the answers of served outputs. An [Observer] may implement it.
+type AnswerObserver interface {
+	// OutputAnswered reports how many resources an answer shows, and how many it leaves out, by reason.
+	OutputAnswered(output string, shown int, leftOut map[string]int)
 }

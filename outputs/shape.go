@@ -74,8 +74,8 @@ func validPath(path string) bool { return !slices.Contains(strings.Split(path, "
 
 func (s *Shaping) isEmpty() bool { return s == nil || s.Where == "" && len(s.Rename) == 0 }
 
-// apply returns the batch as the output gets it. If there is nothing to do, the lines are the same.
-func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
+// Apply returns the batch as the output gets it. If there is nothing to do, the lines are the same.
+func (s *Shaping) Apply(b Batch, now time.Time) (Batch, error) {
 	if s.isEmpty() {
 		return b, nil
 	}
@@ -113,7 +113,7 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 
 // shapeLine appends the line if it is sent, and returns its number of records.
 func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []move) (int, error) {
-	l, err := parseLine(raw)
+	l, err := ParseLine(raw)
 	if err != nil {
 		return 0, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -60,9 +61,9 @@ func (p *program) buildConfiguration(
 		built, err := runner.NewConfiguration(out)
 		return built, nil, err
 	}
-	var outputSpecs []outputs.Spec
+	var outputSpecs []deliver.Spec
 	for _, o := range f.Outputs {
-		spec := outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden}
+		spec := deliver.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden}
 		outputSpecs = append(outputSpecs, spec)
 	}
 	fan, err := p.outputs.Open(ctx, outputSpecs)
@@ -350,7 +351,7 @@ func (o *openedAccount) List(
 }
 
 // outputSink passes the runner's pages to the outputs.
-type outputSink struct{ fan *outputs.Fan }
+type outputSink struct{ fan *deliver.Fan }
 
 func (outputSink) Name() string { return "outputs" }
 

@@ -24,7 +24,7 @@ import (
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
-	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/all"
 )
 
 // daemon is the program as a process, with a schedule of one second.
@@ -366,7 +366,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	if err := f.Resolve(env, file); err != nil {
 		t.Fatal(err)
 	}
-	for _, typ := range outputs.Types {
+	for _, typ := range all.Types {
 		if !slices.ContainsFunc(f.Outputs, func(o config.Output) bool { return o.Type == typ.Name }) {
 			t.Errorf("it has no output of type %s", typ.Name)
 		}

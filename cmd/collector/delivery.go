@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -31,7 +31,7 @@ func (p *program) drainOutputs(ctx context.Context) error {
 }
 
 // undelivered is the error of a single run that collected records which an output will never deliver.
-func undelivered(states []outputs.State) error {
+func undelivered(states []deliver.State) error {
 	var errs []error
 	for _, s := range states {
 		if s.Lost > 0 {
@@ -57,7 +57,7 @@ func undelivered(states []outputs.State) error {
 
 // notReadyReasons names the outputs that lose records or delay collection. An output whose receiver is away is ready
 // while its spool has space.
-func notReadyReasons(states []outputs.State) []string {
+func notReadyReasons(states []deliver.State) []string {
 	var reasons []string
 	for _, s := range states {
 		if !s.Ready {

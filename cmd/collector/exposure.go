@@ -13,6 +13,7 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/s3"
 )
 
 // exposureWarnings returns a warning for each secret that too many users can read: in the configuration, in the files
@@ -54,8 +55,8 @@ func configuredProfiles(f *config.File) []string {
 		all = append(all, o.Via.Profile)
 	}
 	for _, o := range f.Outputs {
-		if s3, ok := o.Options.(*outputs.S3); ok {
-			all = append(all, s3.Profile)
+		if bucket, ok := o.Options.(*s3.Options); ok {
+			all = append(all, bucket.Profile)
 		}
 	}
 	slices.Sort(all)

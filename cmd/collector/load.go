@@ -14,7 +14,9 @@ import (
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/userfile"
-	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/all"
+	"github.com/aws-collector/collector/outputs/deliver"
+	"github.com/aws-collector/collector/outputs/s3"
 )
 
 // loadedConfig is a configuration file, resolved and valid, with the warnings about it.
@@ -142,12 +144,12 @@ func (c *cli) loadConfig(ctx context.Context) (*loadedConfig, error) {
 
 // outputConflicts returns the conflicts between outputs: errors, and warnings about conflicts that may happen later.
 func outputConflicts(file string, f *config.File) (warnings []string, err error) {
-	var specs []outputs.Spec
+	var specs []deliver.Spec
 	for _, o := range f.Outputs {
-		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden})
+		specs = append(specs, deliver.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden})
 	}
 	var errs []error
-	for _, c := range outputs.Conflicts(outputs.Types, specs) {
+	for _, c := range deliver.Conflicts(all.Types, specs) {
 		text := fmt.Sprintf("%s:%d: outputs[%d]", file, specs[c.Index].Line, c.Index)
 		if c.Option != "" {
 			text += "." + c.Option
@@ -174,7 +176,7 @@ func knownNames() config.Registry {
 	for _, kind := range collectors.Kinds {
 		k.Kinds = append(k.Kinds, kind.Name)
 	}
-	for _, t := range outputs.Types {
+	for _, t := range all.Types {
 		k.Outputs[t.Name] = t.NewOptions
 	}
 	return k
@@ -225,9 +227,9 @@ func (c *cli) inspectSignIn(l *loadedConfig) error {
 		blocks = append(blocks, config.Account{SignIn: o.Via})
 	}
 	for _, o := range l.file.Outputs {
-		if s3, ok := o.Options.(*outputs.S3); ok {
+		if bucket, ok := o.Options.(*s3.Options); ok {
 			blocks = append(blocks, config.Account{
-				SignIn: config.SignIn{AKID: s3.AKID, AKSecret: s3.AKSecret, Profile: s3.Profile},
+				SignIn: config.SignIn{AKID: bucket.AKID, AKSecret: bucket.AKSecret, Profile: bucket.Profile},
 			})
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/all"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
@@ -157,7 +159,7 @@ func (p *program) openStore(ctx context.Context, cfg *loadedConfig) (err error) 
 
 // openOutputs makes what opens the outputs of a configuration.
 func (p *program) openOutputs(_ context.Context, cfg *loadedConfig) error {
-	p.outputs = outputs.NewSet(outputs.Types, outputs.Deps{
+	p.outputs = deliver.NewSet(all.Types, outputs.Deps{
 		Stdout: p.stdout, Log: p.log, Observer: p.metrics, Store: p.store.driver, AWS: p.sessions.ConfigFor,
 		SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"),
 	})

@@ -23,6 +23,8 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/all"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
 )
@@ -329,8 +331,8 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	p.retirer, p.mounts = accounts.NewRetirer(store.accounts(), log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
 	p.observe = runner.Tee(board.Observe, p.metrics.Observe, newRunLogger(log).observe, p.retirer.Observe)
-	p.outputs = outputs.NewSet(
-		outputs.Types,
+	p.outputs = deliver.NewSet(
+		all.Types,
 		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},
 	)
 	p.runner = runner.New(

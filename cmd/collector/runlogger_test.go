@@ -10,7 +10,7 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/config"
-	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -132,7 +132,7 @@ func TestUndeliveredOmitsPastError(t *testing.T) {
 		{"", "output file lost 55 records"},
 		{"disk full", "output file lost 55 records: disk full"},
 	} {
-		if got := undelivered([]outputs.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil ||
+		if got := undelivered([]deliver.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil ||
 			got.Error() != c.want {
 			t.Errorf("got %v, want %s", got, c.want)
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
-	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
@@ -46,7 +46,7 @@ type program struct {
 	pages      *record.PagePool
 	lister     *collectors.Lister
 	store      *runStore
-	outputs    *outputs.Set
+	outputs    *deliver.Set
 	runner     *runner.Runner
 	engine     *runner.Local
 

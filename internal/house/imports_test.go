@@ -222,7 +222,7 @@ func TestQuickPackagesReachNoEC2(t *testing.T) {
 	for _, name := range []string{
 		"record", "secret", "config", "auth", "outputs", "policy", "runner", "inventory", "web", "internal/awsfake",
 	} {
-		out, err := goList("-deps", "-test", "-f", "{{.ImportPath}}", module+"/"+name)
+		out, err := goList("-deps", "-test", "-f", "{{.ImportPath}}", module+"/"+name+"/...")
 		if err != nil {
 			t.Error(err)
 			continue

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/otlp"
 	"github.com/aws-collector/collector/outputs/outputstest"
 )
 
@@ -37,14 +38,14 @@ func TestConformance(t *testing.T) {
 	outputstest.RunRemote(
 		t,
 		outputstest.Remote{
-			Type: otlpType(t),
+			Type: otlp.Type,
 			TLS:  true,
 			Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
 				p := &pipeline{}
 				forward(t, w, p.start(t))
 				return outputstest.Receiver{
 					Options: func(ca string) any {
-						o := otlpType(t).Options().(*outputs.OTLP)
+						o := otlp.Type.Options().(*otlp.Options)
 						o.URL, o.TLS.CAFile = w.URL(), ca
 						return o
 					},
@@ -63,15 +64,6 @@ func TestConformance(t *testing.T) {
 			},
 		},
 	)
-}
-
-func otlpType(t *testing.T) outputs.Type {
-	t.Helper()
-	i := slices.IndexFunc(outputs.Types, func(typ outputs.Type) bool { return typ.Name == "otlp" })
-	if i < 0 {
-		t.Fatal("no output otlp")
-	}
-	return outputs.Types[i]
 }
 
 // A permanent error of a Collector's processor or exporter is a 500.
@@ -94,9 +86,9 @@ func TestPermanentError(t *testing.T) {
 
 func open(t *testing.T, url string) outputs.Output {
 	t.Helper()
-	o := otlpType(t).Options().(*outputs.OTLP)
+	o := otlp.Type.Options().(*otlp.Options)
 	o.URL = url
-	out, err := otlpType(t).Open(t.Context(), o, outputs.Deps{})
+	out, err := otlp.Type.Open(t.Context(), o, outputs.Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}

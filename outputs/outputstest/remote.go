@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -321,10 +322,10 @@ func (r Remote) close(t *testing.T) {
 }
 
 // openSpooled opens the output as the program does: behind a spool, in dir.
-func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*outputs.Set, *outputs.Fan) {
+func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*deliver.Set, *deliver.Fan) {
 	t.Helper()
-	s := outputs.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
-	f, err := s.Open(t.Context(), []outputs.Spec{{Type: r.Type.Name, Options: rc.Options(ca)}})
+	s := deliver.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
+	f, err := s.Open(t.Context(), []deliver.Spec{{Type: r.Type.Name, Options: rc.Options(ca)}})
 	must(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
@@ -335,13 +336,13 @@ func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*outputs
 }
 
 // disableBatchWait makes requests not wait to fill up.
-func disableBatchWait(s *outputs.Set) {
+func disableBatchWait(s *deliver.Set) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = s.Drain(ctx) // the error says what is left, which is expected
 }
 
-func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (want []string) {
+func (r Remote) fill(t *testing.T, f *deliver.Fan, name string, pages, n int) (want []string) {
 	t.Helper()
 	begin := time.Now()
 	for i := range pages {
@@ -358,7 +359,7 @@ func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (w
 	return want
 }
 
-func (r Remote) drain(t *testing.T, s *outputs.Set) {
+func (r Remote) drain(t *testing.T, s *deliver.Set) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*waitLimit)
 	defer cancel()
@@ -471,7 +472,7 @@ func (r Remote) spooledCertificate(t *testing.T) {
 		}
 		return nil
 	}))
-	next, err := s.Open(t.Context(), []outputs.Spec{{Type: r.Type.Name, Options: rc.Options(w.CA)}})
+	next, err := s.Open(t.Context(), []deliver.Spec{{Type: r.Type.Name, Options: rc.Options(w.CA)}})
 	must(t, err)
 	must(t, f.Close(t.Context()))
 	r.drain(t, s)
