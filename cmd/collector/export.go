@@ -106,10 +106,7 @@ func export(ctx context.Context, w io.Writer, format string, versions finder, q 
 }
 
 func exportParquet(w io.Writer, versions iter.Seq2[*inventory.Resource, error]) error {
-	out, err := parquet.NewWriter[parquet.Version](w)
-	if err != nil {
-		return err
-	}
+	out := parquet.NewWriter[parquet.Version](w)
 	for r, err := range versions {
 		if err != nil {
 			return err

@@ -1,9 +1,6 @@
 // Package parquet writes records as Apache Parquet files. The fields of a record's envelope are columns, and its data
 // is one column of JSON, so the files of all kinds have one schema. The package does not know the store or the
 // receivers. Begin at [NewWriter].
-//
-// The writer is our own, in internal/format. A general library took a tenth of the program's size, and one schema is
-// all that is written here. Tests read the files with that library and with other readers.
 package parquet
 
 import (
@@ -11,28 +8,27 @@ import (
 	"io"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/outputs/parquet/internal/format"
 )
 
 // Envelope is the columns that every row has. An empty string and the zero time are written as NULL where the column
-// allows it; maps are never NULL.
-//
-// The struct tags let Go programs read the files with parquet-go/parquet-go. The columns that are written are in
-// columns.go; a test checks that both agree.
+// is optional; maps are never NULL. Columns with few distinct values have a dictionary.
 type Envelope struct {
-	Kind        string            `parquet:"kind"`
+	Kind        string            `parquet:"kind,dict"`
 	ID          string            `parquet:"id"`
 	Name        string            `parquet:"name,optional"`
-	State       string            `parquet:"state,optional"` // AWS's text, as in the store
-	Type        string            `parquet:"type,optional"`
-	Account     string            `parquet:"account"`
-	AccountID   string            `parquet:"account_id"`
-	Partition   string            `parquet:"partition"`
-	Region      string            `parquet:"region"`
+	State       string            `parquet:"state,optional,dict"` // AWS's text, as in the store
+	Type        string            `parquet:"type,optional,dict"`
+	Account     string            `parquet:"account,dict"`
+	AccountID   string            `parquet:"account_id,dict"`
+	Partition   string            `parquet:"partition,dict"`
+	Region      string            `parquet:"region,dict"`
 	Tags        map[string]string `parquet:"tags"`
-	ExtraTags   map[string]string `parquet:"extra_tags"`
-	Run         string            `parquet:"run"`
+	ExtraTags   map[string]string `parquet:"extra_tags" parquet-key:",dict" parquet-value:",dict"`
+	Run         string            `parquet:"run,dict"`
 	CollectedAt time.Time         `parquet:"collected_at,optional,timestamp(microsecond)"`
 	Data        []byte            `parquet:"data,json"` // never NULL; JSON null for the end of a target
 }
@@ -44,18 +40,18 @@ type Version struct {
 	StateSince time.Time `parquet:"state_since,timestamp(microsecond)"`
 	ValidFrom  time.Time `parquet:"valid_from,timestamp(microsecond)"`
 	ValidTo    time.Time `parquet:"valid_to,optional,timestamp(microsecond)"` // NULL: still valid
-	Ended      string    `parquet:"ended,optional"`
+	Ended      string    `parquet:"ended,optional,dict"`
 	LastSeen   time.Time `parquet:"last_seen,optional,timestamp(microsecond)"`
 }
 
 // A Delivery is one line of an output. The columns after the envelope are NULL for a record.
 type Delivery struct {
 	Envelope
-	Change    string    `parquet:"change,optional"` // set for a change
+	Change    string    `parquet:"change,optional,dict"` // set for a change
 	ChangedAt time.Time `parquet:"changed_at,optional,timestamp(microsecond)"`
-	Ended     string    `parquet:"ended,optional"`
-	Changes   string    `parquet:"changes,optional"` // JSON
-	Target    string    `parquet:"target,optional"`  // set for the end of a target; kind is _target, State its state
+	Ended     string    `parquet:"ended,optional,dict"`
+	Changes   string    `parquet:"changes,optional"`     // JSON
+	Target    string    `parquet:"target,optional,dict"` // set for the end of a target; kind is _target, State its state
 	Records   *int64    `parquet:"records,optional"`
 }
 
@@ -80,61 +76,66 @@ func VersionOf(r *inventory.Resource) Version {
 // for a file of any size. Readers take one group at a time, so small groups cost them little.
 const (
 	maxGroupRows  = 128 << 10
-	maxGroupBytes = 64 << 20 // before compression
+	maxGroupBytes = 32 << 20 // before compression
 )
 
 // maxRowBytes is the size of the largest row: the format has 31 bits for a page's size, and a page holds at least one
 // row.
 const maxRowBytes = 1 << 30
 
+// maxPageBytes is the size from which a page is finished. A page is the smallest unit that a reader decodes.
+const maxPageBytes = 1 << 20
+
+// maxDictionaryBytes is the size from which a dictionary saves nothing.
+const maxDictionaryBytes = 1 << 20
+
+// maxBoundBytes is how much of the least and the greatest value of a page its index has: enough for ids and ARNs.
+const maxBoundBytes = 128
+
 // A Writer writes one file after another. It is not safe for concurrent use.
 type Writer[Row Version | Delivery] struct {
-	file            *format.File
-	envelopeColumns []column[Envelope]
-	rowColumns      []column[Row]
-	row             Row // the current row; a field saves an allocation a row
-	group           struct{ rows, bytes int }
+	file    *parquet.GenericWriter[Row]
+	row     [1]Row // the current row; a field saves an allocation a row
+	group   struct{ rows, bytes int }
+	largest int // row of the file
 }
 
 // NewWriter starts a file. It needs w for writing only.
-func NewWriter[Row Version | Delivery](w io.Writer) (*Writer[Row], error) {
-	wr := &Writer[Row]{envelopeColumns: envelopeColumns()}
-	var name string
-	switch more := any(&wr.rowColumns).(type) {
-	case *[]column[Version]:
-		name, *more = "Version", versionColumns()
-	case *[]column[Delivery]:
-		name, *more = "Delivery", deliveryColumns()
-	}
-	fields := make([]format.Field, 0, len(wr.envelopeColumns)+len(wr.rowColumns))
-	for _, c := range wr.envelopeColumns {
-		fields = append(fields, c.Field)
-	}
-	for _, c := range wr.rowColumns {
-		fields = append(fields, c.Field)
-	}
-	var err error
-	if wr.file, err = format.NewFile(w, name, creator, fields); err != nil {
-		return nil, fmt.Errorf("parquet: %w", err)
-	}
-	return wr, nil
+func NewWriter[Row Version | Delivery](w io.Writer) *Writer[Row] {
+	return &Writer[Row]{file: newFile[Row](w)}
 }
 
-// creator has the form that readers parse. Its version is the version of this writer: if a version turns out to write
-// wrong files, readers can recognise them.
-const creator = "aws-collector/collector version 1.0.0 (build 1)"
+func newFile[Row Version | Delivery](w io.Writer) *parquet.GenericWriter[Row] {
+	return parquet.NewGenericWriter[Row](
+		w,
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
+		// All readers support these.
+		parquet.DataPageVersion(1),
+		parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.Plain),
+		parquet.PageBufferSize(maxPageBytes),
+		parquet.DictionaryMaxBytes(maxDictionaryBytes),
+		// The page index has the bounds of pages, cut to a length. Page headers would have them whole.
+		parquet.DataPageStatistics(false),
+		parquet.ColumnIndexSizeLimit(func([]string) int { return maxBoundBytes }),
+		parquet.SkipPageBounds("data"), // nobody compares JSON
+	)
+}
 
 // Reset starts another file, even after a failed one.
 func (w *Writer[Row]) Reset(to io.Writer) {
-	w.group.rows, w.group.bytes = 0, 0
+	w.group.rows, w.group.bytes, w.largest = 0, 0, 0
 	w.file.Reset(to)
 }
 
 // Write copies a row into the file. A write error is returned by the Write that ends a row group, or by Close.
 func (w *Writer[Row]) Write(r Row) error {
-	w.row = r
-	e := envelope(&w.row)
-	n := size(&w.row)
+	w.row[0] = r
+	defer clear(w.row[:])
+	e := envelope(&w.row[0])
+	if e.Data == nil {
+		e.Data = []byte("null")
+	}
+	n := size(&w.row[0])
 	if n > maxRowBytes {
 		return fmt.Errorf("parquet: %s %s has %d bytes; the limit of a row is %d", e.Kind, e.ID, n, maxRowBytes)
 	}
@@ -145,23 +146,16 @@ func (w *Writer[Row]) Write(r Row) error {
 	}
 	w.group.rows++
 	w.group.bytes += n
-	columns := w.file.Columns
-	for i := range w.envelopeColumns {
-		w.envelopeColumns[i].write(columns[i], e)
+	w.largest = max(w.largest, n)
+	if _, err := w.file.Write(w.row[:]); err != nil {
+		return fmt.Errorf("parquet: %s %s: %w", e.Kind, e.ID, err)
 	}
-	columns = columns[len(w.envelopeColumns):]
-	for i := range w.rowColumns {
-		w.rowColumns[i].write(columns[i], &w.row)
-	}
-	w.file.EndRow()
-	var none Row
-	w.row = none
 	return nil
 }
 
 func (w *Writer[Row]) endGroup() error {
 	w.group.rows, w.group.bytes = 0, 0
-	if err := w.file.EndGroup(); err != nil {
+	if err := w.file.Flush(); err != nil {
 		return fmt.Errorf("parquet: %w", err)
 	}
 	return nil
@@ -169,7 +163,11 @@ func (w *Writer[Row]) endGroup() error {
 
 // Close writes the footer, without which a file cannot be read. It does not close the underlying writer.
 func (w *Writer[Row]) Close() error {
-	if err := w.file.Close(); err != nil {
+	err := w.file.Close()
+	if w.largest > maxPageBytes { // the library keeps buffers of several times the size
+		w.file = newFile[Row](io.Discard)
+	}
+	if err != nil {
 		return fmt.Errorf("parquet: %w", err)
 	}
 	return nil
