@@ -1,11 +1,13 @@
 package s3
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
@@ -14,17 +16,20 @@ import (
 // explainError turns the store's answer to a PutObject into the error of the batch, with a reason and a hint.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 func (o *output) explainError(err error) error {
-	var answered *apiError
-	if !errors.As(err, &answered) {
-		if record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network {
+	answered := answerOf(err)
+	if answered == nil {
+		var own *record.Fault
+		switch {
+		case errors.As(err, &own): // of the credentials, with a reason and a hint
+			return own
+		case record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network:
 			return o.http.ExplainTransportError(err)
 		}
-		return err // an error of the credentials has its own reason and hint
+		return err
 	}
-	status := answered.Status
-	summary := errors.New(record.ErrorSummary(err))
-	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: summary} }
-	switch answered.Code {
+	status := answered.response.StatusCode
+	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: answered} }
+	switch answered.code {
 	case "NoSuchBucket":
 		return fault(record.Other, "Create the bucket, or correct bucket, region or endpoint.")
 	case "PermanentRedirect",
@@ -58,7 +63,7 @@ func (o *output) explainError(err error) error {
 		}
 		return fault(record.Expired, "Replace session_token if it is set; any other session is renewed automatically.")
 	case "EntityTooLarge", "KeyTooLongError", "MetadataTooLarge":
-		return fmt.Errorf("%w: %w", outputs.ErrRefused, summary)
+		return fmt.Errorf("%w: %w", outputs.ErrRefused, answered)
 	case "NotImplemented", "InvalidStorageClass", "InvalidEncryptionAlgorithmError":
 		return fault(record.Unsupported, "Check sse, kms_key_id and storage_class: the store does not support one of them.")
 	case "InvalidBucketName", "MethodNotAllowed":
@@ -68,19 +73,19 @@ func (o *output) explainError(err error) error {
 	}
 	switch {
 	case status == http.StatusRequestEntityTooLarge: // a proxy's answer has no code
-		return fmt.Errorf("%w: %w", outputs.ErrRefused, summary)
+		return fmt.Errorf("%w: %w", outputs.ErrRefused, answered)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return o.http.WithRetryAfter(
-			answered.Response,
+			answered.response,
 			fault(record.Throttling, "Nothing to do: the store is busy. The upload is repeated."),
 		)
 	case status == http.StatusInternalServerError:
 		return o.http.WithRetryAfter(
-			answered.Response,
+			answered.response,
 			&record.Fault{
 				Reason: record.Other,
 				Hint:   "Check the store's health: it failed. The upload is repeated.",
-				Err:    fmt.Errorf("%w: %w", outputs.ErrReceiverFailed, summary),
+				Err:    fmt.Errorf("%w: %w", outputs.ErrReceiverFailed, answered),
 			},
 		)
 	case status >= 500:
@@ -89,12 +94,39 @@ func (o *output) explainError(err error) error {
 	return fault(record.BadAnswer, "Check bucket, endpoint and path_style, and that endpoint is an S3 API.")
 }
 
+// An answer is the store's answer to a request that it did not accept.
+type answer struct {
+	code     string // "" if a proxy answered
+	message  string
+	text     string
+	response *http.Response // without the body
+}
+
+func (a *answer) Error() string { return a.text }
+
+// answerOf returns the answer in an error of the SDK; nil if there was none.
+func answerOf(err error) *answer {
+	var got *smithyhttp.ResponseError
+	if !errors.As(err, &got) || got.HTTPStatusCode() == 0 {
+		return nil
+	}
+	a := &answer{response: got.Response.Response, text: got.Response.Status}
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorCode() != unknownCode {
+		a.code, a.message, a.text = api.ErrorCode(), api.ErrorMessage(), record.ErrorSummary(err)
+	}
+	return a
+}
+
+// unknownCode is the SDK's code for an answer without a code.
+const unknownCode = "UnknownError"
+
 var expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 
 // regionHint returns how to set the bucket's region, if the store named it.
-func (e *apiError) regionHint() string {
-	region := cmp.Or(e.Response.Header.Get("X-Amz-Bucket-Region"), e.Region)
-	if m := expectedRegion.FindStringSubmatch(e.Message); region == "" && m != nil {
+func (a *answer) regionHint() string {
+	region := a.response.Header.Get("X-Amz-Bucket-Region")
+	if m := expectedRegion.FindStringSubmatch(a.message); region == "" && m != nil {
 		region = m[1]
 	}
 	if region == "" {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -182,10 +181,7 @@ func open(ctx context.Context, options any, d outputs.Deps) (outputs.Output, err
 		return nil, err
 	}
 	if cfg.HTTPClient == nil || o.TLS != (httpclient.ClientTLS{}) {
-		cfg.HTTPClient = &http.Client{
-			Transport:     c.Transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+		cfg.HTTPClient = noRedirects(c.Transport)
 	}
 	put, err := newPutter(ctx, o, cfg)
 	if err != nil {

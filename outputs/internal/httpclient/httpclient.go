@@ -390,7 +390,7 @@ func (c *Client) post(ctx context.Context, header http.Header, body []byte) (ans
 	}
 	resp, err := c.Transport.RoundTrip(req)
 	if err == nil {
-		answer, err = ReadResponse(resp)
+		answer, err = readResponse(resp)
 	}
 	switch {
 	case err == nil:
@@ -422,8 +422,8 @@ func (c *Client) encode(body []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// ReadResponse reads the response, and some more of a long one so that the connection can be reused.
-func ReadResponse(resp *http.Response) ([]byte, error) {
+// readResponse reads the response, and some more of a long one so that the connection can be reused.
+func readResponse(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	if err == nil {
