@@ -420,6 +420,9 @@ func (s *spool) merge(st *State) {
 	if err != nil {
 		st.Up, st.Error, st.Hint, st.Since = false, err.Error(), record.HintOf(err), s.downSince
 	}
+	if errors.Is(s.lastErr, errRefusesAll) { // waiting does not help: somebody has to change something
+		st.Ready = false
+	}
 	if s.full {
 		st.Up, st.Ready = false, false
 		what := fmt.Sprintf("spool is full: dropped %d records", ss.Dropped)

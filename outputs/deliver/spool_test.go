@@ -337,21 +337,6 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// A receiver that refuses everything gets about one request per record, and does not fill the log.
-func TestRefusesAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
-		to.answer = func(outputs.Batch) error { return outputs.ErrRefused }
-		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), testPage("i", 500)))
-		p.drain(t)
-		if n := len(to.requests()); p.Letters != 500 || n > 520 || p.logCount("refused a record") > 10 {
-			t.Errorf("%d letters, %d requests, %d lines in the log", p.Letters, n, p.logCount("refused a record"))
-		}
-		closeFan(t, f)
-	})
-}
-
 // The next process delivers what this one did not.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,7 @@ type feeder struct {
 	growingLimit int // lines per request while it grows again after a refusal; 0: no limit
 	suspectLines int // lines after the cursor, one of which was refused; 0: none
 	deadInARow   int // dead letters in a row
+	unproven     int // dead letters since the receiver last accepted a record
 	poison       poisonDetector
 }
 
@@ -142,7 +143,7 @@ func (f *feeder) sendNext(ctx context.Context) time.Duration {
 		f.journal.Release()
 		return 0
 	case errors.Is(err, outputs.ErrRefused):
-		return f.handleRefused(ch, err)
+		return f.handleRefused(ctx, out, ch, err)
 	case errors.Is(err, outputs.ErrReceiverFailed):
 		return f.handleReceiverFailed(ctx, out, innerReplaced, ch, err)
 	default:
@@ -223,7 +224,7 @@ func (f *feeder) markAccepted(ch journal.Chunk) {
 		f.log.Warn("more records were set aside",
 			"records", f.deadInARow-maxLoggedDeadLetters, "file", f.deadLetters.path)
 	}
-	f.deadInARow = 0
+	f.deadInARow, f.unproven = 0, 0
 	f.mu.Lock()
 	lastErr, since := f.lastErr, f.downSince
 	f.lastErr = nil
@@ -257,15 +258,35 @@ func (f *feeder) notifyProgress() {
 	f.notifyProgressLocked()
 }
 
-// handleRefused halves a refused request. It sets a single refused record aside.
-func (f *feeder) handleRefused(ch journal.Chunk, refusal error) time.Duration {
-	f.retryLines, f.failures = 0, 0 // the receiver answered
+// maxUnproven is how many records may be set aside in a row before the receiver has to accept another one.
+const maxUnproven = 10
+
+// errRefusesAll means that the receiver refuses the record at the cursor and every other one that it was sent since. So
+// it is not the record that is at fault.
+var errRefusesAll = errors.New("the receiver refuses every record")
+
+// handleRefused halves a refused request. It sets a single refused record aside, as long as the receiver accepts
+// others: after [maxUnproven] records in a row, a record from further ahead has to show that.
+func (f *feeder) handleRefused(ctx context.Context, out outputs.Output, ch journal.Chunk, refusal error) time.Duration {
 	if ch.LineCount > 1 {
+		f.retryLines, f.failures = 0, 0 // the receiver answered
 		f.suspectLines = ch.LineCount
 		f.journal.Release()
 		return 0
 	}
-	return f.moveToDeadLetters(ch, "receiver refused a record; record set aside", refusal)
+	if f.unproven < maxUnproven {
+		return f.moveToDeadLetters(ch, "receiver refused a record; record set aside", refusal)
+	}
+	f.retryLines = ch.LineCount
+	f.journal.Release()
+	if f.probe(ctx, out) {
+		f.unproven = 0 // the record is sent once more
+		return 0
+	}
+	return f.handleFailed(&record.Fault{
+		Reason: record.BadAnswer, Err: fmt.Errorf("%w: %w", errRefusesAll, refusal),
+		Hint: "Check the output's options and the receiver: it accepts nothing. The records wait in the spool.",
+	})
 }
 
 // moveToDeadLetters sets the chunk's only record aside.
@@ -276,6 +297,7 @@ func (f *feeder) moveToDeadLetters(ch journal.Chunk, message string, cause error
 		return f.handleFailed(f.wrapError("write a dead letter to", err))
 	}
 	f.reportUnsavedLosses(f.losses.addLine(ch.Lines))
+	f.unproven++
 	if f.deadInARow++; f.deadInARow <= maxLoggedDeadLetters {
 		kind, id := kindAndID(ch.Lines)
 		f.log.Error(message, "kind", kind, "id", id,

@@ -120,9 +120,10 @@ func (f *feeder) probe(ctx context.Context, out outputs.Output) bool {
 		d.acceptedProbes[id] = true
 		return true
 	case errors.Is(err, outputs.ErrReceiverFailed), errors.Is(err, outputs.ErrRefused):
-		if d.probeReach++; 1<<d.probeReach >= min(ch.LineCount, probeLines) {
-			d.probeReach = 0
+		if 1<<d.probeReach >= min(ch.LineCount, probeLines) { // this was the last record
+			d.probeReach = -1
 		}
+		d.probeReach++
 	default: // the receiver or the network is at fault
 		d.failures = 0
 	}

@@ -17,14 +17,16 @@ import (
 type State struct {
 	Name, Type string
 	Up         bool
-	Ready      bool        // no record is lost and no caller waits; true while a spool takes what its receiver does not
-	Error      string      // the last failure; "" while the output works
-	Hint       string      // how to fix it
-	Since      time.Time   // when the output began to fail, or to work
-	Records    int         // delivered since the output was opened
-	Lost       int         // not delivered
-	Errors     int         // of Send and Flush
-	Spool      *SpoolState // nil if the output has no spool
+	// Ready: no record is lost and no caller waits. It is true while a spool takes what its receiver cannot, unless the
+	// receiver refuses every record.
+	Ready   bool
+	Error   string      // the last failure; "" while the output works
+	Hint    string      // how to fix it
+	Since   time.Time   // when the output began to fail, or to work
+	Records int         // delivered since the output was opened
+	Lost    int         // not delivered
+	Errors  int         // of Send and Flush
+	Spool   *SpoolState // nil if the output has no spool
 }
 
 // errStalled is returned for calls to an output while an earlier call hangs.

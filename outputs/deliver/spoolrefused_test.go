@@ -1,0 +1,87 @@
+package deliver_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+)
+
+// A receiver that refuses every record is at fault, not the records: few are set aside, the others wait, and the output
+// is neither up nor ready. Once the receiver accepts records, they arrive.
+func TestRefusesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
+		to.answer = func(outputs.Batch) error { return fmt.Errorf("%w: 400 no such index", outputs.ErrRefused) }
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), testPage("i", 500)))
+		time.Sleep(time.Hour)
+		st := p.set.States()[0]
+		if st.Up || st.Ready || st.Spool.DeadLetters != 10 || st.Spool.Records != 490 || p.Letters != 10 ||
+			!strings.HasPrefix(st.Error, "the receiver refuses every record: ") ||
+			!strings.HasSuffix(st.Error, "no such index") || !strings.HasPrefix(st.Hint, "Check the output's options") {
+			t.Errorf("%+v %+v, %d letters", st, st.Spool, p.Letters)
+		}
+		if got := p.Ups[len(p.Ups)-1]; got != "remote false" {
+			t.Errorf("the metric says %s", got)
+		}
+		if n := p.logCount("output fails; records wait in spool"); n != 1 {
+			t.Errorf("the failure is logged %d times:\n%.2000s", n, p.logs())
+		}
+		if n := len(to.requests()); n > 300 { // a pause is 45 seconds on average
+			t.Errorf("%d requests in an hour", n)
+		}
+
+		to.set(func() { to.answer = nil })
+		time.Sleep(2 * time.Minute)
+		sameIDs(t, "received", to.has(), idsOf("i", 500)[10:])
+		if st := p.set.States()[0]; !st.Up || !st.Ready || st.Error != "" || p.Letters != 10 {
+			t.Errorf("afterwards: %+v, %d letters", st, p.Letters)
+		}
+		closeFan(t, f)
+	})
+}
+
+// Many refused records in a row are set aside if the receiver accepts others, wherever those are. If there are no
+// others, the records wait until there are.
+func TestRefusesManyInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
+		to.answer = func(b outputs.Batch) error {
+			if strings.Contains(string(b.Lines), `"bad-`) {
+				return outputs.ErrRefused
+			}
+			return nil
+		}
+		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 100}})
+		noErr(t, f.Send(t.Context(), testPage("bad", 35)))
+		noErr(t, f.Send(t.Context(), testPage("good", 50)))
+		time.Sleep(time.Minute)
+		if st := p.set.States()[0]; !st.Up || p.Letters != 35 || st.Spool.Records != 0 {
+			t.Errorf("%+v %+v, %d letters", st, st.Spool, p.Letters)
+		}
+		sameIDs(t, "received", lastOfEach(to.has()), idsOf("good", 50))
+		if extra := len(to.has()) - 50; extra > 3 { // one for every ten bad ones
+			t.Errorf("%d records came twice", extra)
+		}
+
+		noErr(t, f.Send(t.Context(), testPage("bad", 15)))
+		time.Sleep(10 * time.Minute)
+		if st := p.set.States()[0]; st.Ready || st.Spool.Records != 5 || p.Letters != 45 {
+			t.Errorf("without good ones: %+v %+v, %d letters", st, st.Spool, p.Letters)
+		}
+		noErr(t, f.Send(t.Context(), testPage("late", 2)))
+		noErr(t, f.End(t.Context(), record.Outcome{}))
+		time.Sleep(10 * time.Minute) // a record from further ahead is tried once a minute
+		if st := p.set.States()[0]; !st.Up || !st.Ready || st.Spool.Records != 0 || p.Letters != 50 ||
+			!slices.Contains(to.has(), "late-1") {
+			t.Errorf("with a good one: %+v %+v, %d letters", st, st.Spool, p.Letters)
+		}
+		closeFan(t, f)
+	})
+}
