@@ -19,7 +19,7 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
-	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/file"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -249,7 +249,7 @@ func TestDemoConfiguration(t *testing.T) {
 	}
 	files, total := 0, int64(0)
 	for _, o := range loaded.file.Outputs {
-		f, ok := o.Options.(*outputs.File)
+		f, ok := o.Options.(*file.Options)
 		if !ok {
 			continue
 		}
