@@ -59,6 +59,34 @@ func withFakeAWS(
 	})
 }
 
+// The call path of earlier releases lists the same.
+func TestSDKStack(t *testing.T) {
+	test := func(_ *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+		acct.AddInstances("eu-west-1", 600)
+		o := l.options
+		o.SDKStack = true
+		old, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := kind(t, "ec2_volume")
+		var listed [2]string
+		for i, l := range []*Lister{l, old} {
+			_, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+				listed[i] += string(p.Lines())
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if listed[0] != listed[1] || len(listed[0]) < 600*100 {
+			t.Errorf("%d and %d bytes were listed", len(listed[0]), len(listed[1]))
+		}
+	}
+	withFakeAWS(t, awsfake.Options{}, test)
+}
+
 // With each fault, each volume is emitted once, and a listing that fails says why.
 func TestFaults(t *testing.T) {
 	for _, c := range []struct {

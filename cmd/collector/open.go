@@ -126,8 +126,8 @@ func (p *program) openSignIn(
 	return nil
 }
 
-// sdkStackVariable makes the program call EC2 as the releases before did. It is not documented, and goes with the next
-// release.
+// sdkStackVariable names the variable that makes the program call EC2 as earlier releases did. It is not documented,
+// and the next release does not have it.
 const sdkStackVariable = "COLLECTOR_SDK_STACK"
 
 // maxRetainedPage is the largest buffer of a page that is reused for the next page: 1,000 instances take about 7 MiB.

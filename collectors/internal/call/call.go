@@ -76,7 +76,7 @@ type Options struct {
 	Stall      time.Duration // how long an attempt waits for the body's next bytes; FirstByte if 0
 	GZIP       bool          // ask for compressed responses
 
-	// SDKStack calls EC2 through the SDK's middleware stack of DescribeRegions instead of this package's loop. It is there
+	// SDKStack calls EC2 through the SDK's middleware stack of DescribeRegions instead of this package's loop. It exists
 	// for one release, to find out whether a problem comes from the loop.
 	SDKStack bool
 }

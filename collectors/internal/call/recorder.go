@@ -64,13 +64,14 @@ func (r *Recorder) template() *smithyhttp.Request {
 // EC2Version is the version of EC2's API that service/ec2 knows.
 const EC2Version = ec2.ServiceAPIVersion
 
-// PrepareEC2 makes service/ec2 prepare a call. The call is DescribeRegions: all operations of EC2 have one address.
+// PrepareEC2 makes service/ec2 prepare a call of DescribeRegions: all operations of EC2 have the same address, and an
+// operation that is not called is not linked.
 func PrepareEC2(cfg aws.Config, region string, r *Recorder) error {
 	_, err := ec2.NewFromConfig(cfg, func(o *ec2.Options) {
 		r.Client, r.Tracers, r.Meters, r.SkewDisabled =
 			o.HTTPClient, o.TracerProvider, o.MeterProvider, o.DisableClockSkewCorrection
 		o.Region, o.Credentials, o.HTTPSignerV4, o.HTTPClient = region, r, r, r
-		o.TracerProvider, o.MeterProvider = new(tracing.NopTracerProvider), metrics.NopMeterProvider{} // it is no call
+		o.TracerProvider, o.MeterProvider = new(tracing.NopTracerProvider), metrics.NopMeterProvider{} // nothing is called
 	}).DescribeRegions(context.Background(), nil)
 	return unwrapOperation(err)
 }

@@ -43,7 +43,7 @@ func newTelemetry(service string, tracers tracing.TracerProvider, meters metrics
 	}
 	for _, name := range []string{callDuration, identityDuration, signingDuration} {
 		h, err := meters.Meter(scope(service)).Float64Histogram(name, seconds)
-		if err == nil { // a call is worth more than its measurement
+		if err == nil { // without its histogram, the call still works
 			t.histograms[name] = h
 		}
 	}
