@@ -105,7 +105,7 @@ func TestDemoResizes(t *testing.T) {
 	sizes := []pty.Winsize{{Cols: 80, Rows: 30}, {Cols: 50, Rows: 12}, {Cols: 160, Rows: 45}}
 	at := 0
 	wanted := []*regexp.Regexp{ // the last frame of each size
-		regexp.MustCompile(`TARGETS(?s:.*)sandbox: [^\x1b]+\x1b\[K\r\n    Name the region(?s:.*)SUSPENDED`),
+		regexp.MustCompile(`TARGETS(?s:.*)sandbox: [^\x1b]+\x1b\[K\r\n    Change the (?s:.*)SUSPENDED`),
 		regexp.MustCompile(`and \d+ more: \d+ ok(?s:.*)more problems; see the page`),
 		regexp.MustCompile(`IDENTITY(?s:.*)444444444444(?s:.*)SUSPENDED`),
 	}

@@ -35,7 +35,9 @@ type fanOutput struct {
 	wantsEnds    bool
 	wantsRecords bool
 	shaping      outputs.Shaping
-	feed         *feed // of changes; nil if the output gets none
+	out          outputs.Output // the worker, with this fan's time limit
+	records      outputs.Output // the same, for what shaping selects
+	feed         *feed          // of changes; nil if the output gets none
 	options      any
 	redactor     redactor
 	spoolOptions outputs.Spool  // if the output has a spool
@@ -45,20 +47,11 @@ type fanOutput struct {
 // Send returns when every output has taken the batch or was abandoned. The error joins theirs, for callers that count;
 // the outputs log their failures themselves, once per failure period.
 func (f *Fan) Send(ctx context.Context, b outputs.Batch) error {
-	return f.forEach(func(fo fanOutput, timeout time.Duration) error {
+	return f.forEach(func(fo fanOutput) error {
 		if !fo.wantsRecords {
 			return nil
 		}
-		shaped, err := fo.shaping.Apply(b, time.Now())
-		if err != nil {
-			fo.countLost(b, 1)
-			return fo.markFailed(opSend, err)
-		}
-		fo.countFiltered(b, b.N-shaped.N)
-		if len(shaped.Lines) == 0 {
-			return nil
-		}
-		return fo.send(ctx, shaped, timeout)
+		return fo.records.Send(ctx, b)
 	})
 }
 
@@ -66,7 +59,7 @@ func (f *Fan) Send(ctx context.Context, b outputs.Batch) error {
 // output lost records of the target, its line has the state partial and the number of records that it has, so that its
 // receiver does not take the lost ones for gone.
 func (f *Fan) End(ctx context.Context, o record.Outcome) error {
-	return f.forEach(func(fo fanOutput, timeout time.Duration) error {
+	return f.forEach(func(fo fanOutput) error {
 		lost, left := fo.takeLosses(o.Run, o.Target)
 		fo.wakeFeed()
 		if !fo.wantsRecords {
@@ -79,29 +72,29 @@ func (f *Fan) End(ctx context.Context, o record.Outcome) error {
 			b := outputs.Batch{ID: o.Run + "/" + o.Account + "/" + o.Region + "/" + o.Kind + "/end", Target: o.Target,
 				Run: o.Run}
 			if b.Lines, err = endLine(o, lost); err == nil {
-				err = fo.send(ctx, b, timeout)
+				err = fo.out.Send(ctx, b)
 			}
 		}
-		return errors.Join(err, fo.flush(ctx, timeout))
+		return errors.Join(err, fo.out.Flush(ctx))
 	})
 }
 
 // Flush returns when everything that was sent before would survive a kill.
 func (f *Fan) Flush(ctx context.Context) error {
-	return f.forEach(func(fo fanOutput, timeout time.Duration) error { return fo.flush(ctx, timeout) })
+	return f.forEach(func(fo fanOutput) error { return fo.out.Flush(ctx) })
 }
 
-func (f *Fan) forEach(do func(fanOutput, time.Duration) error) error {
+func (f *Fan) forEach(do func(fanOutput) error) error {
 	switch len(f.outputs) {
 	case 0:
 		return nil
 	case 1:
-		return do(f.outputs[0], 0)
+		return do(f.outputs[0])
 	}
 	errs := make([]error, len(f.outputs))
 	var wg sync.WaitGroup
 	for i, fo := range f.outputs {
-		wg.Go(func() { errs[i] = do(fo, SendTimeout) })
+		wg.Go(func() { errs[i] = do(fo) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

@@ -42,8 +42,7 @@ type feed struct {
 	cursorPath string
 	store      changeReader
 	where      string
-	send       func(context.Context, outputs.Batch) error
-	flush      func(context.Context) error
+	to         outputs.Output
 	log        *slog.Logger
 
 	wakeup          chan struct{}
@@ -131,9 +130,8 @@ func (f *feed) lastInstant(ctx context.Context) (time.Time, error) {
 
 // start starts the feed where the previous one stopped. A previous feed with the same name has moved the cursor since
 // this feed read it. After one with another name, the output has a new name.
-func (f *feed) start(previous *feed, send func(context.Context, outputs.Batch) error,
-	flush func(context.Context) error) {
-	f.send, f.flush = send, flush
+func (f *feed) start(previous *feed, to outputs.Output) {
+	f.to = to
 	if previous != nil && (previous.cursorPath == f.cursorPath || f.isNew) {
 		f.position = previous.position
 		f.positionChecked, f.historyChecked = previous.positionChecked, previous.historyChecked
@@ -292,11 +290,11 @@ func (b *batcher) sendBatch(ctx context.Context) error {
 		return nil
 	}
 	id := fmt.Sprintf("changes/%s/%s", f.position.after.Format(time.RFC3339Nano), f.position.id)
-	err := f.send(ctx, outputs.Batch{ID: id, N: b.n, Lines: b.buf.Bytes()})
+	err := f.to.Send(ctx, outputs.Batch{ID: id, N: b.n, Lines: b.buf.Bytes()})
 	b.n = 0
 	b.buf.Reset()
 	if err == nil {
-		err = f.flush(ctx)
+		err = f.to.Flush(ctx)
 	}
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ type recordingReceiver struct {
 	broken error
 }
 
-func (k *recordingReceiver) send(_ context.Context, b outputs.Batch) error {
+func (k *recordingReceiver) Send(_ context.Context, b outputs.Batch) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fails != nil {
@@ -106,17 +106,35 @@ func (k *recordingReceiver) send(_ context.Context, b outputs.Batch) error {
 	return nil
 }
 
-func (k *recordingReceiver) flush(context.Context) error {
+func (k *recordingReceiver) Flush(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.safe = len(k.got)
 	return nil
 }
 
+func (k *recordingReceiver) Close(context.Context) error { return nil }
+
 func (k *recordingReceiver) ids() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return strings.Join(k.got[:k.safe], " ")
+}
+
+// An interceptedOutput calls send, and flush if it is set, in place of the output's methods.
+type interceptedOutput struct {
+	outputs.Output
+	send  func(context.Context, outputs.Batch) error
+	flush func(context.Context) error
+}
+
+func (o *interceptedOutput) Send(ctx context.Context, b outputs.Batch) error { return o.send(ctx, b) }
+
+func (o *interceptedOutput) Flush(ctx context.Context) error {
+	if o.flush == nil {
+		return o.Output.Flush(ctx)
+	}
+	return o.flush(ctx)
 }
 
 func openFeed(t *testing.T, dir string, h *fakeChanges, k *recordingReceiver, log *slog.Logger) *feed {
@@ -125,7 +143,7 @@ func openFeed(t *testing.T, dir string, h *fakeChanges, k *recordingReceiver, lo
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.send, f.flush = k.send, k.flush
+	f.to = k
 	if err := f.saveCursor(); err != nil {
 		t.Fatal(err)
 	}
@@ -327,21 +345,23 @@ func TestCursorMovesWithEachBatch(t *testing.T) {
 		k := new(recordingReceiver)
 		f := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
 		batches := 0
-		f.send = func(ctx context.Context, b outputs.Batch) error {
+		to := &interceptedOutput{Output: k}
+		to.send = func(ctx context.Context, b outputs.Batch) error {
 			if batches++; batches > 1+n%2 {
 				return gone
 			}
-			return k.send(ctx, b)
+			return k.Send(ctx, b)
 		}
 		if n%3 == 0 { // killed before its cursor is saved
-			f.flush = func(ctx context.Context) error {
-				_ = k.flush(ctx)
+			to.flush = func(ctx context.Context) error {
+				_ = k.Flush(ctx)
 				if batches > n%2 {
 					return gone
 				}
 				return nil
 			}
 		}
+		f.to = to
 		err := f.catchUp(t.Context())
 		for _, id := range k.got {
 			if slices.Contains(got, id) {

@@ -8,12 +8,13 @@
 //     halves refused requests; spoolpoison.go finds records at which the receiver fails; spooldead.go and
 //     spoollosses.go hold what is never sent. internal/journal is the file format
 //   - worker.go: isolates one output from the others. One that fails or hangs costs no other output a record
+//   - timed.go: how long callers wait for the worker, and the options where and rename
 //   - feed.go, cursor.go: changes, read from the store after a cursor, sent through the worker
 //   - fan.go: delivers to all outputs of one configuration at once
 //
-// Begin with [Set.Open]: it builds these layers for each output of a configuration. A [Set] holds the open outputs of
-// all configurations, a [Fan] those of one. conflicts.go finds outputs that exclude each other; mount.go has the
-// outputs that answer HTTP requests.
+// Each layer is an [outputs.Output] around another one; only its neighbours know it. Begin with [Set.Open]: it builds
+// these layers for each output of a configuration. A [Set] holds the open outputs of all configurations, a [Fan] those
+// of one. conflicts.go finds outputs that exclude each other; mount.go has the outputs that answer HTTP requests.
 package deliver
 
 import (
@@ -100,8 +101,15 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	for _, fo := range f.outputs { // only now: a rejected configuration changes nothing
-		fo.worker.applyConfig(fo)
+	timeout := SendTimeout
+	if len(f.outputs) == 1 {
+		timeout = 0
+	}
+	for i := range f.outputs { // only now: a rejected configuration changes nothing
+		fo := &f.outputs[i]
+		limited := timedOutput{fo.worker, timeout}
+		fo.out, fo.records = limited, shapedOutput{limited, fo.shaping}
+		fo.worker.applyConfig(*fo)
 	}
 	s.reportMounted(f)
 	s.reportOrphans()

@@ -196,7 +196,7 @@ func (w *worker) replaceFeed(next *feed) {
 		old.stop()
 	}
 	if next != nil {
-		next.start(old, w.sendRetriable, func(ctx context.Context) error { return w.flush(ctx, SendTimeout) })
+		next.start(old, retriableOutput{timedOutput{w, SendTimeout}})
 	}
 }
 
