@@ -236,7 +236,7 @@ func (d *Directory) setAsideDamaged(err error) {
 			err = errors.Join(err, moved)
 		}
 	}
-	d.log.Warn("organization members file is damaged", "path", d.path, "error", err, "moved", aside,
+	d.log.Warn("organization members file is damaged", "path", d.path, "error", err, "moved_to", aside,
 		"hint", "Nothing to do: the next run lists the members again. Until then they are not collected.")
 }
 

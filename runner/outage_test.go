@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,7 +105,7 @@ func TestFileTicksHint(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ticks := FileTicks(filepath.Join(dir, "ticks.json"), func(string) {})
+	ticks := FileTicks(filepath.Join(dir, "ticks.json"), slog.New(slog.DiscardHandler))
 	if err := ticks.Save(nil); err != nil {
 		t.Fatal(err)
 	}

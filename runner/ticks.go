@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,12 +28,12 @@ type Ticks interface {
 }
 
 // FileTicks stores Ticks in a JSON file. A kill at any moment leaves the old file or the new one. A damaged file is
-// moved aside and warn is called: it is better to lose the last ticks than not to start.
-func FileTicks(path string, warn func(string)) Ticks { return &fileTicks{path, warn} }
+// moved aside, with a warning: it is better to lose the last ticks than not to start.
+func FileTicks(path string, log *slog.Logger) Ticks { return &fileTicks{path, log} }
 
 type fileTicks struct {
 	path string
-	warn func(string)
+	log  *slog.Logger
 }
 
 type savedTicks struct {
@@ -63,8 +64,8 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 		if moved != nil {
 			return nil, fmt.Errorf("read last run times: %w", errors.Join(err, moved))
 		}
-		f.warn(fmt.Sprintf("read last run times from %s: %v: moved the file to %s; runs missed before this start are not run",
-			f.path, err, aside))
+		f.log.Warn("last run times damaged; file moved aside", "path", f.path, "error", err, "moved_to", aside,
+			"hint", "Nothing to do: only the runs that were missed before this start are not run.")
 		return nil, nil
 	}
 	last := make(map[TickKey]time.Time, len(s.Ticks))

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,8 +13,8 @@ import (
 func TestFileTicks(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ticks.json")
-	var warnings []string
-	ticks := FileTicks(path, func(s string) { warnings = append(warnings, s) })
+	warnings := new(logLines)
+	ticks := FileTicks(path, slog.New(slog.NewTextHandler(warnings, nil)))
 	load := func() map[TickKey]time.Time {
 		t.Helper()
 		m, err := ticks.Load()
@@ -22,8 +23,8 @@ func TestFileTicks(t *testing.T) {
 		}
 		return m
 	}
-	if m := load(); len(m) != 0 || len(warnings) != 0 {
-		t.Error("of a first start:", m, warnings)
+	if m := load(); len(m) != 0 || len(warnings.lines) != 0 {
+		t.Error("of a first start:", m, warnings.lines)
 	}
 	at := time.Date(2026, 11, 21, 22, 15, 0, 0, time.UTC)
 	want := map[TickKey]time.Time{
@@ -43,12 +44,12 @@ func TestFileTicks(t *testing.T) {
 		t.Error("left behind:", names)
 	}
 	for _, bad := range []string{"", "{", `{"version":2}`, "\x00\x00\x00"} {
-		warnings = nil
+		warnings.lines = nil
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if m := load(); len(m) != 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "ticks.json.damaged") {
-			t.Errorf("%q: %v, %v", bad, m, warnings)
+		if m := load(); len(m) != 0 || len(warnings.lines) != 1 || !strings.Contains(warnings.lines[0], "ticks.json.damaged") {
+			t.Errorf("%q: %v, %v", bad, m, warnings.lines)
 		}
 		if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != bad {
 			t.Errorf("%q was not kept: %q, %v", bad, b, err)
@@ -60,22 +61,22 @@ func TestFileTicks(t *testing.T) {
 			t.Error("still in the way")
 		}
 	}
-	if err := FileTicks(filepath.Join(dir, "none", "x"), nil).Save(want); err == nil {
+	if err := FileTicks(filepath.Join(dir, "none", "x"), slog.New(slog.DiscardHandler)).Save(want); err == nil {
 		t.Error("saved into a folder that is not there")
 	}
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	warnings = nil
-	if m := load(); len(m) != 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "ticks.json.damaged") {
-		t.Errorf("a folder: %v, %v", m, warnings)
+	warnings.lines = nil
+	if m := load(); len(m) != 0 || len(warnings.lines) != 1 || !strings.Contains(warnings.lines[0], "ticks.json.damaged") {
+		t.Errorf("a folder: %v, %v", m, warnings.lines)
 	}
 	if err := os.Symlink(path+".damaged", path); err != nil {
 		t.Fatal(err)
 	}
-	warnings = nil
-	if m := load(); len(m) != 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "ticks.json.damaged-2") {
-		t.Errorf("a link: %v, %v", m, warnings)
+	warnings.lines = nil
+	if m := load(); len(m) != 0 || len(warnings.lines) != 1 || !strings.Contains(warnings.lines[0], "ticks.json.damaged-2") {
+		t.Errorf("a link: %v, %v", m, warnings.lines)
 	}
 	if err := ticks.Save(want); err != nil {
 		t.Error(err)

@@ -107,7 +107,7 @@ func setAsideDigestKey(path string, size int, store bool, log *slog.Logger) erro
 			return writeError("digest key", err)
 		}
 	}
-	log.Warn("digest key is damaged, new one created", "path", path, "bytes", size, "moved", aside,
+	log.Warn("digest key is damaged, new one created", "path", path, "bytes", size, "moved_to", aside,
 		"hint", "Digests of sensitive values change once, and so does each resource that has one. "+
 			"To avoid it, stop the collector and restore the file.")
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
@@ -177,7 +178,7 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 		for i, name := range c.ticks {
 			last[runner.TickKey{Account: name, Spec: "@daily"}] = at.Add(time.Duration(i+1) * time.Hour)
 		}
-		files := runner.FileTicks(path, func(text string) { t.Error(text) })
+		files := runner.FileTicks(path, slog.New(slog.DiscardHandler))
 		if err := files.Save(last); err != nil {
 			t.Fatal(err)
 		}

@@ -298,7 +298,7 @@ func (p *program) savedTicks(dataDir string) runner.Ticks {
 	if p.opt.once { // a single run is not a tick
 		return nil
 	}
-	return renamingTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) }), p}
+	return renamingTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), p.log), p}
 }
 
 // closeOutputs waits for the outputs to deliver what they still hold, until the flush timeout.
