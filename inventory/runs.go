@@ -192,6 +192,7 @@ func (i *Inventory) EndRun(ctx context.Context, r Run) error {
 
 // PutSignIn stores how an account signed in.
 func (i *Inventory) PutSignIn(ctx context.Context, s SignIn) error {
+	s.Error = requestID.ReplaceAllString(s.Error, "")
 	return i.writeRun(ctx, "a sign-in", func() error { return i.driver.PutSignIn(ctx, s) })
 }
 

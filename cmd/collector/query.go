@@ -88,7 +88,7 @@ func (q *queryFlags) query() (inventory.Query, error) {
 	if slices.Contains(q.extraFormats, q.format) {
 		return out, nil
 	}
-	return out, checkFormat(q.format)
+	return out, validateFormat(q.format)
 }
 
 func (q *queryFlags) parseTime(flag, s string) (time.Time, error) {
@@ -245,12 +245,4 @@ func printJSON(w io.Writer, array []any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(array)
-}
-
-func checkFormat(format string) error {
-	switch format {
-	case "table", "json", "jsonl", "csv":
-		return nil
-	}
-	return usageError(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
 }

@@ -93,7 +93,7 @@ works while a collector runs.`,
 			if err := errors.Join(errs...); err != nil {
 				return usageError(err)
 			}
-			if err := checkFormat(q.format); err != nil {
+			if err := validateFormat(q.format); err != nil {
 				return err
 			}
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {

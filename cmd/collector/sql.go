@@ -38,7 +38,7 @@ member of JSON.
 For example: collector sql "SELECT account, type, count(*) FROM resources WHERE kind = 'ec2_instance' GROUP BY 1, 2"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFormat(format); err != nil {
+			if err := validateFormat(format); err != nil {
 				return err
 			}
 			query := args[0]

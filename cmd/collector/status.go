@@ -77,7 +77,7 @@ The formats json, jsonl and csv also have the error. The command makes no AWS ca
 runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkFormat(q.format); err != nil {
+			if err := validateFormat(q.format); err != nil {
 				return err
 			}
 			return c.status(cmd.Context(), q, problems)

@@ -121,7 +121,9 @@ func (fx *fixture) runsExpire() {
 // signIns: the last one of each account.
 func (fx *fixture) signIns() {
 	at := time.Now().UTC().Truncate(time.Microsecond)
-	fx.must(fx.inv.PutSignIn(fx.Context(), inventory.SignIn{Account: "b", Checked: at, Error: "no", Hint: "Run it."}))
+	fx.must(fx.inv.PutSignIn(fx.Context(), inventory.SignIn{
+		Account: "b", Checked: at, Error: "no (request 4442587FB7D0A2F9)", Hint: "Run it.",
+	}))
 	fx.must(fx.inv.PutSignIn(fx.Context(), inventory.SignIn{Account: "a", Checked: at}))
 	want := inventory.SignIn{Account: "a", AccountID: "111111111111", Partition: "aws-cn", ARN: "arn:aws-cn:iam::1",
 		Path: "role x", Expires: at.Add(time.Hour), Checked: at}
