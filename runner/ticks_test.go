@@ -48,7 +48,8 @@ func TestFileTicks(t *testing.T) {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if m := load(); len(m) != 0 || len(warnings.lines) != 1 || !strings.Contains(warnings.lines[0], "ticks.json.damaged") {
+		if m := load(); len(m) != 0 || len(warnings.lines) != 1 ||
+			!strings.Contains(warnings.lines[0], "ticks.json.damaged") {
 			t.Errorf("%q: %v, %v", bad, m, warnings.lines)
 		}
 		if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != bad {
@@ -75,7 +76,8 @@ func TestFileTicks(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings.lines = nil
-	if m := load(); len(m) != 0 || len(warnings.lines) != 1 || !strings.Contains(warnings.lines[0], "ticks.json.damaged-2") {
+	if m := load(); len(m) != 0 || len(warnings.lines) != 1 ||
+		!strings.Contains(warnings.lines[0], "ticks.json.damaged-2") {
 		t.Errorf("a link: %v, %v", m, warnings.lines)
 	}
 	if err := ticks.Save(want); err != nil {
