@@ -185,10 +185,10 @@ func TestS3Expired(t *testing.T) {
 	must(t, out.Close(t.Context()))
 }
 
-// renewed returns the same session until Invalidate.
+// renewed returns the same session until RejectCurrent.
 type renewed struct{ n atomic.Int32 }
 
-func (r *renewed) Invalidate() { r.n.Add(1) }
+func (r *renewed) RejectCurrent() { r.n.Add(1) }
 func (r *renewed) Retrieve(context.Context) (aws.Credentials, error) {
 	return aws.Credentials{
 		AccessKeyID:     exampleKey,
