@@ -105,6 +105,7 @@ func inactiveHint(code string) string {
 }
 
 func clockHint(d time.Duration) string {
+	d = d.Round(time.Minute) // the same text in each run
 	if d < 0 {
 		return fmt.Sprintf("Synchronize this machine's clock (NTP): it is %v ahead of AWS's.", -d)
 	}

@@ -59,6 +59,13 @@ func (h *healthTracker) writeFailed(err error) {
 	h.beginOutage(err)
 }
 
+// runWriteFailed is for a run or a sign-in that was not stored: no target is lost.
+func (h *healthTracker) runWriteFailed(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.beginOutage(err)
+}
+
 // beginOutage records an error, and logs the first one. The caller holds h.mu.
 func (h *healthTracker) beginOutage(err error) {
 	isFirst := h.err == nil

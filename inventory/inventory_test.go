@@ -93,3 +93,41 @@ func TestWritersFreeMemory(t *testing.T) {
 		}
 	}
 }
+
+// A fullDriver stores no run.
+type fullDriver struct {
+	Driver
+	err error
+}
+
+func (d *fullDriver) EndRun(context.Context, Run) error { return d.err }
+
+// A run that is not stored is an outage, and no target is lost by it. The next one that is stored ends the outage.
+func TestRunNotStored(t *testing.T) {
+	d := &fullDriver{err: errors.New("disk full")}
+	i := New(d, Options{})
+	if err := i.EndRun(t.Context(), Run{}); !errors.Is(err, d.err) || !errors.Is(i.Err(), d.err) || i.NotStored() != 0 {
+		t.Errorf("%v, %v, %d lost", err, i.Err(), i.NotStored())
+	}
+	d.err = nil
+	if err := i.EndRun(t.Context(), Run{}); err != nil || i.Err() != nil {
+		t.Errorf("%v, %v", err, i.Err())
+	}
+}
+
+// The store keeps one copy of a text: what differs each time is not in it.
+func TestCausesAreGeneral(t *testing.T) {
+	for text, want := range map[string]string{
+		"denied (request 4442587FB7D0A2F9)":                             "denied",
+		"the run timed out at 2026-11-30T09:17:26Z":                     "the run timed out at …",
+		"read tcp 10.0.0.1:43210->52.94.1.2:443: reset":                 "read tcp 52.94.1.2:443: reset",
+		"read tcp [fe80::1]:43210->[fe80::2]:443: reset":                "read tcp [fe80::2]:443: reset",
+		"no. Encoded authorization failure message: A-b_c9 (request 1)": "no. Encoded authorization failure message: …",
+		"i/o timeout after 1m2.345s":                                    "i/o timeout after …",
+		"within 30s":                                                    "within 30s",
+	} {
+		if got := CauseOf(record.Outcome{Error: text}).Error; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -39,6 +39,25 @@ type Process struct {
 	Version string
 }
 
+// Took is how long a run that ended took. That of an interrupted run is not known: it ended at some time before the
+// next start.
+func (r Run) Took() time.Duration {
+	if r.Status == record.RunInterrupted || r.Started.IsZero() {
+		return 0
+	}
+	return max(r.Ended.Sub(r.Started), 0)
+}
+
+// EndedAlike reports whether all targets of the run ended with one cause, as those of an account that could not be
+// opened do.
+func (r Run) EndedAlike() bool {
+	n := 0
+	for _, k := range r.Targets {
+		n += k
+	}
+	return len(r.Causes) == 1 && r.Causes[0].Targets == n
+}
+
 // MaxCauses limits the causes of a run.
 const MaxCauses = 20
 
@@ -55,15 +74,33 @@ type Cause struct {
 	Targets      int
 }
 
-// CauseOf is the cause of one outcome. Its error has no request id, which would make each error different.
+// CauseOf is the cause of one outcome, without what makes each error different.
 func CauseOf(o record.Outcome) Cause {
 	return Cause{
-		State: o.State, Reason: o.Reason, Error: requestID.ReplaceAllString(o.Error, ""), Hint: o.Hint,
+		State: o.State, Reason: o.Reason, Error: general(o.Error), Hint: general(o.Hint),
 		Region: o.Region, Kind: o.Kind, Targets: 1,
 	}
 }
 
-var requestID = regexp.MustCompile(` \(request [^)]*\)`)
+// general is a text without what differs each time: request ids, AWS's encoded messages, times, durations and the
+// ports of connections. The store keeps one copy of a text, however often it comes.
+func general(text string) string {
+	for _, r := range variable {
+		text = r.pattern.ReplaceAllString(text, r.with)
+	}
+	return text
+}
+
+var variable = []struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(` \(request [^)]*\)`), ""},
+	{regexp.MustCompile(`(Encoded authorization failure message:) \S+`), "$1 …"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*`), "…"},
+	{regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]):\d+->`), ""},
+	{regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+\.\d+s\b`), "…"},
+}
 
 // AddCause counts a cause of a run.
 func AddCause(causes []Cause, c Cause) []Cause {
@@ -165,8 +202,8 @@ type RunWriter interface {
 	// some of the runs that are older than KeepRuns.
 	EndRun(ctx context.Context, r Run) error
 	// InterruptRuns ends the runs that a dead process left running, and returns their number. Only one process writes, so
-	// every running run at its start is one.
-	InterruptRuns(ctx context.Context) (int, error)
+	// every running run from before its start is one.
+	InterruptRuns(ctx context.Context, start time.Time) (int, error)
 	// PutSignIn replaces the sign-in of an account. One with an error replaces only Checked, Error and Hint.
 	PutSignIn(ctx context.Context, s SignIn) error
 }
@@ -192,14 +229,14 @@ func (i *Inventory) EndRun(ctx context.Context, r Run) error {
 
 // PutSignIn stores how an account signed in.
 func (i *Inventory) PutSignIn(ctx context.Context, s SignIn) error {
-	s.Error = requestID.ReplaceAllString(s.Error, "")
+	s.Error, s.Hint = general(s.Error), general(s.Hint)
 	return i.writeRun(ctx, "a sign-in", func() error { return i.driver.PutSignIn(ctx, s) })
 }
 
 // InterruptRuns ends the runs that a dead process left running.
-func (i *Inventory) InterruptRuns(ctx context.Context) (n int, err error) {
+func (i *Inventory) InterruptRuns(ctx context.Context, start time.Time) (n int, err error) {
 	err = i.writeRun(ctx, "interrupted runs", func() (err error) {
-		n, err = i.driver.InterruptRuns(ctx)
+		n, err = i.driver.InterruptRuns(ctx, start)
 		return err
 	})
 	return n, err
@@ -207,13 +244,16 @@ func (i *Inventory) InterruptRuns(ctx context.Context) (n int, err error) {
 
 func (i *Inventory) writeRun(ctx context.Context, what string, write func() error) error {
 	err := write()
-	if err == nil {
-		return nil // a target's end says that writes work
-	}
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case err == nil:
+		i.health.writeSucceeded()
+		return nil
+	case errors.Is(err, context.Canceled):
 		return err
 	}
-	return i.observe(ctx, fmt.Errorf("store: write %s: %w", what, err), false)
+	err = fmt.Errorf("store: write %s: %w", what, err)
+	i.health.runWriteFailed(err)
+	return err
 }
 
 func (w *watchdog) StartRun(ctx context.Context, r Run) error {
@@ -228,10 +268,10 @@ func (w *watchdog) PutSignIn(ctx context.Context, s SignIn) error {
 	return w.call(ctx, true, func(ctx context.Context) error { return w.Driver.PutSignIn(ctx, s) })
 }
 
-func (w *watchdog) InterruptRuns(ctx context.Context) (int, error) {
+func (w *watchdog) InterruptRuns(ctx context.Context, start time.Time) (int, error) {
 	var n int
 	err := w.call(ctx, true, func(ctx context.Context) error {
-		ended, err := w.Driver.InterruptRuns(ctx)
+		ended, err := w.Driver.InterruptRuns(ctx, start)
 		n = ended
 		return err
 	})

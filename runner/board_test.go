@@ -258,7 +258,14 @@ func TestBoardLoad(t *testing.T) {
 				Causes: []inventory.Cause{{State: record.RegionDisabled, Targets: 1}}},
 			{ID: "run-0", Account: "c", Started: before, Ended: before, Status: record.RunFailed},
 			{ID: "run-1", Account: "never", Started: at, Ended: at.Add(time.Minute), Status: record.RunFailed, Failed: 1,
-				Causes: []inventory.Cause{{State: record.AuthFailed, Reason: record.BadKey, Error: "bad", Hint: "Check it."}}},
+				Targets: map[record.State]int{record.AuthFailed: 1},
+				Causes: []inventory.Cause{
+					{State: record.AuthFailed, Reason: record.BadKey, Error: "bad", Hint: "Check it.", Targets: 1},
+				}},
+			// Its scopes are retired: that one target failed says nothing about those that it has now.
+			{ID: "run-1", Account: "again", Started: at, Ended: at.Add(time.Minute), Status: record.RunPartial, Failed: 1,
+				Targets: map[record.State]int{record.OK: 299, record.Denied: 1},
+				Causes:  []inventory.Cause{{State: record.Denied, Targets: 1}}},
 			{ID: "run-1", Account: "removed"},
 		},
 		signIns: []inventory.SignIn{
@@ -271,7 +278,7 @@ func TestBoardLoad(t *testing.T) {
 	}
 	b := NewBoard()
 	kinds := []string{"k1", "k2", "k3", "k4"}
-	b.Observe(Configured{map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds}})
+	b.Observe(Configured{map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds, "again": kinds}})
 	b.Observe(RunStarted{"c", "run-2", at})
 	live := outcome("c", "k1", record.Timeout)
 	live.Run, live.Ended = "run-2", at.Add(2*time.Minute)
@@ -312,7 +319,7 @@ func TestBoardLoad(t *testing.T) {
 	if bad, _ := b.Account("b"); bad.Last.Failed != 1 {
 		t.Errorf("%+v", bad.Last)
 	}
-	if n := len(slices.Collect(b.Accounts())); n != 4 {
+	if n := len(slices.Collect(b.Accounts())); n != 5 {
 		t.Errorf("%d accounts", n)
 	}
 	stored.err = errors.New("disk I/O error")

@@ -38,7 +38,7 @@ func (b *Board) load(ctx context.Context, r StateReader, expected func(account s
 			return fmt.Errorf("read the last runs: %w", err)
 		}
 		b.update(run.Account, func(a *boardAccount) {
-			if a.loadRun(run); len(a.ended) == 0 && len(run.Causes) > 0 {
+			if a.loadRun(run); len(a.ended) == 0 && run.EndedAlike() {
 				b.loadUnopened(a, run, expected(a.name))
 			}
 		})
@@ -136,7 +136,7 @@ func (a *boardAccount) loadRun(r inventory.Run) {
 		n += k
 	}
 	a.last = &boardRun{
-		id: r.ID, tick: instantOf(r.Tick), started: instantOf(r.Started), took: r.Ended.Sub(r.Started), status: r.Status,
+		id: r.ID, tick: instantOf(r.Tick), started: instantOf(r.Started), took: r.Took(), status: r.Status,
 		targets: int32(n), failed: int32(r.Failed), records: int32(r.Records),
 		calls: int32(r.Calls), throttles: int32(r.Throttles),
 	}

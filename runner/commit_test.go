@@ -260,6 +260,7 @@ type runStore struct {
 	delay time.Duration
 
 	mu      sync.Mutex
+	err     error // of every write; nil: they work
 	events  []string
 	rows    map[string]inventory.Run
 	signIns []inventory.SignIn
@@ -270,10 +271,33 @@ func (s *runStore) write(ctx context.Context, event string, r inventory.Run) err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events = append(s.events, event)
+	if err == nil {
+		err = s.err
+	}
 	if err == nil && r.ID != "" {
 		s.rows[r.ID] = r
 	}
 	return err
+}
+
+func (s *runStore) fail(fails bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err = nil; fails {
+		s.err = errors.New("disk full")
+	}
+}
+
+// ended returns the runs that have an end.
+func (s *runStore) ended() (rows []inventory.Run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rows {
+		if !r.Ended.IsZero() {
+			rows = append(rows, r)
+		}
+	}
+	return rows
 }
 
 func (s *runStore) StartRun(ctx context.Context, r inventory.Run) error {
@@ -317,7 +341,8 @@ func TestRunsAreStored(t *testing.T) {
 		if took := time.Since(start); took != 3*time.Second {
 			t.Errorf("a slow store: the run and its %d writes took %s", len(store.events), took)
 		}
-		if want := []string{"start", "sign-in", "end"}; !slices.Equal(store.events, want) {
+		slices.Sort(store.events)
+		if want := []string{"end", "sign-in", "start"}; !slices.Equal(store.events, want) {
 			t.Error(store.events)
 		}
 		for _, r := range store.rows {
@@ -375,6 +400,31 @@ func TestMissedRunsAreStored(t *testing.T) {
 		}
 		if missed[MissedOverlap] == 0 || missed[MissedDowntime] < 90 || len(ids) != len(store.rows) {
 			t.Error(fmt.Sprint(slices.Sorted(maps.Keys(missed))), missed)
+		}
+	})
+}
+
+// The end of a run that the store refused is stored when the store works again, and what is dropped at the end of the
+// program is logged.
+func TestRunEndsAreStoredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &runStore{MemoryStore: NewMemoryStore(), rows: map[string]inventory.Run{}, err: errors.New("disk full")}
+		g := newHarness(t, Options{Store: store}, LocalOptions{})
+		f := &fakeAccount{list: func(context.Context, *Gate, record.Target, string, emitFunc) error {
+			store.fail(len(g.recorder.started) != 2) // it works in the second run only
+			return nil
+		}}
+		g.runner.Swap(buildConfiguration(t, account("a", f, at("*/15 * * * *"))))
+		g.run(40 * time.Minute)
+		if n := len(store.ended()); n != 2 || len(g.recorder.started) != 2 {
+			t.Errorf("%d of %d ends are stored", n, len(g.recorder.started))
+		}
+		if logged := strings.Join(g.logs.lines, ""); strings.Contains(logged, "runs not stored") {
+			t.Error(logged)
+		}
+		g.once()
+		if logged := strings.Join(g.logs.lines, ""); !strings.Contains(logged, `msg="runs not stored" writes=1`) {
+			t.Error(logged)
 		}
 	})
 }

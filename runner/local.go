@@ -547,7 +547,7 @@ func (l *Local) commit(_ context.Context, n *run, c Completion) (Progress, error
 		n.status, n.took = p.Tally.Status(), p.Tally.duration()
 		row := n.row(l.r.o.Process)
 		p.Tally.store(&row)
-		l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.EndRun(ctx, row) })
+		l.r.runWriter.addEnd(func(ctx context.Context) error { return l.r.o.Store.EndRun(ctx, row) })
 	}
 	l.dispatch()
 	return p, nil

@@ -102,7 +102,7 @@ func New(o Options) *Runner {
 		o.OnAbandoned = func(record.Target, bool) {}
 	}
 	return &Runner{
-		o: o, observe: Tee(o.Observe), log: o.Log, changed: make(chan struct{}), runWriter: newRunWriter(),
+		o: o, observe: Tee(o.Observe), log: o.Log, changed: make(chan struct{}), runWriter: newRunWriter(o.Log),
 		retireOutage: outage{
 			failureMessage:  "retiring removed targets failed; the next run retries",
 			recoveryMessage: "removed targets retired again",

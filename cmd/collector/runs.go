@@ -243,15 +243,15 @@ func countTargets(r inventory.Run) targetCounts {
 	return n
 }
 
-// tookOf is how long a run took, or takes so far.
-func tookOf(r inventory.Run, now time.Time) (took time.Duration, began bool) {
+// tookOf is how long a run took, or takes so far. That of a run that was interrupted is not known.
+func tookOf(r inventory.Run, now time.Time) (took time.Duration, known bool) {
 	switch {
-	case r.Started.IsZero():
+	case r.Started.IsZero(), r.Status == record.RunInterrupted:
 		return 0, false
 	case r.Ended.IsZero():
 		return max(now.Sub(r.Started), 0), true
 	}
-	return max(r.Ended.Sub(r.Started), 0), true
+	return r.Took(), true
 }
 
 // shortDuration formats a duration with the units that matter for its length.

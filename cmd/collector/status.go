@@ -397,7 +397,7 @@ func (s *statusReport) addNeverListed(ctx context.Context, store inventory.Store
 		}
 		listed := s.listed[a.Name]
 		row := s.unlistedRow(a.Name)
-		if last, ok := lastRuns[a.Name]; ok && len(last.Causes) > 0 {
+		if last, ok := lastRuns[a.Name]; ok && last.EndedAlike() {
 			c := last.Causes[0] // all its targets ended so
 			row.State, row.Kind, row.Reason, row.Error, row.Hint = c.State, c.Kind, c.Reason, c.Error, c.Hint
 			row.Targets.Failed, row.NeverComplete = len(a.Kinds), len(a.Kinds)

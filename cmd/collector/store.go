@@ -109,18 +109,24 @@ func (s *runStore) interruptRuns(ctx context.Context, log *slog.Logger) {
 	if s.inventory == nil {
 		return
 	}
-	if n, err := s.inventory.InterruptRuns(ctx); err == nil && n > 0 {
+	if n, err := s.inventory.InterruptRuns(ctx, time.Now()); err == nil && n > 0 {
 		log.Warn("runs of a killed process interrupted", "runs", n,
 			"hint", "Look for the end of the process in the system's log. The next runs list everything again.")
 	}
 }
+
+// boardLoadTimeout is enough for some million targets.
+const boardLoadTimeout = 20 * time.Second
 
 // loadBoard sets the status board to what the store knows, so that the status is right before the first run.
 func (s *runStore) loadBoard(ctx context.Context, r *runner.Runner, board *runner.Board, log *slog.Logger) {
 	if s.inventory == nil {
 		return
 	}
-	if err := r.LoadBoard(ctx, board, s.driver); err != nil && ctx.Err() == nil {
+	// The listener opens after it: a slow store must not keep health checks waiting.
+	ctx, cancel := context.WithTimeout(ctx, boardLoadTimeout)
+	defer cancel()
+	if err := r.LoadBoard(ctx, board, s.driver); err != nil && !errors.Is(err, context.Canceled) {
 		log.Warn("reading the last status failed", "error", err, "hint", cmp.Or(record.HintOf(err),
 			"The status is complete after the next run of each account."))
 	}

@@ -89,17 +89,20 @@ func (fx *fixture) runsInterrupted() {
 	left := runAt("b", now.Add(time.Millisecond))
 	fx.must(fx.driver.StartRun(fx.Context(), left))
 	fx.driver = fx.reopen()
-	n, err := fx.driver.InterruptRuns(fx.Context())
+	start := now.Add(time.Minute)
+	later := runAt("c", start.Add(time.Second)) // of this process
+	fx.must(fx.driver.StartRun(fx.Context(), later))
+	n, err := fx.driver.InterruptRuns(fx.Context(), start)
 	fx.must(err)
-	again, err := fx.driver.InterruptRuns(fx.Context())
+	again, err := fx.driver.InterruptRuns(fx.Context(), start)
 	fx.must(err)
 	if n != 1 || again != 0 {
 		fx.Errorf("interrupted %d, then %d", n, again)
 	}
-	fx.wantText("after it", fx.runsOf(inventory.RunQuery{}), "b interrupted, a success")
+	fx.wantText("after it", fx.runsOf(inventory.RunQuery{}), "c running, b interrupted, a success")
 	left.Ended, left.Status = time.Now(), record.Success
 	fx.must(fx.driver.EndRun(fx.Context(), left)) // a late end of the dead process
-	fx.wantText("after a late end", fx.runsOf(inventory.RunQuery{}), "b interrupted, a success")
+	fx.wantText("after a late end", fx.runsOf(inventory.RunQuery{}), "c running, b interrupted, a success")
 }
 
 // runsExpire: the end of a run deletes the runs that are too old, and causes that no run names any more.

@@ -1,13 +1,17 @@
 package postgres
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/record"
 )
 
 // Tables of the last release are migrated: nothing in them is lost, and they are written to.
@@ -38,5 +42,27 @@ func TestNewerCompatibleTablesAreUsed(t *testing.T) {
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The end of a run deletes what is too old, with the causes that no run names any more, and no others.
+func TestOldRunsAndCausesGo(t *testing.T) {
+	s := openStore(t, newSchema(t))
+	for i, age := range []time.Duration{60 * day, 33 * day, 29 * day, 0} {
+		at := time.Now().Add(-age)
+		r := inventory.Run{
+			ID: inventory.FirstRunID(at), Account: "a", Tick: at, Started: at, Ended: at, Status: record.RunFailed,
+			Causes: []inventory.Cause{{State: record.Error, Error: fmt.Sprint("cause ", i), Targets: 1}},
+		}
+		if err := s.EndRun(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for table, want := range map[string]int{"run": 2, "cause": 2} {
+		var n int
+		err := s.writePool.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n)
+		if err != nil || n != want {
+			t.Errorf("%d rows in %s, want %d: %v", n, table, want, err)
+		}
 	}
 }

@@ -144,10 +144,10 @@ func nullMicros(t time.Time) *int64 {
 }
 
 // InterruptRuns ends the runs that a dead process left running.
-func (s *Store) InterruptRuns(ctx context.Context) (n int, err error) {
+func (s *Store) InterruptRuns(ctx context.Context, start time.Time) (n int, err error) {
 	err = s.writeAsWriter(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, "UPDATE run SET status = $1, ended = $2 WHERE ended IS NULL",
-			string(record.RunInterrupted), time.Now().UnixMicro())
+		tag, err := tx.Exec(ctx, "UPDATE run SET status = $1, ended = $2 WHERE ended IS NULL AND started < $3",
+			string(record.RunInterrupted), time.Now().UnixMicro(), start.UnixMicro())
 		n = int(tag.RowsAffected())
 		return err
 	})

@@ -350,7 +350,7 @@ func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 	}
 	b.add(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8,
 		calls = $9, throttles = $10, started = $11, ended = clock.last,
-		state_since = CASE WHEN state = $3 THEN coalesce(state_since, ended, clock.last) ELSE clock.last END,
+		state_since = CASE WHEN state = $3 THEN state_since ELSE clock.last END, -- NULL stays: from before it was stored
 		last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
 		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END,
 		extra_tags = coalesce($13, extra_tags),

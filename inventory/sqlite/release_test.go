@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/internal/sqlquery"
 	"github.com/aws-collector/collector/inventory/inventorytest"
 	"github.com/aws-collector/collector/record"
 )
@@ -88,5 +89,54 @@ func TestRunsAreSmall(t *testing.T) {
 	t.Logf("%d bytes a run", each)
 	if each > 300 {
 		t.Errorf("a run with 300 denied targets takes %d bytes", each)
+	}
+}
+
+// The end of a run deletes what is too old, with the causes that no run names any more, and no others.
+func TestOldRunsAndCausesGo(t *testing.T) {
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), KeepRuns: 30 * day})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, age := range []time.Duration{60 * day, 33 * day, 29 * day, 0} {
+		at := time.Now().Add(-age)
+		r := inventory.Run{
+			ID: inventory.FirstRunID(at), Account: "a", Tick: at, Started: at, Ended: at, Status: record.RunFailed,
+			Causes: []inventory.Cause{{State: record.Error, Error: fmt.Sprint("cause ", i), Targets: 1}},
+		}
+		if err := s.EndRun(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for table, want := range map[string]int{"run": 2, "cause": 2} {
+		var n int
+		if err := s.db.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil || n != want {
+			t.Errorf("%d rows in %s, want %d: %v", n, table, want, err)
+		}
+	}
+}
+
+// Running runs are found by their index: there may be millions of others.
+func TestRunningRunsHaveAnIndex(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	b := sqlquery.New(dialect)
+	b.Runs(inventory.RunQuery{Statuses: []record.Status{record.RunRunning}})
+	for query, index := range map[string]string{
+		"SELECT run FROM run r" + b.Where() + " ORDER BY r.run DESC": "run_running",
+		"SELECT cause FROM cause WHERE used < 1":                     "cause_used",
+	} {
+		var id, parent, unused int
+		var plan string
+		params := b.Params()
+		if !strings.Contains(query, "?") {
+			params = nil
+		}
+		if err := s.db.QueryRow("EXPLAIN QUERY PLAN "+query, params...).Scan(&id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan, index) {
+			t.Errorf("%s: %s", query, plan)
+		}
 	}
 }

@@ -110,10 +110,10 @@ func nullMicros(t time.Time) any {
 }
 
 // InterruptRuns ends the runs that a dead process left running.
-func (s *Store) InterruptRuns(ctx context.Context) (n int, err error) {
+func (s *Store) InterruptRuns(ctx context.Context, start time.Time) (n int, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, "UPDATE run SET status = ?, ended = ? WHERE ended IS NULL",
-			string(record.RunInterrupted), time.Now().UnixMicro())
+		result, err := tx.ExecContext(ctx, "UPDATE run SET status = ?, ended = ? WHERE ended IS NULL AND started < ?",
+			string(record.RunInterrupted), time.Now().UnixMicro(), start.UnixMicro())
 		if err != nil {
 			return err
 		}

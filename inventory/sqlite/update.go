@@ -305,7 +305,7 @@ func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6,
 		expected = ?7, records = ?8, calls = ?9, throttles = ?10, started = ?11, ended = ?12,
-		state_since = CASE WHEN state = ?3 THEN coalesce(state_since, ended, ?12) ELSE ?12 END,
+		state_since = CASE WHEN state = ?3 THEN state_since ELSE ?12 END, -- NULL stays: from before it was stored
 		last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13),
 		extra_tags = coalesce(?14, extra_tags),
 		retired = NULL, why = NULL WHERE scope = ?1`,

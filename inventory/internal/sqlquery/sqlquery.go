@@ -3,6 +3,7 @@
 package sqlquery
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,6 +109,10 @@ func (b *Builder) Runs(q inventory.RunQuery) {
 	b.In("r.run", q.IDs)
 	b.Globs(q.Accounts, "r.account")
 	b.In("r.status", textsOf(q.Statuses))
+	hasEnded := func(s record.Status) bool { return s != record.RunRunning }
+	if len(q.Statuses) > 0 && !slices.ContainsFunc(q.Statuses, hasEnded) {
+		b.Add("r.ended IS NULL") // for the index of running runs: there may be millions of others
+	}
 	if !q.Since.IsZero() {
 		b.Add("r.run >= " + b.Param(inventory.FirstRunID(q.Since)))
 	}

@@ -57,6 +57,9 @@ func TestBuilder(t *testing.T) {
 			})
 		}, " WHERE r.run IN ($1, $2) AND (r.account ~ $3) AND r.status IN ($4) AND r.run >= $5",
 			[]any{"r1", "r2", "^prod$", "failed", inventory.FirstRunID(since)}},
+		{"running", question, func(b *Builder) {
+			b.Runs(inventory.RunQuery{Statuses: []record.Status{record.RunRunning}})
+		}, " WHERE r.status IN (?1) AND r.ended IS NULL", []any{"running"}},
 		// A value is never part of the statement.
 		{"hostile", question, func(b *Builder) {
 			b.Versions(inventory.Query{ID: "' OR 1=1 --", Kinds: []string{"'; DROP TABLE scope"}})

@@ -49,6 +49,8 @@ CREATE TABLE cause (
   used   bigint NOT NULL
 );
 
+CREATE INDEX cause_used ON cause (used);
+
 -- How each account signed in last.
 CREATE TABLE sign_in (
   account    text COLLATE "C" PRIMARY KEY,

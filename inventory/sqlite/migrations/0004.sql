@@ -49,6 +49,8 @@ CREATE TABLE cause (
   UNIQUE (state, reason, error, hint, region, kind)
 );
 
+CREATE INDEX cause_used ON cause (used);
+
 -- How each account signed in last.
 CREATE TABLE sign_in (
   account    TEXT PRIMARY KEY,
