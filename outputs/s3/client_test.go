@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs"
@@ -195,6 +198,29 @@ func (r *renewed) Retrieve(context.Context) (aws.Credentials, error) {
 		SecretAccessKey: exampleSecret,
 		SessionToken:    fmt.Sprint("session-", r.n.Load()),
 	}, nil
+}
+
+// A failed sign-in is not the store's answer: its reason, hint and text survive, and STS's own text is not shown.
+func TestS3SignInFails(t *testing.T) {
+	raw := &awshttp.ResponseError{ResponseError: &smithyhttp.ResponseError{
+		Response: &smithyhttp.Response{Response: &http.Response{StatusCode: http.StatusForbidden, Status: "403 Forbidden"}},
+		Err:      &smithy.GenericAPIError{Code: "AccessDenied", Message: "raw text of STS"},
+	}}
+	out, err := s3.Type.Open(t.Context(), s3Options("http://127.0.0.1:1", nil),
+		outputs.Deps{AWS: func(context.Context, config.Account) (aws.Config, error) {
+			return aws.Config{Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{}, &record.Fault{
+					Reason: record.AssumeDenied, Hint: "Correct the trust policy.", Text: "redacted", Err: raw,
+				}
+			})}, nil
+		}})
+	must(t, err)
+	err = out.Send(t.Context(), mixedBatch())
+	if record.ReasonOf(err) != record.AssumeDenied || record.HintOf(err) != "Correct the trust policy." ||
+		!strings.HasSuffix(fmt.Sprint(err), ": redacted") || strings.Contains(fmt.Sprint(err), "raw text") {
+		t.Errorf("reason %s, hint %q, error: %v", record.ReasonOf(err), record.HintOf(err), err)
+	}
+	must(t, out.Close(t.Context()))
 }
 
 // A store may close an idle connection just as a request is sent on it. That is not a failure.

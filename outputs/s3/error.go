@@ -13,16 +13,18 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// explainError turns the store's answer to a PutObject into the error of the batch, with a reason and a hint.
+// explainError turns the error of a PutObject into the error of the batch, with a reason and a hint.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 func (o *output) explainError(err error) error {
+	// A Fault is from the credentials, not from the store. It contains STS's answer, so it goes first, and its text is
+	// already safe to show.
+	var own *record.Fault
+	if errors.As(err, &own) {
+		return own
+	}
 	answered := answerOf(err)
 	if answered == nil {
-		var own *record.Fault
-		switch {
-		case errors.As(err, &own): // of the credentials, with a reason and a hint
-			return own
-		case record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network:
+		if record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network {
 			return o.http.ExplainTransportError(err)
 		}
 		return err
