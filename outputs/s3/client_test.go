@@ -86,6 +86,10 @@ func TestS3Endpoints(t *testing.T) {
 			o.Region, o.Bucket = "eu-west-1", "arn:aws:s3:eu-west-1:111111111111:accesspoint/ap"
 		}, aws.Config{},
 			"ap-111111111111.s3-accesspoint.eu-west-1.amazonaws.com/x/"},
+		"an access point in another region": {func(o *s3.Options) {
+			o.Region, o.Bucket = "us-east-1", "arn:aws:s3:eu-west-1:111111111111:accesspoint/ap"
+		}, aws.Config{},
+			"ap-111111111111.s3-accesspoint.eu-west-1.amazonaws.com/x/"},
 		"a directory bucket": {func(o *s3.Options) { o.Region, o.Bucket = "us-east-1", "b--use1-az4--x-s3" }, aws.Config{},
 			"not supported"},
 		"no region": {nil, aws.Config{}, "region: is needed"},

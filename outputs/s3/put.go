@@ -34,6 +34,7 @@ func newPutter(ctx context.Context, o *Options, cfg aws.Config) (*putter, error)
 		if o.PathStyle != nil {
 			so.UsePathStyle = *o.PathStyle
 		}
+		so.UseARNRegion = true        // an access point may be in another region than the client
 		so.Retryer = aws.NopRetryer{} // retries belong to the spool
 		// Not every store supports newer checksums, or the status 100.
 		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
