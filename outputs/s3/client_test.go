@@ -2,6 +2,8 @@ package s3_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -147,6 +149,40 @@ type recorder struct{ url string }
 func (r *recorder) Do(req *http.Request) (*http.Response, error) {
 	r.url = req.URL.Host + req.URL.Path
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+}
+
+// The signature covers the body, over TLS too, but no header that stores and proxies rewrite.
+func TestS3SignedParts(t *testing.T) {
+	for name, serve := range map[string]func(http.Handler) *httptest.Server{
+		"http": httptest.NewServer, "https": httptest.NewTLSServer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var header http.Header
+			var sum [sha256.Size]byte
+			s := serve(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				header, sum = r.Header, sha256.Sum256(body)
+			}))
+			t.Cleanup(s.Close)
+			out, err := s3.Type.Open(t.Context(), s3Options(s.URL, func(o *s3.Options) { o.Key = "x" }),
+				outputs.Deps{AWS: func(context.Context, config.Account) (aws.Config, error) {
+					return aws.Config{Credentials: new(renewed), HTTPClient: s.Client()}, nil
+				}})
+			must(t, err)
+			must(t, out.Send(t.Context(), mixedBatch()))
+			must(t, out.Close(t.Context()))
+			if got := header.Get("X-Amz-Content-Sha256"); got != hex.EncodeToString(sum[:]) {
+				t.Errorf("the hash of the body is %s, want %x", got, sum)
+			}
+			signature := header.Get("Authorization")
+			if !strings.Contains(signature, "content-md5;") || strings.Contains(signature, "accept-encoding") {
+				t.Errorf("the signature is %s", signature)
+			}
+		})
+	}
 }
 
 // A wrong clock costs one attempt: the next one uses the store's time.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithyauth "github.com/aws/smithy-go/auth"
@@ -39,7 +40,7 @@ func newPutter(ctx context.Context, o *Options, cfg aws.Config) (*putter, error)
 		// Not every store supports newer checksums, or the status 100.
 		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		so.ContinueHeaderThresholdBytes = -1
-		so.APIOptions = append(so.APIOptions, awsmiddleware.AddUserAgentKey("aws-collector"), allowResend)
+		so.APIOptions = append(so.APIOptions, awsmiddleware.AddUserAgentKey("aws-collector"), allowResend, signPortably)
 	})
 	p := &putter{client: client, object: sdk.PutObjectInput{
 		Bucket: &o.Bucket, StorageClass: types.StorageClass(o.StorageClass),
@@ -97,6 +98,17 @@ func allowResend(stack *middleware.Stack) error {
 		}
 		return next.HandleFinalize(ctx, in)
 	}), middleware.After)
+}
+
+// signPortably changes what the SDK signs. It would sign Accept-Encoding, which Google Cloud Storage and some proxies
+// rewrite; and over TLS it would not sign the body, which some stores and bucket policies require.
+func signPortably(stack *middleware.Stack) error {
+	if _, err := stack.Finalize.Remove("DisableAcceptEncodingGzip"); err != nil {
+		return err
+	}
+	body := new(v4.ComputePayloadSHA256)
+	_, err := stack.Finalize.Swap(body.ID(), body)
+	return err
 }
 
 // noRedirects returns a client that returns the answer of a redirect.
