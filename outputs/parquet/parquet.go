@@ -73,7 +73,8 @@ func VersionOf(r *inventory.Resource) Version {
 }
 
 // The limits of a row group. A group stays in memory, compressed, until it is full, so these limits bound the memory
-// for a file of any size. Readers take one group at a time, so small groups cost them little.
+// for a file of any size. Readers take one group at a time, so small groups cost them little. Until its end, a group
+// also has the least and the greatest value of each page, uncut: that is little, unless rows are as large as pages.
 const (
 	maxGroupRows  = 128 << 10
 	maxGroupBytes = 32 << 20 // before compression
@@ -117,7 +118,6 @@ func newFile[Row Version | Delivery](w io.Writer) *parquet.GenericWriter[Row] {
 		// The page index has the bounds of pages, cut to a length. Page headers would have them whole.
 		parquet.DataPageStatistics(false),
 		parquet.ColumnIndexSizeLimit(func([]string) int { return maxBoundBytes }),
-		parquet.SkipPageBounds("data"), // nobody compares JSON
 	)
 }
 

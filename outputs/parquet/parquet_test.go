@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -204,6 +205,52 @@ func TestSchema(t *testing.T) {
 		if d := cmp.Diff(want, c.tags.String()); d != "" {
 			t.Errorf("the tags of %s: %s", name, d)
 		}
+	}
+}
+
+// Readers skip pages by the index, so the bounds of a page contain all of its values. Long values have cut bounds.
+func TestPageBounds(t *testing.T) {
+	var b bytes.Buffer
+	w := newWriter[Version](t, &b)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 3000 {
+		e := Envelope{Kind: "k", ID: fmt.Sprint(i), Data: noise(r, 2000)}
+		must(t, w.Write(Version{Envelope: e, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	}
+	must(t, w.Close())
+	f := openFile(t, b.Bytes())
+	column, ok := f.Schema().Lookup("data")
+	if !ok {
+		t.Fatal("no column data")
+	}
+	pages := 0
+	for _, g := range f.RowGroups() {
+		chunk := g.ColumnChunks()[column.ColumnIndex]
+		index, err := chunk.ColumnIndex()
+		must(t, err)
+		reader := chunk.Pages()
+		for n := range index.NumPages() {
+			page, err := reader.ReadPage()
+			must(t, err)
+			values := make([]parquet.Value, page.NumValues())
+			if _, err := page.Values().ReadValues(values); err != nil && !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			low, high := index.MinValue(n).ByteArray(), index.MaxValue(n).ByteArray()
+			for _, v := range values {
+				if bytes.Compare(v.ByteArray(), low) < 0 || bytes.Compare(v.ByteArray(), high) > 0 {
+					t.Fatalf("page %d has %.40q, which is not from %.40q to %.40q", n, v.ByteArray(), low, high)
+				}
+			}
+			if len(low) > maxBoundBytes || len(high) > maxBoundBytes {
+				t.Errorf("the bounds of page %d have %d and %d bytes", n, len(low), len(high))
+			}
+			pages++
+		}
+		must(t, reader.Close())
+	}
+	if pages < 3 {
+		t.Errorf("%d pages are too few for this test", pages)
 	}
 }
 
