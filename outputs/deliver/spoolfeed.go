@@ -261,8 +261,8 @@ func (f *feeder) notifyProgress() {
 // maxUnproven is how many records may be set aside in a row before the receiver has to accept another one.
 const maxUnproven = 10
 
-// errRefusesAll means that the receiver refuses the record at the cursor and every other one that it was sent since. So
-// it is not the record that is at fault.
+// errRefusesAll means that the receiver refuses the record at the cursor and the last one that it was sent from further
+// ahead. So it is not the record that is at fault.
 var errRefusesAll = errors.New("the receiver refuses every record")
 
 // handleRefused halves a refused request. It sets a single refused record aside, as long as the receiver accepts
@@ -279,13 +279,19 @@ func (f *feeder) handleRefused(ctx context.Context, out outputs.Output, ch journ
 	}
 	f.retryLines = ch.LineCount
 	f.journal.Release()
-	if f.probe(ctx, out) {
+	switch f.probe(ctx, out) {
+	case probeAccepted:
 		f.unproven = 0 // the record is sent once more
 		return 0
+	case probeRefused:
+		return f.handleFailed(&record.Fault{
+			Reason: record.BadAnswer, Err: fmt.Errorf("%w: %w", errRefusesAll, refusal),
+			Hint: "Check the output's options and the receiver: it accepts nothing. The records wait in the spool.",
+		})
 	}
 	return f.handleFailed(&record.Fault{
-		Reason: record.BadAnswer, Err: fmt.Errorf("%w: %w", errRefusesAll, refusal),
-		Hint: "Check the output's options and the receiver: it accepts nothing. The records wait in the spool.",
+		Reason: record.BadAnswer, Err: refusal,
+		Hint: "Look in the receiver's log for what is wrong with this record. It waits until the receiver accepts another.",
 	})
 }
 

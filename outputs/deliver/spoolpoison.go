@@ -85,7 +85,7 @@ func (f *feeder) handleReceiverFailed(
 	}
 	f.retryLines = ch.LineCount
 	f.journal.Release()
-	if f.probe(ctx, out) {
+	if f.probe(ctx, out) == probeAccepted {
 		d.otherAccepted = true
 		f.recordFailure(failure, quiet)
 		return atLeast(0, failure)
@@ -93,33 +93,44 @@ func (f *feeder) handleReceiverFailed(
 	return f.handleFailed(failure)
 }
 
-// probe sends a record from further ahead and reports whether the receiver accepted it. The record stays in the spool
+// A probeResult is what a probe found out about the receiver.
+type probeResult int
+
+const (
+	probeUnknown  probeResult = iota // there was no record to send, or the receiver or the network failed
+	probeAccepted                    // the receiver accepts another record
+	probeRefused                     // the receiver refuses another record too
+)
+
+// probe sends a record from further ahead and reports what the receiver did with it. The record stays in the spool
 // and is sent again later, so the probe changes no order: it only adds a repeat.
-func (f *feeder) probe(ctx context.Context, out outputs.Output) bool {
+func (f *feeder) probe(ctx context.Context, out outputs.Output) probeResult {
 	defer f.journal.Release()
 	ch, err := f.journal.Read(probeLines, probeBytes)
 	if err != nil {
-		return false // the next request reports it
+		return probeUnknown // the next request reports it
 	}
 	d := &f.poison
 	line, l := d.chooseProbe(ch.Lines)
 	if line == nil {
 		d.probeReach = 0
-		return false
+		return probeUnknown
 	}
 	id := requestID(line)
 	probe := journal.Chunk{
 		Lines: line, LineCount: 1, Records: 1,
 		Run: l.Run, Target: record.Target{Account: l.Account, Region: l.Region, Kind: l.Kind},
 	}
-	switch err := f.attempt(ctx, out, probe); {
+	err = f.attempt(ctx, out, probe)
+	refused := errors.Is(err, outputs.ErrRefused)
+	switch {
 	case err == nil:
 		if d.acceptedProbes == nil {
 			d.acceptedProbes = map[string]bool{}
 		}
 		d.acceptedProbes[id] = true
-		return true
-	case errors.Is(err, outputs.ErrReceiverFailed), errors.Is(err, outputs.ErrRefused):
+		return probeAccepted
+	case refused, errors.Is(err, outputs.ErrReceiverFailed):
 		if 1<<d.probeReach >= min(ch.LineCount, probeLines) { // this was the last record
 			d.probeReach = -1
 		}
@@ -127,7 +138,10 @@ func (f *feeder) probe(ctx context.Context, out outputs.Output) bool {
 	default: // the receiver or the network is at fault
 		d.failures = 0
 	}
-	return false
+	if refused {
+		return probeRefused
+	}
+	return probeUnknown
 }
 
 // chooseProbe returns the record to probe with. It skips the first record, earlier probes, and lines for which an

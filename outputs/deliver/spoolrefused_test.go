@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func TestRefusesAll(t *testing.T) {
 }
 
 // Many refused records in a row are set aside if the receiver accepts others, wherever those are. If there are no
-// others, the records wait until there are.
+// others, the records wait until there are: a record alone says nothing about the receiver, so the output stays ready.
 func TestRefusesManyInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
@@ -70,9 +71,16 @@ func TestRefusesManyInARow(t *testing.T) {
 			t.Errorf("%d records came twice", extra)
 		}
 
-		noErr(t, f.Send(t.Context(), testPage("bad", 15)))
+		noErr(t, f.Send(t.Context(), testPage("bad", 11)))
 		time.Sleep(10 * time.Minute)
-		if st := p.set.States()[0]; st.Ready || st.Spool.Records != 5 || p.Letters != 45 {
+		if st := p.set.States()[0]; st.Up || !st.Ready || st.Spool.Records != 1 || p.Letters != 45 ||
+			st.Error != outputs.ErrRefused.Error() || !strings.HasSuffix(st.Hint, "until the receiver accepts another.") {
+			t.Errorf("one alone: %+v %+v, %d letters", st, st.Spool, p.Letters)
+		}
+		noErr(t, f.Send(t.Context(), testPage("bad-too", 4)))
+		time.Sleep(10 * time.Minute)
+		if st := p.set.States()[0]; st.Ready || st.Spool.Records != 5 || p.Letters != 45 ||
+			!strings.HasPrefix(st.Error, "the receiver refuses every record: ") {
 			t.Errorf("without good ones: %+v %+v, %d letters", st, st.Spool, p.Letters)
 		}
 		noErr(t, f.Send(t.Context(), testPage("late", 2)))
@@ -84,4 +92,33 @@ func TestRefusesManyInARow(t *testing.T) {
 		}
 		closeFan(t, f)
 	})
+}
+
+// If the network or the receiver fails at the record from further ahead, nothing is known about other records.
+func TestRefusesOneAndFails(t *testing.T) {
+	for name, failure := range map[string]error{"503": errors.New("503"), "500": errFailed} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
+				to.answer = func(b outputs.Batch) error {
+					if strings.Contains(string(b.Lines), `"bad-`) {
+						return outputs.ErrRefused
+					}
+					return failure
+				}
+				f := p.open(t, &remoteOptions{To: to})
+				noErr(t, f.Send(t.Context(), testPage("bad", 11)))
+				time.Sleep(10 * time.Minute)
+				noErr(t, f.Send(t.Context(), testPage("good", 1)))
+				time.Sleep(10 * time.Minute)
+				if st := p.set.States()[0]; st.Up || !st.Ready || st.Spool.Records != 2 || p.Letters != 10 {
+					t.Errorf("%+v %+v, %d letters", st, st.Spool, p.Letters)
+				}
+				to.set(func() { to.answer = nil })
+				time.Sleep(2 * time.Minute)
+				sameIDs(t, "received", to.has(), []string{"bad-10", "good-0"})
+				closeFan(t, f)
+			})
+		})
+	}
 }

@@ -18,7 +18,7 @@ type State struct {
 	Name, Type string
 	Up         bool
 	// Ready: no record is lost and no caller waits. It is true while a spool takes what its receiver cannot, unless the
-	// receiver refuses every record.
+	// receiver refuses every record that it is sent.
 	Ready   bool
 	Error   string      // the last failure; "" while the output works
 	Hint    string      // how to fix it
