@@ -258,7 +258,8 @@ func (f *feeder) notifyProgress() {
 	f.notifyProgressLocked()
 }
 
-// maxUnproven is how many records may be set aside in a row before the receiver has to accept another one.
+// maxUnproven is how many records may be set aside in a row before the receiver has to accept another one. The count is
+// not saved: a restart begins at zero.
 const maxUnproven = 10
 
 // errRefusesAll means that the receiver refuses the record at the cursor and the last one that it was sent from further

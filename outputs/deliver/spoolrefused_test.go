@@ -48,6 +48,30 @@ func TestRefusesAll(t *testing.T) {
 	})
 }
 
+// The dead letters in a row are counted from the start of the program, and a reload does not reset the count.
+func TestRefusesAllAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
+		to.answer = func(outputs.Batch) error { return outputs.ErrRefused }
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), testPage("i", 50)))
+		time.Sleep(10 * time.Minute)
+		reloaded := p.open(t, &remoteOptions{To: to})
+		closeFan(t, f)
+		time.Sleep(10 * time.Minute)
+		if p.Letters != 10 {
+			t.Errorf("%d letters after a reload, want 10", p.Letters)
+		}
+		closeFan(t, reloaded)
+		f = p.open(t, &remoteOptions{To: to})
+		time.Sleep(10 * time.Minute)
+		if p.Letters != 20 {
+			t.Errorf("%d letters after a restart, want 20", p.Letters)
+		}
+		closeFan(t, f)
+	})
+}
+
 // Many refused records in a row are set aside if the receiver accepts others, wherever those are. If there are no
 // others, the records wait until there are: a record alone says nothing about the receiver, so the output stays ready.
 func TestRefusesManyInARow(t *testing.T) {
