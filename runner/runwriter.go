@@ -117,7 +117,7 @@ func (w *runWriter) flush(timeout time.Duration) {
 	defer w.mu.Unlock()
 	if n := len(w.failed); n > 0 {
 		w.log.Warn("runs not stored", "writes", n,
-			"hint", `Look for "store writes fail". The next start shows runs without an end as interrupted.`)
+			"hint", "Check the database. The next start shows runs without an end as interrupted.")
 	}
 	w.failed = nil
 }

@@ -75,6 +75,12 @@ func (f *frozenStore) ActiveTargets(ctx context.Context, account string) ([]reco
 func (f *frozenStore) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
 	return f.wait(ctx, "retire")
 }
+
+func (f *frozenStore) StartRun(ctx context.Context, _ inventory.Run) error { return f.wait(ctx, "run") }
+func (f *frozenStore) EndRun(ctx context.Context, _ inventory.Run) error   { return f.wait(ctx, "run") }
+func (f *frozenStore) PutSignIn(ctx context.Context, _ inventory.SignIn) error {
+	return f.wait(ctx, "run")
+}
 func (f *frozenStore) Ping(ctx context.Context) error       { return f.wait(ctx, "alive") }
 func (f *frozenStore) ProbeWrite(ctx context.Context) error { return f.wait(ctx, "alive") }
 func (f *frozenStore) Close() error                         { return nil }

@@ -171,18 +171,18 @@ func (fx *fixture) manyCauses() {
 		for range 40 - i {
 			causes = inventory.AddCause(causes, inventory.CauseOf(record.Outcome{
 				Target: fx.target, State: record.Denied, Reason: record.AccessDenied,
-				Error: fmt.Sprintf("denied (request %d)", i), Hint: fmt.Sprintf("Allow ec2:DescribeX%d: %d.", i, i),
+				Error: fmt.Sprintf("denied (request %d)", i), Hint: fmt.Sprintf("Allow ec2:DescribeX, case %d.", i),
 			}))
 		}
 	}
 	causes = inventory.AddCause(causes, inventory.Cause{State: record.Denied, Reason: record.AccessDenied,
-		Hint: "Allow ec2:DescribeOther: 0.", Targets: 2}) // the same, for another action
+		Hint: "Allow ec2:DescribeOther, case 0.", Targets: 2}) // the same, for another action
 	r := runAt("a", time.Now())
 	r.Ended, r.Status, r.Causes = r.Started, record.RunFailed, inventory.LimitCauses(causes)
 	fx.must(fx.driver.EndRun(fx.Context(), r))
 	got := collect(fx.T, fx.driver.Runs(fx.Context(), inventory.RunQuery{}))[0].Causes
 	if len(got) != inventory.MaxCauses || got[0].Targets != 42 || got[0].Error != "denied" ||
-		got[0].Hint != "Allow ec2:DescribeX0: 0." || got[1].Targets != 39 ||
+		got[0].Hint != "Allow ec2:DescribeX, case 0." || got[1].Targets != 39 ||
 		got[19] != (inventory.Cause{State: inventory.OtherCauses, Targets: 21 * 22 / 2}) {
 		fx.Errorf("%d causes: %+v", len(got), got)
 	}

@@ -56,6 +56,8 @@ func Run(t *testing.T, s Subject) {
 		{"interrupted runs", (*fixture).runsInterrupted},
 		{"old runs", (*fixture).runsExpire},
 		{"sign-ins", (*fixture).signIns},
+		{"the last runs", (*fixture).lastRuns},
+		{"many causes", (*fixture).manyCauses},
 		{"a run that comes again", (*fixture).committed},
 		{"since when", (*fixture).stateSince},
 		{"many failures", (*fixture).manyFailures},
