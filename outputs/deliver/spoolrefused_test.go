@@ -22,6 +22,7 @@ func TestRefusesAll(t *testing.T) {
 		f := p.open(t, &remoteOptions{To: to})
 		noErr(t, f.Send(t.Context(), testPage("i", 500)))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		st := p.set.States()[0]
 		if st.Up || st.Ready || st.Spool.DeadLetters != 10 || st.Spool.Records != 490 || p.Letters != 10 ||
 			!strings.HasPrefix(st.Error, "the receiver refuses every record: ") ||
@@ -59,12 +60,14 @@ func TestRefusesAllAfterRestart(t *testing.T) {
 		reloaded := p.open(t, &remoteOptions{To: to})
 		closeFan(t, f)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if p.Letters != 10 {
 			t.Errorf("%d letters after a reload, want 10", p.Letters)
 		}
 		closeFan(t, reloaded)
 		f = p.open(t, &remoteOptions{To: to})
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if p.Letters != 20 {
 			t.Errorf("%d letters after a restart, want 20", p.Letters)
 		}
@@ -87,6 +90,7 @@ func TestRefusesManyInARow(t *testing.T) {
 		noErr(t, f.Send(t.Context(), testPage("bad", 35)))
 		noErr(t, f.Send(t.Context(), testPage("good", 50)))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if st := p.set.States()[0]; !st.Up || p.Letters != 35 || st.Spool.Records != 0 {
 			t.Errorf("%+v %+v, %d letters", st, st.Spool, p.Letters)
 		}
@@ -97,12 +101,14 @@ func TestRefusesManyInARow(t *testing.T) {
 
 		noErr(t, f.Send(t.Context(), testPage("bad", 11)))
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if st := p.set.States()[0]; st.Up || !st.Ready || st.Spool.Records != 1 || p.Letters != 45 ||
 			st.Error != outputs.ErrRefused.Error() || !strings.HasSuffix(st.Hint, "until the receiver accepts another.") {
 			t.Errorf("one alone: %+v %+v, %d letters", st, st.Spool, p.Letters)
 		}
 		noErr(t, f.Send(t.Context(), testPage("bad-too", 4)))
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if st := p.set.States()[0]; st.Ready || st.Spool.Records != 5 || p.Letters != 45 ||
 			!strings.HasPrefix(st.Error, "the receiver refuses every record: ") {
 			t.Errorf("without good ones: %+v %+v, %d letters", st, st.Spool, p.Letters)
@@ -135,6 +141,7 @@ func TestRefusesOneAndFails(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				noErr(t, f.Send(t.Context(), testPage("good", 1)))
 				time.Sleep(10 * time.Minute)
+				synctest.Wait()
 				if st := p.set.States()[0]; st.Up || !st.Ready || st.Spool.Records != 2 || p.Letters != 10 {
 					t.Errorf("%+v %+v, %d letters", st, st.Spool, p.Letters)
 				}
