@@ -209,7 +209,7 @@ func TestStatusOverdue(t *testing.T) {
 		t.Errorf("after the timeout of the run: %s", got)
 	}
 	if rows, _ := s.statusAfter(20*time.Minute, true, queryFlags{}); rows["account4/us-east-1"].Overdue == 0 {
-		t.Errorf("what is overdue is no problem: %+v", rows)
+		t.Errorf("an overdue row is not shown as a problem: %+v", rows)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestStatusForPeople(t *testing.T) {
 	}
 }
 
-// The command needs no secrets. Where names depend on them, or there is no configuration, it warns.
+// The command needs no secrets. It warns if account names depend on secrets, or if the configuration is missing.
 func TestStatusWithoutSecrets(t *testing.T) {
 	s := newStoreScene(t, noAccounts)
 	s.list("prod1", usEast, "ec2_vpc", record.OK)

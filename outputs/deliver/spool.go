@@ -312,7 +312,7 @@ func (s *spool) Flush(ctx context.Context) error {
 	return s.wrapError("flush", s.journal.Sync())
 }
 
-// drain waits until the receiver has everything, until ctx ends, or until there is no hope. A caller that is not
+// drain waits until the receiver has everything, until ctx ends, or until waiting is useless. A caller that is not
 // patient has no hope once the receiver fails. From now on, requests no longer wait to fill up.
 func (s *spool) drain(ctx context.Context, patient bool) {
 	s.mu.Lock()

@@ -16,7 +16,7 @@ type Format struct {
 	RootSuffix string // the root element is the operation's name and this: "Response"
 	RequestID  string // the root's element that belongs to no member: "requestId"
 	Token      string // the root's member with the pagination token: "NextToken"
-	PageSize   string // the root's member with the size of a page, which is no data: "MaxResults"
+	PageSize   string // the root's member with the size of a page, not data: "MaxResults"
 
 	TagLists []string // the member with an item's tags, the first that exists: "Tags"
 	Tag      string   // its elements: "Tag"
