@@ -313,7 +313,7 @@ func (s *spool) Flush(ctx context.Context) error {
 }
 
 // drain waits until the receiver has everything, until ctx ends, or until waiting is useless. A caller that is not
-// patient has no hope once the receiver fails. From now on, requests no longer wait to fill up.
+// patient stops waiting once the receiver fails. From now on, requests no longer wait to fill up.
 func (s *spool) drain(ctx context.Context, patient bool) {
 	s.mu.Lock()
 	if !s.drainRequested {
