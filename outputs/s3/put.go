@@ -17,6 +17,8 @@ import (
 	smithyauth "github.com/aws/smithy-go/auth"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/aws-collector/collector/outputs/internal/httpclient"
 )
 
 // A putter uploads objects to a bucket with the SDK's client.
@@ -80,15 +82,14 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 	return err
 }
 
-// allowResend lets net/http repeat a request on a new connection, when the store has closed the idle one. For that it
-// needs a copy of the body, and a header that is neither signed nor sent.
+// allowResend gives a request a copy of its body, so that it can be sent again when the store has closed the
+// connection.
 func allowResend(stack *middleware.Stack) error {
 	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("allowResend", func(
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
 		if req, ok := in.Request.(*smithyhttp.Request); ok {
 			if body, ok := req.GetStream().(*bytes.Reader); ok {
-				req.Header["Idempotency-Key"] = []string{}
 				req.GetBody = func() (io.ReadCloser, error) {
 					again := *body
 					_, err := again.Seek(0, io.SeekStart)
@@ -117,4 +118,9 @@ func noRedirects(t http.RoundTripper) *http.Client {
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// resending returns a client that repeats a request when the store has closed the connection.
+func resending(c aws.HTTPClient) aws.HTTPClient {
+	return smithyhttp.ClientDoFunc(func(req *http.Request) (*http.Response, error) { return httpclient.Resend(c.Do, req) })
 }

@@ -183,6 +183,7 @@ func open(ctx context.Context, options any, d outputs.Deps) (outputs.Output, err
 	if cfg.HTTPClient == nil || o.TLS != (httpclient.ClientTLS{}) {
 		cfg.HTTPClient = noRedirects(c.Transport)
 	}
+	cfg.HTTPClient = resending(cfg.HTTPClient)
 	put, err := newPutter(ctx, o, cfg)
 	if err != nil {
 		return nil, err

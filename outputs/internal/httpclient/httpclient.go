@@ -388,7 +388,7 @@ func (c *Client) post(ctx context.Context, header http.Header, body []byte) (ans
 	if c.Sign != nil {
 		c.Sign(req.Header, encoded)
 	}
-	resp, err := c.Transport.RoundTrip(req)
+	resp, err := Resend(c.Transport.RoundTrip, req)
 	if err == nil {
 		answer, err = readResponse(resp)
 	}
