@@ -100,7 +100,7 @@ func NewSessions(o Options) *Sessions {
 	}
 	s.metadata = s.loader.imds(o.AWS)
 	s.instance = s.cachedStepFor(nil, pipelineKey{}, &imdsStep{client: s.metadata, disabled: func() bool {
-		return !s.loader.overridesIMDS() && (s.loader.env.EC2IMDSClientEnableState == imds.ClientDisabled ||
+		return !s.loader.overridesIMDS() && (s.loader.files.Env.EC2IMDSClientEnableState == imds.ClientDisabled ||
 			strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true"))
 	}})
 	return s

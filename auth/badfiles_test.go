@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -62,7 +63,7 @@ func TestPipes(t *testing.T) {
 			w.open(sessions, w.ak())
 		})
 	}
-	if _, err := readCABundle(pipe); err == nil {
+	if _, err := awsfiles.ReadCABundle(pipe); err == nil {
 		t.Error("a pipe was read as a bundle")
 	}
 	const token = "eyJhbGciOiJIUzI1NiJ9.e30.x"

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
@@ -198,7 +199,7 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 		if err != nil {
 			return aws.Credentials{}, fault(record.NoCredentials,
 				"Check AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the pod's volumes.",
-				"container: %s: %s", s.file, fileErrorCause(err))
+				"container: %s: %s", s.file, awsfiles.ErrorCause(err))
 		}
 		token = strings.TrimSpace(string(b)) // the SDK refuses a trailing newline
 	}

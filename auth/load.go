@@ -1,11 +1,11 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"slices"
@@ -21,6 +21,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -45,6 +47,22 @@ type LoadOptions struct {
 	CredentialsFiles []string // shared credentials files; likewise
 }
 
+// files is where the SDK's settings and credentials come from.
+func (o LoadOptions) files() *awsfiles.Source { return awsfiles.NewSource(o.filesOptions()) }
+
+func (o LoadOptions) filesOptions() awsfiles.Options {
+	return awsfiles.Options{
+		Isolated: o.Isolated, Getenv: o.Getenv,
+		ConfigFiles: o.ConfigFiles, BotoFiles: o.BotoFiles, CredentialsFiles: o.CredentialsFiles,
+	}
+}
+
+// Inspect checks what the blocks use to sign in outside of the configuration: profiles, the shared AWS files and the
+// environment. It makes no calls.
+func Inspect(o LoadOptions, blocks []config.Account) []awsfiles.Problem {
+	return awsfiles.Inspect(o.filesOptions(), blocks)
+}
+
 // Limits of a call to STS or to a metadata service. An attempt ends before the call does, so that a dead connection
 // costs only one attempt.
 const (
@@ -59,7 +77,7 @@ const (
 // (AWS_ENDPOINT_URL and similar, AWS_CA_BUNDLE, proxies, AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT,
 // AWS_CONFIG_FILE…). The configuration has no credentials: those belong to a [Session].
 func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
-	l := &loader{opts: o}
+	l := &loader{opts: o, files: o.files()}
 	l.client = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 		n := o.CallsInFlight
 		if n <= 0 {
@@ -78,8 +96,6 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	})
 	cfg := aws.Config{HTTPClient: l.client}
 	if !o.Isolated {
-		l.env, l.problems = readEnvironment(o.Getenv) // first: it decides which files are read
-		l.env.Credentials, l.env.ContainerAuthorizationToken = aws.Credentials{}, ""
 		var err error
 		if cfg, err = l.load(ctx); err != nil {
 			return aws.Config{}, err
@@ -114,63 +130,41 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 // signs in.
 func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	var pem []byte
-	if file := l.env.CustomCABundle; file != "" { // it applies to every call, so no call may be made without it
+	if file := l.files.Env.CustomCABundle; file != "" { // it applies to every call, so no call may be made without it
 		var err error
-		if pem, err = readCABundle(file); err != nil {
+		if pem, err = awsfiles.ReadCABundle(file); err != nil {
 			return aws.Config{}, fault(record.Other, "Set AWS_CA_BUNDLE to a file of PEM certificates.",
 				"load the AWS configuration: AWS_CA_BUNDLE: %w", err)
 		}
 	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(l.files(),
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(l.files.SDKOptions(),
 		awsconfig.WithHTTPClient(l.client),
 		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // each account has its own
 	)...)
-	files := l.readSharedFiles()
-	p := files.profiles[firstNonEmpty(l.env.SharedConfigProfile, "default")]
-	l.ignored = append(slices.Clone(l.problems), l.settingProblems(p)...)
+	files := l.files.Read()
+	profile := cmp.Or(l.files.Env.SharedConfigProfile, "default")
+	l.ignored = append(slices.Clone(l.files.Problems), files.SettingProblems(profile)...)
 	if err == nil || ctx.Err() != nil {
 		return cfg, context.Cause(ctx)
 	}
-	settings, _ := files.settingsOf(p)
+	settings := files.Settings(profile)
 	client := l.client
 	if pem == nil && settings.CustomCABundle != "" {
-		pem, _ = readCABundle(settings.CustomCABundle) // settingFlaws reports its error
+		pem, _ = awsfiles.ReadCABundle(settings.CustomCABundle) // settingFlaws reports its error
 	}
 	if pem != nil {
-		client = withCABundle(client, pem)
+		client = awsfiles.WithCABundle(client, pem)
 	}
-	return sdkConfig(l.env, settings, client), nil
+	return awsfiles.Config(l.files.Env, settings, client), nil
 }
 
 // profileConfig is the SDK's configuration for a profile, for the clients of its chain.
-func (l *loader) profileConfig(files *sharedFiles, profile string) aws.Config {
-	settings, _ := files.settingsOf(files.profiles[profile])
-	cfg := sdkConfig(l.env, settings, nil)
+func (l *loader) profileConfig(files *awsfiles.Files, profile string) aws.Config {
+	cfg := awsfiles.Config(l.files.Env, files.Settings(profile), nil)
 	cfg.APIOptions = l.apiOptions()
 	cfg.Retryer = retryer(0)
 	cfg.Logger = logging.Nop{}
 	return cfg
-}
-
-// environment reads the variables that decide which credentials are found.
-func (l *loader) environment(getenv func(string) string) environment {
-	if l.opts.Isolated {
-		return environment{}
-	}
-	env, _ := awsconfig.NewEnvConfig() // its error is in l.problems; the fields below are set before it
-	e := environment{
-		key:         env.Credentials,
-		webIdentity: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN, env.RoleSessionName},
-		profile:     env.SharedConfigProfile,
-	}
-	if old := getenv("AWS_SECURITY_TOKEN"); old != "" && e.key.HasKeys() {
-		e.key.SessionToken = old // the old name, which boto3 reads first
-	}
-	e.incompleteKey = !e.key.HasKeys() && getenv("AWS_ACCESS_KEY_ID") != ""
-	if other := getenv("AWS_DEFAULT_PROFILE"); other != e.profile {
-		e.defaultProfile = other
-	}
-	return e
 }
 
 // withPlainBodies is a client that reads request bodies through Read, not WriteTo. The SDK closes a body as soon as the
@@ -213,11 +207,10 @@ func (t plainBodyTransport) CloseIdleConnections() {
 // loaded later follows the same rules.
 type loader struct {
 	opts         LoadOptions
-	env          awsconfig.EnvConfig // without its keys
-	problems     []SettingProblem    // of the environment
-	ignored      []SettingProblem    // settings that are set but have no effect
-	baseEndpoint *string             // AWS_ENDPOINT_URL or similar; nil: AWS itself
-	metadata     aws.HTTPClient      // for services on this machine
+	files        *awsfiles.Source
+	ignored      []awsfiles.Problem // settings that are set but have no effect
+	baseEndpoint *string            // AWS_ENDPOINT_URL or similar; nil: AWS itself
+	metadata     aws.HTTPClient     // for services on this machine
 
 	// without the CA bundle: each load adds it again, to a pool that copies of the client share
 	client *awshttp.BuildableClient
@@ -230,7 +223,7 @@ func loaderOf(cfg aws.Config) *loader {
 		}
 	}
 	client := awshttp.NewBuildableClient() // the configuration was not made by LoadAWS
-	return &loader{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
+	return &loader{files: new(awsfiles.Source), client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
 }
 
 // apiOptions adds our name to the user agent of every call. For listings, only headers that a step of Build adds have
@@ -241,22 +234,6 @@ func (l *loader) apiOptions() []func(*middleware.Stack) error {
 		version = "dev"
 	}
 	return []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("collector", version)}
-}
-
-// files selects the shared files for the SDK.
-func (l *loader) files() []func(*awsconfig.LoadOptions) error {
-	configs, credentials := l.paths()
-	// The SDK opens any file, and would wait forever for a pipe.
-	readable := func(files []string) []string {
-		return slices.DeleteFunc(append([]string{}, files...), func(file string) bool {
-			_, err := readSharedFile(file)
-			return err != nil && !errors.Is(err, fs.ErrNotExist)
-		})
-	}
-	return []func(*awsconfig.LoadOptions) error{
-		awsconfig.WithSharedConfigFiles(readable(configs)),
-		awsconfig.WithSharedCredentialsFiles(readable(credentials)),
-	}
 }
 
 // imds is the one client of the instance metadata service.

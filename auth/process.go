@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -54,7 +55,7 @@ func runCredentialProcess(ctx context.Context, operation, command string) (aws.C
 		return refused(": %s%s", exit.ProcessState, suffix)
 	case errors.Is(err, exec.ErrWaitDelay): // it succeeded, but left a child that keeps its output open
 	case err != nil:
-		return refused(": run the shell: %s", fileErrorCause(err))
+		return refused(": run the shell: %s", awsfiles.ErrorCause(err))
 	}
 	if runtime.GOOS == "windows" {
 		text = strings.ReplaceAll(text, `\"`, `"`) // cmd.exe adds them; the SDK does the same

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
@@ -50,16 +52,16 @@ func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s", s.profile, s.re
 func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {
 	ctx, cancel := withTimeout(ctx, 2*callTimeout, s.Name())
 	defer cancel()
-	files, env := s.loader.readSharedFiles(), s.loader.environment(s.getenv)
-	r, err := files.routeOf(s.loader, s.profile, env)
+	files, env := s.loader.files.Read(), s.loader.files.Environment(s.getenv)
+	r, err := files.Route(s.profile, env)
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	cfg := s.loader.profileConfig(files, r.profile)
+	cfg := s.loader.profileConfig(files, r.Profile)
 	cfg.Region, cfg.HTTPClient = s.region, s.sts.client.Options().HTTPClient
 	c, err := s.source(ctx, cfg, files, env, r)
-	for i := 0; err == nil && i < len(r.roles); i++ {
-		c, err = s.assume(ctx, cfg, c, r.roles[i])
+	for i := 0; err == nil && i < len(r.Roles); i++ {
+		c, err = s.assume(ctx, cfg, c, r.Roles[i])
 	}
 	if err != nil {
 		return aws.Credentials{}, s.explain(timeoutCause(ctx, err), r)
@@ -71,42 +73,42 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 func (s *sdkStep) source(
 	ctx context.Context,
 	cfg aws.Config,
-	files *sharedFiles,
-	env environment,
-	r *route,
+	files *awsfiles.Files,
+	env awsfiles.Environment,
+	r *awsfiles.Route,
 ) (aws.Credentials, error) {
-	switch r.source {
-	case fromEnvironment:
-		if !env.key.HasKeys() {
+	switch r.Source {
+	case awsfiles.FromEnvironment:
+		if !env.Key.HasKeys() {
 			return aws.Credentials{}, fault(record.NoCredentials,
 				"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove credential_source from the profile.",
 				"%s: credential_source is Environment, but AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set", s.Name())
 		}
-		return env.key, nil
-	case fromCredentialsFile, fromConfigFile:
-		return r.section.accessKey(r.source), nil
-	case fromWebIdentity:
-		return stscreds.NewWebIdentityRoleProvider(stsAdapter{web: s.sts.client, step: s}, r.webIdentity.role,
-			tokenFile(r.webIdentity.tokenFile), func(o *stscreds.WebIdentityRoleOptions) {
-				o.RoleSessionName = r.webIdentity.session
+		return env.Key, nil
+	case awsfiles.FromCredentialsFile, awsfiles.FromConfigFile:
+		return r.Section.AccessKey(r.Source), nil
+	case awsfiles.FromWebIdentity:
+		return stscreds.NewWebIdentityRoleProvider(stsAdapter{web: s.sts.client, step: s}, r.WebIdentity.Role,
+			tokenFile(r.WebIdentity.TokenFile), func(o *stscreds.WebIdentityRoleOptions) {
+				o.RoleSessionName = r.WebIdentity.Session
 			}).Retrieve(ctx)
-	case fromSSO:
+	case awsfiles.FromSSO:
 		return s.fromSSO(ctx, cfg, files, r)
-	case fromLogin:
+	case awsfiles.FromLogin:
 		return s.fromLogin(ctx, cfg, r)
-	case fromProcess:
-		return runCredentialProcess(ctx, s.Name(), r.section.get("credential_process"))
-	case fromContainer:
+	case awsfiles.FromProcess:
+		return runCredentialProcess(ctx, s.Name(), r.Section.Get("credential_process"))
+	case awsfiles.FromContainer:
 		return newContainerStep(s.loader, s.getenv).Retrieve(ctx, nil)
-	case fromInstance:
+	case awsfiles.FromInstance:
 		return s.instance.Retrieve(ctx)
 	}
 	return s.fromMachine(ctx)
 }
 
-// fromMachine searches the sources that boto3 and the SDK search if nothing is configured.
+// awsfiles.FromMachine searches the sources that boto3 and the SDK search if nothing is configured.
 func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
-	if c, err := s.loader.botoKey(s.getenv); err != nil || c.HasKeys() {
+	if c, err := s.loader.files.BotoKey(s.getenv); err != nil || c.HasKeys() {
 		return c, err
 	}
 	if container := newContainerStep(s.loader, s.getenv); container.endpoint != "" {
@@ -129,20 +131,20 @@ func (s *sdkStep) assume(
 	ctx context.Context,
 	cfg aws.Config,
 	c aws.Credentials,
-	r profileRole,
+	r awsfiles.Role,
 ) (aws.Credentials, error) {
-	if r.serial != "" {
+	if r.Serial != "" {
 		return c, fault(record.MFANeeded,
 			"Set `profile` to the name of the default profile, and set `totp_seed`, `token_command` or `token_code`.",
-			"%s: role %s requires MFA", s.Name(), r.arn)
+			"%s: role %s requires MFA", s.Name(), r.ARN)
 	}
 	cfg.Credentials = staticCredentials(c)
-	return stscreds.NewAssumeRoleProvider(stsAdapter{role: sts.NewFromConfig(cfg), step: s}, r.arn,
+	return stscreds.NewAssumeRoleProvider(stsAdapter{role: sts.NewFromConfig(cfg), step: s}, r.ARN,
 		func(o *stscreds.AssumeRoleOptions) {
-			o.Duration = orDefault(r.duration, defaultRoleSession) // the SDK's own default is 15 minutes
-			o.RoleSessionName = firstNonEmpty(r.session, roleSessionName)
-			if r.externalID != "" {
-				o.ExternalID = aws.String(r.externalID)
+			o.Duration = orDefault(r.Duration, defaultRoleSession) // the SDK's own default is 15 minutes
+			o.RoleSessionName = cmp.Or(r.Session, roleSessionName)
+			if r.ExternalID != "" {
+				o.ExternalID = aws.String(r.ExternalID)
 			}
 		}).Retrieve(ctx)
 }
@@ -164,7 +166,7 @@ func (f tokenFile) GetIdentityToken() ([]byte, error) {
 	if err != nil {
 		return nil, fault(record.NoCredentials,
 			"Check web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and the pod's volumes.",
-			"web identity: read the token file %s: %s", safePath(string(f)), fileErrorCause(err))
+			"web identity: read the token file %s: %s", safePath(string(f)), awsfiles.ErrorCause(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, fault(record.NoCredentials, "Check the program that writes the token.",
@@ -257,21 +259,21 @@ type mfaProfile struct {
 // readMFAProfile reads a profile. It returns nil if nothing in the profile's chain requires MFA: sdkStep then does
 // everything.
 func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
-	r, err := l.readSharedFiles().routeOf(l, name, environment{})
+	r, err := l.files.Read().Route(name, awsfiles.Environment{})
 	if err != nil {
 		return nil, err
 	}
 	var m mfaProfile
 	serials := []string{}
-	if r.section != nil && !r.section.has("role_arn") { // else the serial belongs to that role
-		serials = append(serials, r.section.get("mfa_serial")) // for a user who needs MFA without a role
+	if r.Section != nil && !r.Section.Has("role_arn") { // else the serial belongs to that role
+		serials = append(serials, r.Section.Get("mfa_serial")) // for a user who needs MFA without a role
 	}
-	for _, role := range r.roles {
-		serials = append(serials, role.serial)
-		m.roles = append(m.roles, config.Role{ARN: role.arn, RoleSession: config.RoleSession{
-			SessionName: role.session,
-			ExternalID:  role.externalID,
-			Duration:    config.Duration(role.duration),
+	for _, role := range r.Roles {
+		serials = append(serials, role.Serial)
+		m.roles = append(m.roles, config.Role{ARN: role.ARN, RoleSession: config.RoleSession{
+			SessionName: role.Session,
+			ExternalID:  role.ExternalID,
+			Duration:    config.Duration(role.Duration),
 		}})
 	}
 	for _, serial := range serials {
@@ -279,24 +281,24 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 			return nil, fault(record.MFASerial, "Use one MFA device in all profiles of the chain.",
 				"profile %s: its chain names two MFA devices, %s and %s", name, m.serial, serial)
 		}
-		m.serial = firstNonEmpty(m.serial, serial)
+		m.serial = cmp.Or(m.serial, serial)
 	}
 	if m.serial == "" {
 		return nil, nil
 	}
-	if r.source != fromCredentialsFile && r.source != fromConfigFile {
+	if r.Source != awsfiles.FromCredentialsFile && r.Source != awsfiles.FromConfigFile {
 		return nil, fault(record.NoCredentials,
 			"Put a user's long-lived key into the last profile of the `source_profile` chain: MFA needs one.",
 			"profile %s: mfa_serial is set, but the chain has no aws_access_key_id", name)
 	}
-	key := r.section.accessKey(r.source)
+	key := r.Section.AccessKey(r.Source)
 	m.key = keyStep{key.AccessKeyID, secret.New(key.SecretAccessKey), secret.New(key.SessionToken)}
 	return &m, nil
 }
 
 // explain is for errors between the route and the credentials. Errors of calls are Faults already; the SDK's other
 // errors are not shown, because they quote files and responses.
-func (s *sdkStep) explain(err error, r *route) error {
+func (s *sdkStep) explain(err error, r *awsfiles.Route) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
 		return f // without the SDK's text around it
@@ -306,13 +308,5 @@ func (s *sdkStep) explain(err error, r *route) error {
 		reason = record.NoCredentials
 	}
 	return fault(reason, "Check the profile's settings and the files that it names.",
-		"%s: %s: %s", s.Name(), sourceNames[r.source], safeErrorText(err))
-}
-
-// sourceNames are the names of the sources in errors.
-var sourceNames = map[sourceKind]string{
-	fromMachine: "container or instance", fromEnvironment: "environment", fromWebIdentity: "web identity",
-	fromSSO: "IAM Identity Center", fromCredentialsFile: "credentials file",
-	fromLogin: "login session", fromProcess: "credential_process", fromConfigFile: "config file",
-	fromContainer: "container", fromInstance: "instance role",
+		"%s: %s: %s", s.Name(), r.Source, safeErrorText(err))
 }

@@ -200,3 +200,8 @@ func stderrSuffix(stderr, stdout string) string {
 	}
 	return ""
 }
+
+// A textError is an error of a fixed text.
+type textError string
+
+func (e textError) Error() string { return string(e) }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	ssotypes "github.com/aws/aws-sdk-go-v2/service/sso/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssooidc"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -69,23 +71,28 @@ func hasKey(c *ssotypes.RoleCredentials) bool {
 	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != ""
 }
 
-// fromSSO gets the credentials of a permission set, with the token of `aws sso login`.
-func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *sharedFiles, r *route) (aws.Credentials, error) {
-	settings, err := routeFinder{files, s.loader, environment{}}.readSSO(r.section, s.Name())
+// awsfiles.FromSSO gets the credentials of a permission set, with the token of `aws sso login`.
+func (s *sdkStep) fromSSO(
+	ctx context.Context,
+	cfg aws.Config,
+	files *awsfiles.Files,
+	r *awsfiles.Route,
+) (aws.Credentials, error) {
+	settings, err := files.SSO(r.Section, s.Name())
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	cfg.Region = settings.region
-	file, err := ssocreds.StandardCachedTokenFilepath(firstNonEmpty(settings.session, settings.startURL))
+	cfg.Region = settings.Region
+	file, err := ssocreds.StandardCachedTokenFilepath(cmp.Or(settings.Session, settings.StartURL))
 	if err != nil {
 		return aws.Credentials{}, fault(record.SSOLogin, "Set HOME to the home directory of the user who logged in.",
 			"%s: the SSO session is stored in the home directory, and HOME is not set", s.Name())
 	}
 	portal := ssoPortal{sso.NewFromConfig(cfg), s}
-	c, err := ssocreds.New(portal, settings.account, settings.role, settings.startURL,
+	c, err := ssocreds.New(portal, settings.Account, settings.Role, settings.StartURL,
 		func(o *ssocreds.Options) {
 			o.CachedTokenFilepath = file
-			if settings.session != "" {
+			if settings.Session != "" {
 				client := ssooidc.NewFromConfig(cfg)
 				o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file,
 					func(o *ssocreds.SSOTokenProviderOptions) { o.Client = ssoTokenClient{client, file, s} })
@@ -107,14 +114,14 @@ func tokenFileState(file string) string {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no file " + file
 	case err != nil:
-		return file + ": " + fileErrorCause(err)
+		return file + ": " + awsfiles.ErrorCause(err)
 	}
 	return file + " holds no valid token"
 }
 
-// fromLogin gets the credentials that `aws login` has stored.
-func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.Credentials, error) {
-	file, err := logincreds.StandardCachedTokenFilepath(r.section.get("login_session"),
+// awsfiles.FromLogin gets the credentials that `aws login` has stored.
+func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *awsfiles.Route) (aws.Credentials, error) {
+	file, err := logincreds.StandardCachedTokenFilepath(r.Section.Get("login_session"),
 		s.getenv("AWS_LOGIN_CACHE_DIRECTORY"))
 	if err == nil {
 		var c aws.Credentials
@@ -154,7 +161,7 @@ func ssoFault(err error, text, region string) error {
 // ssoLoginFault is the error for a session that needs a login.
 func (l *loader) ssoLoginFault(profile, text string) error {
 	if profile == "" {
-		profile = l.env.SharedConfigProfile
+		profile = l.files.Env.SharedConfigProfile
 	}
 	login := "aws sso login"
 	if profile != "" {

@@ -1,4 +1,4 @@
-package auth
+package awsfiles
 
 import (
 	"errors"
@@ -14,22 +14,23 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 )
 
-// sharedFiles is the content of the AWS config and credentials files. It is parsed as the SDK does, but with the line
+// Files is the content of the AWS config and credentials files. It is parsed as the SDK does, but with the line
 // of each value, and leniently: an error in a profile affects only the accounts that sign in with it. It holds secrets,
 // so it is not cached.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
-type sharedFiles struct {
-	searched []string         // all files that were searched, config files first
-	found    []string         // those that exist
-	problems []SettingProblem // unreadable files, and lines that are neither section nor setting
-	profiles map[string]*section
-	sessions map[string]*section // [sso-session NAME]
-	services map[string]*section // [services NAME]
+type Files struct {
+	source   *Source
+	searched []string  // all files that were searched, config files first
+	found    []string  // those that exist
+	problems []Problem // unreadable files, and lines that are neither section nor setting
+	profiles map[string]*Section
+	sessions map[string]*Section // [sso-session NAME]
+	services map[string]*Section // [services NAME]
 }
 
-// A section is a profile, of both kinds of files. Values of a credentials file take precedence over those of a config
+// A Section is a profile, of both kinds of files. Values of a credentials file take precedence over those of a config
 // file.
-type section struct {
+type Section struct {
 	name                string
 	at                  position // of its first header
 	config, credentials map[string]value
@@ -52,7 +53,7 @@ func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) 
 
 // lookup finds a setting; a credentials file takes precedence, even with an empty value. An empty value counts as not
 // set.
-func (s *section) lookup(key string) (value, bool) {
+func (s *Section) lookup(key string) (value, bool) {
 	if v, ok := s.credentials[key]; ok {
 		return v, v.text != ""
 	}
@@ -60,21 +61,21 @@ func (s *section) lookup(key string) (value, bool) {
 	return v, ok && v.text != ""
 }
 
-func (s *section) get(key string) string {
+func (s *Section) Get(key string) string {
 	v, _ := s.lookup(key)
 	return v.text
 }
 
-func (s *section) has(key string) bool {
+func (s *Section) Has(key string) bool {
 	_, ok := s.lookup(key)
 	return ok
 }
 
 // contains reports whether the setting is written, even with an empty value.
-func (s *section) contains(key string) bool { return s.positionOf(key) != s.at }
+func (s *Section) contains(key string) bool { return s.positionOf(key) != s.at }
 
 // positionOf is the position of a setting, even of an empty one.
-func (s *section) positionOf(key string) position {
+func (s *Section) positionOf(key string) position {
 	for _, in := range []map[string]value{s.credentials, s.config} {
 		if v, ok := in[key]; ok {
 			return v.position
@@ -84,7 +85,7 @@ func (s *section) positionOf(key string) position {
 }
 
 // positionOfFirst is the position of the first of the settings that is set, else of the section.
-func (s *section) positionOfFirst(keys ...string) position {
+func (s *Section) positionOfFirst(keys ...string) position {
 	for _, key := range keys {
 		if v, ok := s.lookup(key); ok {
 			return v.position
@@ -93,9 +94,9 @@ func (s *section) positionOfFirst(keys ...string) position {
 	return s.at
 }
 
-// A SettingProblem is an unusable setting or line in the environment or in a shared AWS file. It never quotes the
+// A Problem is an unusable setting or line in the environment or in a shared AWS file. It never quotes the
 // value.
-type SettingProblem struct {
+type Problem struct {
 	Where string // "AWS_MAX_ATTEMPTS", "~/.aws/config:3"; "" if the text names it
 	Text  string
 	Hint  string
@@ -105,20 +106,22 @@ type SettingProblem struct {
 	failsSignIn bool   // a sign-in with it fails
 }
 
-func (f SettingProblem) Error() string {
+func (f Problem) Error() string {
 	if f.Where == "" {
 		return f.Text
 	}
 	return f.Where + ": " + f.Text
 }
 
-// readSharedFiles reads the files. It never returns nil; its problems say what could not be read.
-func (l *loader) readSharedFiles() *sharedFiles {
-	s := &sharedFiles{profiles: map[string]*section{}, sessions: map[string]*section{}, services: map[string]*section{}}
+// Read reads the files. It never returns nil; its problems say what could not be read.
+func (l *Source) Read() *Files {
+	s := &Files{
+		source: l, profiles: map[string]*Section{}, sessions: map[string]*Section{}, services: map[string]*Section{},
+	}
 	configs, credentials := l.paths()
 	named := [2]bool{
-		l.env.SharedConfigFile != "" || l.opts.ConfigFiles != nil,
-		l.env.SharedCredentialsFile != "" || l.opts.CredentialsFiles != nil,
+		l.Env.SharedConfigFile != "" || l.ConfigFiles != nil,
+		l.Env.SharedCredentialsFile != "" || l.CredentialsFiles != nil,
 	}
 	for i, files := range [2][]string{configs, credentials} {
 		for _, file := range files {
@@ -132,7 +135,7 @@ func (l *loader) readSharedFiles() *sharedFiles {
 // maxSharedFile is the largest size that is read.
 const maxSharedFile = 16 << 20
 
-func (s *sharedFiles) read(file string, credentials, named bool) {
+func (s *Files) read(file string, credentials, named bool) {
 	text, err := readSharedFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, errDevice):
@@ -140,16 +143,16 @@ func (s *sharedFiles) read(file string, credentials, named bool) {
 	case err != nil:
 		// A file at the standard path without read permission is skipped, as the AWS CLI does: the HOME of a service often
 		// belongs to another user.
-		s.problems = append(s.problems, SettingProblem{
+		s.problems = append(s.problems, Problem{
 			Where:       file,
-			Text:        "cannot be read: " + fileErrorCause(err),
+			Text:        "cannot be read: " + ErrorCause(err),
 			failsSignIn: named || !errors.Is(err, fs.ErrPermission),
 		})
 		s.found = append(s.found, file)
 		return
 	}
 	s.found = append(s.found, file)
-	r := fileParser{sharedFiles: s, file: file, credentials: credentials, seen: map[*section]map[string]value{}}
+	r := fileParser{Files: s, file: file, credentials: credentials, seen: map[*Section]map[string]value{}}
 	for i, line := range strings.Split(text, "\n") {
 		r.parseLine(i+1, strings.TrimSuffix(line, "\r"))
 	}
@@ -184,8 +187,8 @@ var (
 	errDevice     = errors.New("a device") // people use /dev/null for "no file"
 )
 
-// fileErrorCause is the error of a file operation without the file's name.
-func fileErrorCause(err error) string {
+// ErrorCause is the error of a file operation without the file's name.
+func ErrorCause(err error) string {
 	if path := new(fs.PathError); errors.As(err, &path) {
 		return path.Err.Error()
 	}
@@ -194,15 +197,15 @@ func fileErrorCause(err error) string {
 
 // A fileParser parses one file.
 type fileParser struct {
-	*sharedFiles
+	*Files
 	file        string
 	credentials bool
 
-	current        *section // nil: before the first section, or in an ignored one
+	current        *Section // nil: before the first section, or in an ignored one
 	key            string   // the setting that indented lines belong to
-	seen           map[*section]map[string]value
-	plainDefault   *section // [default] of a config file
-	profileDefault *section // [profile default] of it
+	seen           map[*Section]map[string]value
+	plainDefault   *Section // [default] of a config file
+	profileDefault *Section // [profile default] of it
 }
 
 func (r *fileParser) parseLine(n int, line string) {
@@ -216,7 +219,7 @@ func (r *fileParser) parseLine(n int, line string) {
 	}
 	at := position{r.file, n}
 	if line[0] == '[' { // the next lines belong to an unnamed section, not to the previous one
-		r.problems = append(r.problems, SettingProblem{
+		r.problems = append(r.problems, Problem{
 			Where: at.String(),
 			Text:  "is not a complete section header: its settings are ignored",
 			Hint:  "Write it as [name].",
@@ -245,7 +248,7 @@ func (r *fileParser) parseLine(n int, line string) {
 			r.put(r.key, v)
 		}
 	case !ok:
-		r.problems = append(r.problems, SettingProblem{
+		r.problems = append(r.problems, Problem{
 			Where:   at.String(),
 			Text:    "is neither a section nor a setting: it is ignored",
 			profile: r.current.name,
@@ -297,7 +300,7 @@ func (r *fileParser) startSection(n int, name string) {
 	}
 	s := in[name]
 	if s == nil {
-		s = &section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
+		s = &Section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
 		in[name] = s
 	}
 	if name == "default" && !r.credentials && in["default"] == s && word != "sso-session" && word != "services" {
@@ -308,7 +311,7 @@ func (r *fileParser) startSection(n int, name string) {
 			form = &r.profileDefault
 		}
 		if *form == nil {
-			*form = &section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
+			*form = &Section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
 		}
 		s = *form
 	}
@@ -379,16 +382,16 @@ func unquote(s string) string {
 }
 
 // paths returns the shared files to read.
-func (l *loader) paths() (configs, credentials []string) {
-	configs, credentials = l.opts.ConfigFiles, l.opts.CredentialsFiles
-	if l.opts.Isolated {
+func (l *Source) paths() (configs, credentials []string) {
+	configs, credentials = l.ConfigFiles, l.CredentialsFiles
+	if l.Isolated {
 		return slices.Clone(configs), slices.Clone(credentials)
 	}
 	if configs == nil {
-		configs = []string{expandPath(l.env.SharedConfigFile, awsconfig.DefaultSharedConfigFilename())}
+		configs = []string{expandPath(l.Env.SharedConfigFile, awsconfig.DefaultSharedConfigFilename())}
 	}
 	if credentials == nil {
-		credentials = []string{expandPath(l.env.SharedCredentialsFile, awsconfig.DefaultSharedCredentialsFilename())}
+		credentials = []string{expandPath(l.Env.SharedCredentialsFile, awsconfig.DefaultSharedCredentialsFilename())}
 	}
 	return configs, credentials
 }
@@ -406,8 +409,8 @@ func expandPath(path, standard string) string {
 }
 
 // profileHint looks for the profile in the places where people write it by mistake.
-func (s *sharedFiles) profileHint(l *loader, name string) string {
-	configs, credentials := l.paths()
+func (s *Files) profileHint(name string) string {
+	configs, credentials := s.source.paths()
 	for _, file := range credentials {
 		if hasSection(file, "profile "+name) {
 			return fmt.Sprintf("In %s, write the section as [%s], without the word profile: "+

@@ -1,4 +1,4 @@
-package auth
+package awsfiles
 
 import (
 	"cmp"
@@ -13,17 +13,12 @@ import (
 // Inspect checks what the blocks use to sign in outside of the configuration: profiles, the shared AWS files and the
 // environment. It makes no calls. A problem that makes an account fail is marked as used. The others are for
 // information: they are in a default chain that no account uses, or in lines that have no effect.
-func Inspect(o LoadOptions, blocks []config.Account) []SettingProblem {
+func Inspect(o Options, blocks []config.Account) []Problem {
 	if o.Isolated {
 		return nil
 	}
-	l := &loader{opts: o}
-	l.env, l.problems = readEnvironment(o.Getenv)
-	getenv := o.Getenv
-	if getenv == nil {
-		getenv = func(string) string { return "" }
-	}
-	i := inspection{loader: l, files: l.readSharedFiles(), env: l.environment(getenv)}
+	l := NewSource(o)
+	i := inspection{files: l.Read(), env: l.Environment(l.Getenv)}
 	named := map[string]bool{}
 	chain := false
 	for _, a := range blocks {
@@ -34,7 +29,7 @@ func Inspect(o LoadOptions, blocks []config.Account) []SettingProblem {
 			chain = true
 		}
 	}
-	for _, f := range l.problems {
+	for _, f := range l.Problems {
 		f.Used = chain
 		i.all = append(i.all, f)
 	}
@@ -43,44 +38,43 @@ func Inspect(o LoadOptions, blocks []config.Account) []SettingProblem {
 	for name := range named {
 		i.profile(name, true)
 	}
-	slices.SortFunc(i.all, func(a, b SettingProblem) int { return cmp.Compare(a.Error(), b.Error()) })
-	return slices.CompactFunc(i.all, func(a, b SettingProblem) bool { return a.Error() == b.Error() && a.Used == b.Used })
+	slices.SortFunc(i.all, func(a, b Problem) int { return cmp.Compare(a.Error(), b.Error()) })
+	return slices.CompactFunc(i.all, func(a, b Problem) bool { return a.Error() == b.Error() && a.Used == b.Used })
 }
 
 type inspection struct {
-	*loader
-	files *sharedFiles
-	env   environment
-	all   []SettingProblem
+	files *Files
+	env   Environment
+	all   []Problem
 }
 
 // profile checks whether a profile leads to credentials, and its settings.
 func (i *inspection) profile(name string, used bool) {
 	i.settings(name, used)
-	_, err := i.files.findRoute(i.loader, name, environment{})
+	_, err := i.files.findRoute(name, Environment{})
 	// Without any AWS file, this is probably not the machine that the configuration is for.
 	i.add(err, used && (len(i.files.found) > 0 || i.files.profiles[name] != nil))
 }
 
 // chain checks the default chain, even if no account uses it: the person who set it up may not know that it fails.
 func (i *inspection) chain(used bool, named map[string]bool) {
-	name := firstNonEmpty(firstNonEmpty(i.env.profile, i.env.defaultProfile), "default")
+	name := cmp.Or(cmp.Or(i.env.profile, i.env.defaultProfile), "default")
 	env := i.env
 	if !used {
 		// Only the files: can the profile be used at all?
-		env.key, env.incompleteKey, env.webIdentity = aws.Credentials{}, false, webIdentity{}
+		env.Key, env.incompleteKey, env.webIdentity = aws.Credentials{}, false, WebIdentity{}
 	}
-	byKey := env.key.HasKeys()
+	byKey := env.Key.HasKeys()
 	if !named[name] {
 		i.settings(name, used && !byKey)
 	}
-	if _, err := i.files.findRoute(i.loader, "", env); err != nil && (used || !named[name]) {
+	if _, err := i.files.findRoute("", env); err != nil && (used || !named[name]) {
 		i.add(err, used)
 	}
 }
 
 func (i *inspection) settings(name string, used bool) {
-	for _, f := range i.settingProblems(i.files.profiles[name]) {
+	for _, f := range i.files.SettingProblems(name) {
 		f.Used = used && f.failsSignIn
 		i.all = append(i.all, f)
 	}
@@ -88,6 +82,6 @@ func (i *inspection) settings(name string, used bool) {
 
 func (i *inspection) add(err error, used bool) {
 	if err != nil {
-		i.all = append(i.all, SettingProblem{Text: err.Error(), Hint: record.HintOf(err), Used: used})
+		i.all = append(i.all, Problem{Text: err.Error(), Hint: record.HintOf(err), Used: used})
 	}
 }

@@ -1,9 +1,11 @@
-package auth
+package awsfiles
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -166,24 +168,24 @@ func fieldPointer(of any, name string) any {
 }
 
 // readEnvironment returns the SDK's settings from the environment, without the invalid ones.
-func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []SettingProblem) {
+func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Problem) {
 	env, err := awsconfig.NewEnvConfig()
 	if err == nil {
 		return env, nil
 	}
-	var problems []SettingProblem
+	var problems []Problem
 	if getenv != nil {
 		problems = readVariables(&env, getenv)
 	}
 	if problems == nil { // a newer SDK may refuse a variable that is not in allSettings
-		problems = append(problems, SettingProblem{Where: "environment",
+		problems = append(problems, Problem{Where: "environment",
 			Text: "a variable of the AWS SDK has no valid value", failsSignIn: true})
 	}
 	return env, problems
 }
 
 // readVariables sets the fields that the SDK may not have reached.
-func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (problems []SettingProblem) {
+func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (problems []Problem) {
 	for _, s := range allSettings {
 		if s.variable == "" {
 			continue
@@ -195,20 +197,26 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (proble
 			continue
 		}
 		if want := s.parse(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // any text but "true" means false
-			problems = append(problems, SettingProblem{Where: s.variable, Text: "must be " + want, failsSignIn: true})
+			problems = append(problems, Problem{Where: s.variable, Text: "must be " + want, failsSignIn: true})
 		}
 	}
 	return problems
 }
 
+// Settings returns the SDK's settings of a profile that are valid.
+func (s *Files) Settings(profile string) awsconfig.SharedConfig {
+	c, _ := s.settingsOf(s.profiles[profile])
+	return c
+}
+
 // settingsOf returns the SDK's settings from a profile, without the invalid ones, and without its credentials.
-func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []SettingProblem) {
+func (s *Files) settingsOf(p *Section) (awsconfig.SharedConfig, []Problem) {
 	var c awsconfig.SharedConfig
 	if p == nil {
 		return c, nil
 	}
-	c.Profile, c.ServicesSectionName = p.name, p.get("services")
-	var problems []SettingProblem
+	c.Profile, c.ServicesSectionName = p.name, p.Get("services")
+	var problems []Problem
 	for _, set := range allSettings {
 		to := fieldPointer(&c, set.field)
 		v, ok := p.lookup(set.key)
@@ -216,7 +224,7 @@ func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []SettingP
 			continue
 		}
 		if want := set.parse(to, v.text); want != "" {
-			problems = append(problems, SettingProblem{Where: v.String(), Text: set.key + ": must be " + want,
+			problems = append(problems, Problem{Where: v.String(), Text: set.key + ": must be " + want,
 				profile: p.name, failsSignIn: !isLenient(to, set.key)})
 		}
 	}
@@ -238,16 +246,17 @@ func isLenient(target any, key string) bool {
 	return false
 }
 
-// settingProblems returns the invalid settings of a profile. A sign-in with the profile fails: otherwise a setting that
+// SettingProblems returns the invalid settings of a profile. A sign-in with the profile fails: otherwise a setting that
 // its owner wants would have no effect.
-func (l *loader) settingProblems(p *section) []SettingProblem {
+func (s *Files) SettingProblems(profile string) []Problem {
+	p := s.profiles[profile]
 	if p == nil {
 		return nil
 	}
-	c, problems := (&sharedFiles{}).settingsOf(p)
+	c, problems := s.settingsOf(p)
 	if c.CustomCABundle != "" {
-		if _, err := readCABundle(c.CustomCABundle); err != nil {
-			problems = append(problems, SettingProblem{
+		if _, err := ReadCABundle(c.CustomCABundle); err != nil {
+			problems = append(problems, Problem{
 				Where:       p.positionOfFirst("ca_bundle").String(),
 				Text:        "ca_bundle: " + err.Error(),
 				profile:     p.name,
@@ -258,70 +267,60 @@ func (l *loader) settingProblems(p *section) []SettingProblem {
 	return problems
 }
 
-// sdkConfig makes the configuration of valid settings, as the SDK would.
-func sdkConfig(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
+// Config makes the configuration of valid settings, as the SDK would.
+func Config(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
 	cfg := aws.Config{
 		HTTPClient:       client,
-		Region:           firstNonEmpty(env.Region, file.Region),
-		AppID:            firstNonEmpty(env.AppID, file.AppID),
-		RetryMaxAttempts: firstNonZero(env.RetryMaxAttempts, file.RetryMaxAttempts),
-		RetryMode:        firstNonZero(env.RetryMode, file.RetryMode),
-		DefaultsMode:     firstNonZero(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
-		AccountIDEndpointMode: firstNonZero(env.AccountIDEndpointMode, file.AccountIDEndpointMode,
+		Region:           cmp.Or(env.Region, file.Region),
+		AppID:            cmp.Or(env.AppID, file.AppID),
+		RetryMaxAttempts: cmp.Or(env.RetryMaxAttempts, file.RetryMaxAttempts),
+		RetryMode:        cmp.Or(env.RetryMode, file.RetryMode),
+		DefaultsMode:     cmp.Or(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
+		AccountIDEndpointMode: cmp.Or(env.AccountIDEndpointMode, file.AccountIDEndpointMode,
 			aws.AccountIDEndpointModePreferred),
-		RequestChecksumCalculation: firstNonZero(env.RequestChecksumCalculation, file.RequestChecksumCalculation,
+		RequestChecksumCalculation: cmp.Or(env.RequestChecksumCalculation, file.RequestChecksumCalculation,
 			aws.RequestChecksumCalculationWhenSupported),
-		ResponseChecksumValidation: firstNonZero(env.ResponseChecksumValidation, file.ResponseChecksumValidation,
+		ResponseChecksumValidation: cmp.Or(env.ResponseChecksumValidation, file.ResponseChecksumValidation,
 			aws.ResponseChecksumValidationWhenSupported),
 		DisableRequestCompression: aws.ToBool(
-			firstNonZero(env.DisableRequestCompression, file.DisableRequestCompression)),
+			cmp.Or(env.DisableRequestCompression, file.DisableRequestCompression)),
 		DisableClockSkewCorrection: aws.ToBool(
-			firstNonZero(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
+			cmp.Or(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
 		RequestMinCompressSizeBytes: 10240,
-		RestrictFilePermissions:     firstNonZero(env.RestrictFilePermissions, aws.RestrictFilePermissionsUserReadWrite),
+		RestrictFilePermissions:     cmp.Or(env.RestrictFilePermissions, aws.RestrictFilePermissionsUserReadWrite),
 		AuthSchemePreference:        env.AuthSchemePreference,
 		ConfigSources:               []any{env, file},
 	}
-	if n := firstNonZero(env.RequestMinCompressSizeBytes, file.RequestMinCompressSizeBytes); n != nil {
+	if n := cmp.Or(env.RequestMinCompressSizeBytes, file.RequestMinCompressSizeBytes); n != nil {
 		cfg.RequestMinCompressSizeBytes = *n
 	}
 	if len(cfg.AuthSchemePreference) == 0 {
 		cfg.AuthSchemePreference = file.AuthSchemePreference
 	}
-	ignored := aws.ToBool(firstNonZero(env.IgnoreConfiguredEndpoints, file.IgnoreConfiguredEndpoints))
-	if base := firstNonEmpty(env.BaseEndpoint, file.BaseEndpoint); base != "" && !ignored {
+	ignored := aws.ToBool(cmp.Or(env.IgnoreConfiguredEndpoints, file.IgnoreConfiguredEndpoints))
+	if base := cmp.Or(env.BaseEndpoint, file.BaseEndpoint); base != "" && !ignored {
 		cfg.BaseEndpoint = &base
 	}
 	return cfg
 }
 
-func firstNonZero[T comparable](all ...T) T {
-	var zero T
-	for _, v := range all {
-		if v != zero {
-			return v
-		}
-	}
-	return zero
-}
-
 // maxCABundle is larger than the bundle of any system.
 const maxCABundle = 8 << 20
 
-// readCABundle reads a file of certificates. Its error names the file.
-func readCABundle(file string) ([]byte, error) {
+// ReadCABundle reads a file of certificates. Its error names the file.
+func ReadCABundle(file string) ([]byte, error) {
 	b, err := userfile.Read(context.Background(), file, maxCABundle)
 	if err != nil {
-		return nil, textError(file + ": " + fileErrorCause(err))
+		return nil, errors.New(file + ": " + ErrorCause(err))
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(b) {
-		return nil, textError(file + ": no PEM certificate in it")
+		return nil, errors.New(file + ": no PEM certificate in it")
 	}
 	return b, nil
 }
 
-// withCABundle trusts only the certificates of a bundle, as the SDK does.
-func withCABundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient {
+// WithCABundle trusts only the certificates of a bundle, as the SDK does.
+func WithCABundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient {
 	return c.WithTransportOptions(func(tr *http.Transport) {
 		if tr.TLSClientConfig == nil {
 			tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -330,8 +329,3 @@ func withCABundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClie
 		tr.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
 	})
 }
-
-// A textError is an error of a fixed text.
-type textError string
-
-func (e textError) Error() string { return string(e) }

@@ -1,20 +1,18 @@
-package auth
+package awsfiles
 
 import (
 	"path/filepath"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"github.com/aws-collector/collector/record"
 )
 
-// botoKey reads a key from boto 2's files, as boto3 does: from BOTO_CONFIG if it is set, else from /etc/boto.cfg, then
+// BotoKey reads a key from boto 2's files, as boto3 does: from BOTO_CONFIG if it is set, else from /etc/boto.cfg, then
 // from ~/.boto; the first file with a key wins. A file that is missing or unreadable is skipped, as in boto3.
 // https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html#boto2-configuration-file
-func (l *loader) botoKey(getenv func(string) string) (aws.Credentials, error) {
-	files := l.opts.BotoFiles
-	if files == nil && !l.opts.Isolated {
+func (l *Source) BotoKey(getenv func(string) string) (aws.Credentials, error) {
+	files := l.BotoFiles
+	if files == nil && !l.Isolated {
 		files = []string{"/etc/boto.cfg"}
 		if home := getenv("HOME"); home != "" {
 			files = append(files, filepath.Join(home, ".boto"))
@@ -30,7 +28,7 @@ func (l *loader) botoKey(getenv func(string) string) (aws.Credentials, error) {
 		case id == "":
 			continue
 		case secret == "":
-			return aws.Credentials{}, fault(record.NoCredentials,
+			return aws.Credentials{}, fault(
 				"Add aws_secret_access_key to that file, or remove aws_access_key_id from it.",
 				"default chain: %s has aws_access_key_id without aws_secret_access_key", file)
 		}

@@ -5,161 +5,40 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
 )
 
-// someSettings has, for each key of a shared file, a valid value that is not the SDK's default, and an invalid one.
-var someSettings = map[string]struct{ good, bad string }{
-	"region": {good: "eu-west-1"}, "sdk_ua_app_id": {good: "app"}, "ca_bundle": {},
-	"ec2_metadata_service_endpoint": {good: "http://127.0.0.1:1"}, "endpoint_url": {good: "http://127.0.0.1:2"},
-	"auth_scheme_preference": {good: "sigv4a, sigv4"}, "endpoint_discovery_enabled": {"true", "yes"},
-	"s3_use_arn_region":                    {"true", "yes"},
-	"s3_disable_multiregion_access_points": {"true", "yes"}, "s3_disable_express_session_auth": {"true", "yes"},
-	"ec2_metadata_service_endpoint_mode": {"IPv6", "v6"},
-	"ec2_metadata_v1_disabled":           {"true", "yes"}, "use_dualstack_endpoint": {"true", "yes"},
-	"use_fips_endpoint": {"TRUE", "yes"}, "defaults_mode": {"in-region", "fast"},
-	"max_attempts": {"7", "x"}, "retry_mode": {"adaptive", "eager"}, "ignore_configured_endpoint_urls": {"false",
-		"no"}, "disable_request_compression": {"true", "yes"},
-	"disable_clock_skew_correction": {"true", "yes"}, "request_min_compression_size_bytes": {"99", "-1"},
-	"account_id_endpoint_mode":     {"required", "on"},
-	"request_checksum_calculation": {"when_required", "on"}, "response_checksum_validation": {"when_required", "on"},
-	"": {"true", "yes"}, // AWS_EC2_METADATA_DISABLED
-}
-
-var noKey = map[string]struct{ good, bad string }{
-	"AWS_EC2_METADATA_DISABLED":     {"true", ""},
-	"AWS_RESTRICT_FILE_PERMISSIONS": {"unrestricted", "on"},
-}
-
-func valueOf(t *testing.T, s setting) (good, bad string) {
-	v, ok := someSettings[s.key]
-	if s.key == "" {
-		v, ok = noKey[s.variable]
-	}
-	if !ok {
-		t.Errorf("no value for %+v", s)
-	}
-	return v.good, v.bad
-}
-
-// TestSettings: our lenient parser reads each setting as the SDK does. A new setting of a newer SDK fails here.
-func TestSettings(t *testing.T) {
-	cleanEnv(t)
-	var file strings.Builder
-	file.WriteString("[default]\n")
-	for _, s := range allSettings {
-		good, _ := valueOf(t, s)
-		if s.variable != "" {
-			t.Setenv(s.variable, good)
-		}
-		if s.key != "" && good != "" {
-			file.WriteString(s.key + " = " + good + "\n")
-		}
-	}
-	path := write(t, "config", file.String()+"services = s\n[services s]\nsts =\n  endpoint_url = http://127.0.0.1:3\n")
-
-	want, err := awsconfig.NewEnvConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := want
-	for _, s := range allSettings {
-		if s.variable != "" {
-			reflect.ValueOf(&got).Elem().FieldByName(s.field).SetZero()
-		}
-	}
-	if problems := readVariables(&got, os.Getenv); problems != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("environment %v:\n%+v, want\n%+v", problems, got, want)
-	}
-	l := &loader{opts: LoadOptions{ConfigFiles: []string{path}, CredentialsFiles: []string{}}}
-	files := l.readSharedFiles()
-	ours, problems := files.settingsOf(files.profiles["default"])
-	theirs, err := awsconfig.LoadSharedConfigProfile(t.Context(), "default", func(o *awsconfig.LoadSharedConfigOptions) {
-		o.ConfigFiles, o.CredentialsFiles = []string{path}, []string{}
-	})
-	theirs.Credentials.Source = ""
-	if err != nil || problems != nil || !reflect.DeepEqual(ours, theirs) {
-		t.Errorf("file %v, %v:\n%+v, want\n%+v", problems, err, ours, theirs)
-	}
-
-	known := []string{
-		"Credentials", "ContainerCredentialsEndpoint", "ContainerCredentialsRelativePath",
-		"ContainerAuthorizationToken", "SharedConfigProfile", "SharedCredentialsFile", "SharedConfigFile",
-		"WebIdentityTokenFilePath", "RoleARN", "RoleSessionName", "Profile", "CredentialSource", "CredentialProcess",
-		"WebIdentityTokenFile", "SSOSessionName", "SSOSession", "SSORegion", "SSOStartURL",
-		"SSOAccountID", "SSORoleName", "ExternalID", "MFASerial", "RoleDurationSeconds", "SourceProfileName", "Source",
-		"Services", "ServicesSectionName", "LoginSession",
-	}
-	for _, s := range allSettings {
-		known = append(known, s.field)
-	}
-	for _, of := range []reflect.Type{reflect.TypeFor[awsconfig.EnvConfig](), reflect.TypeFor[awsconfig.SharedConfig]()} {
-		for i := range of.NumField() {
-			if name := of.Field(i).Name; !slices.Contains(known, name) {
-				t.Errorf("%s.%s is a setting that allSettings does not have", of, name)
-			}
-		}
-	}
-}
-
-// TestSDKConfig: a configuration of valid settings equals the SDK's own.
-func TestSDKConfig(t *testing.T) {
-	for _, by := range []string{"nothing", "environment", "file"} {
-		t.Run(by, func(t *testing.T) {
-			cleanEnv(t)
-			path := filepath.Join(t.TempDir(), "config")
-			text := "[default]\n"
-			for _, s := range allSettings {
-				good, _ := valueOf(t, s)
-				if by == "environment" && s.variable != "" {
-					t.Setenv(s.variable, good)
-				}
-				if by == "file" && s.key != "" && good != "" {
-					text += s.key + " = " + good + "\n"
-				}
-			}
-			if by == "environment" {
-				t.Setenv("AWS_REGION", "ap-south-1")
-				t.Setenv("AWS_SDK_UA_APP_ID", "env")
-			}
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			t.Setenv("AWS_CONFIG_FILE", path)
-			client := awshttp.NewBuildableClient()
-			want, err := awsconfig.LoadDefaultConfig(t.Context(), awsconfig.WithHTTPClient(client),
-				awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			env, _ := readEnvironment(os.Getenv)
-			files := (&loader{env: env}).readSharedFiles()
-			settings, _ := files.settingsOf(files.profiles["default"])
-			got := sdkConfig(env, settings, client)
-			for i := range reflect.TypeFor[aws.Config]().NumField() {
-				f := reflect.TypeFor[aws.Config]().Field(i)
-				if slices.Contains([]string{"Credentials", "ConfigSources", "Logger", "HTTPClient",
-					"BearerAuthTokenProvider", "Interceptors"}, f.Name) || !f.IsExported() {
-					continue
-				}
-				if g, w := reflect.ValueOf(got).Field(i).Interface(),
-					reflect.ValueOf(want).Field(i).Interface(); !reflect.DeepEqual(g, w) {
-					t.Errorf("%s is %v, want %v", f.Name, g, w)
-				}
-			}
-		})
-	}
+// badSettings are settings with an invalid value, and whether the SDK takes it for false in a file.
+var badSettings = []struct {
+	variable, key, bad string
+	lenient            bool
+}{
+	{"AWS_ENABLE_ENDPOINT_DISCOVERY", "endpoint_discovery_enabled", "yes", true},
+	{"AWS_S3_USE_ARN_REGION", "s3_use_arn_region", "yes", true},
+	{"AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "s3_disable_multiregion_access_points", "yes", true},
+	{"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "s3_disable_express_session_auth", "yes", true},
+	{"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ec2_metadata_service_endpoint_mode", "v6", false},
+	{"AWS_EC2_METADATA_V1_DISABLED", "ec2_metadata_v1_disabled", "yes", true},
+	{"AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint", "yes", true},
+	{"AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint", "yes", true},
+	{"AWS_DEFAULTS_MODE", "defaults_mode", "fast", false},
+	{"AWS_MAX_ATTEMPTS", "max_attempts", "x", false},
+	{"AWS_RETRY_MODE", "retry_mode", "eager", false},
+	{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls", "no", true},
+	{"AWS_DISABLE_REQUEST_COMPRESSION", "disable_request_compression", "yes", false},
+	{"AWS_DISABLE_CLOCK_SKEW_CORRECTION", "disable_clock_skew_correction", "yes", false},
+	{"AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "request_min_compression_size_bytes", "-1", false},
+	{"AWS_ACCOUNT_ID_ENDPOINT_MODE", "account_id_endpoint_mode", "on", false},
+	{"AWS_REQUEST_CHECKSUM_CALCULATION", "request_checksum_calculation", "on", false},
+	{"AWS_RESPONSE_CHECKSUM_VALIDATION", "response_checksum_validation", "on", false},
+	{"AWS_RESTRICT_FILE_PERMISSIONS", "", "on", false},
 }
 
 // TestErrorsOfOtherProfiles: an error in the default profile, a file or a variable affects only the accounts that sign
@@ -201,20 +80,14 @@ func TestErrorsOfOtherProfiles(t *testing.T) {
 		"a folder for credentials": {env: "AWS_SHARED_CREDENTIALS_FILE=/tmp",
 			say: "/tmp: cannot be read: not a regular file"},
 	}
-	for _, s := range allSettings {
-		good, bad := valueOf(t, s)
-		if bad == "" || good == "" {
-			continue
-		}
-		if s.variable != "" && s.variable != "AWS_EC2_METADATA_DISABLED" {
-			all[s.variable] = trouble{env: s.variable + "=" + bad, setting: s.variable, say: s.variable + ": must be "}
-		}
+	for _, s := range badSettings {
+		all[s.variable] = trouble{env: s.variable + "=" + s.bad, setting: s.variable, say: s.variable + ": must be "}
 		if s.key != "" {
 			say := "config:2: " + s.key + ": must be "
-			if isLenient(fieldPointer(&awsconfig.SharedConfig{}, s.field), s.key) {
+			if s.lenient {
 				say = ""
 			}
-			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad +
+			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + s.bad +
 				"\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", setting: "{dir}/config:2", say: say}
 		}
 	}
