@@ -50,12 +50,45 @@ func (s *keyStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 			"Set `session_token` too: a temporary key (ASIA…) does not work without it.",
 			"%s: no session token", s.Name())
 	}
-	return aws.Credentials{
+	c := aws.Credentials{
 		AccessKeyID:     s.id,
 		SecretAccessKey: s.secret.Reveal(),
 		SessionToken:    s.token.Reveal(),
 		Source:          "configuration",
-	}, nil
+	}
+	return c, keyNames{"ak_id", "ak_secret", "session_token"}.check(s.Name(), c)
+}
+
+// keyNames are the names of a key's parts where it was read.
+type keyNames struct{ id, secret, token string }
+
+var (
+	variableNames = keyNames{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+	partNames     = keyNames{"the access key id", "the secret access key", "the session token"}
+)
+
+// check refuses a key with a character that no key has, such as the line break of a file that was copied into a
+// variable. Otherwise the HTTP client refuses the request or AWS the signature, and neither names the cause.
+func (n keyNames) check(operation string, c aws.Credentials) error {
+	for _, part := range []struct{ name, text string }{
+		{n.id, c.AccessKeyID}, {n.secret, c.SecretAccessKey}, {n.token, c.SessionToken},
+	} {
+		i := strings.IndexFunc(part.text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+		if i < 0 {
+			continue
+		}
+		what := "contains a character that no key has"
+		switch trimmed := strings.TrimSpace(part.text); {
+		case len(strings.TrimRight(part.text, "\r\n")) == i:
+			what = "ends with a line break"
+		case len(trimmed) < len(part.text):
+			what = "begins or ends with a space"
+		}
+		return fault(record.NoCredentials, "Remove it from the value: "+
+			"a line break is often that of a file which was copied with its last line.",
+			"%s: %s %s", operation, part.name, what)
+	}
+	return nil
 }
 
 // maskID shows just enough of a key id to tell keys apart.
@@ -90,7 +123,7 @@ func (s *envStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 	c := aws.Credentials{
 		AccessKeyID:     first("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"),
 		SecretAccessKey: first("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"),
-		SessionToken:    first("AWS_SESSION_TOKEN"),
+		SessionToken:    first("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"), // the old name first, as in boto3
 		Source:          "environment",
 	}
 	if !c.HasKeys() {
@@ -98,7 +131,7 @@ func (s *envStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 			"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove `credential_source` to use the default chain.",
 			"environment: AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
 	}
-	return c, nil
+	return c, variableNames.check(s.Name(), c)
 }
 
 // imdsStep is the role of the instance that this program runs on. All accounts share one client and its token.

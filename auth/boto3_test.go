@@ -110,6 +110,14 @@ var profileCases = []profileCase{
 	{name: "role without a source, with a key", config: "[profile x]\n{role:a}{u}", profile: "x"},
 	{name: "role without a source, with keys in the environment", config: "[profile x]\n{role:a}", env: "{env:u}",
 		profile: "x"},
+	{name: "role behind a role for 12 hours", config: "[profile x]\n{role:b}duration_seconds = 43200\n" +
+		"source_profile = y\n[profile y]\n{role:a}source_profile = u\n[profile u]\n{u}", profile: "x", want: "role/b",
+		not: "STS refuses it: with temporary credentials a role lasts an hour"},
+	{name: "session name with a space", config: "[profile x]\n{role:a}source_profile = u\nrole_session_name = my " +
+		"laptop\n[profile u]\n{u}", profile: "x"},
+	{name: "session name of one character", config: "[profile x]\n{role:a}source_profile = u\nrole_session_name = " +
+		"a\n[profile u]\n{u}", profile: "x"},
+	{name: "session name of web identity", config: "[profile x]\n{web}role_session_name = my laptop\n", profile: "x"},
 	{name: "two sources of a role", config: "[profile x]\n{role:a}source_profile = u\ncredential_source = " +
 		"Environment\n[profile u]\n{u}", env: "{env:u}", profile: "x"},
 	{name: "source that is in no file", config: "[profile x]\n{role:a}source_profile = nobody\n", profile: "x"},
@@ -141,6 +149,8 @@ var profileCases = []profileCase{
 		"444444444444\nsso_role_name = sso\n", profile: "x"},
 	{name: "SSO that says two things", config: "[profile x]\n{sso}sso_region = us-east-1\n", profile: "x"},
 	{name: "web identity without a role", config: "[profile x]\nweb_identity_token_file = {token}\n", profile: "x"},
+	{name: "a source without a role", config: "[profile x]\nsource_profile = u\n[profile u]\n{u}", profile: "x"},
+	{name: "an SSO session without an account", config: "[profile x]\nsso_session = my-sso\n", profile: "x"},
 	{name: "a profile that is in no file", config: "[profile y]\n{u}", profile: "x"},
 	{name: "a profile in a config file without the word", config: "[x]\n{u}", profile: "x"},
 	{name: "nothing", config: "[profile x]\nregion = us-east-1\n", profile: "x"},
@@ -170,6 +180,23 @@ var profileCases = []profileCase{
 	{name: "sso_session without an account", config: "[profile x]\n{u}sso_session = s\n[sso-session s]\nsso_region " +
 		"= eu-central-1\nsso_start_url = https://example.awsapps.com/start\n", profile: "x", want: "user/u"},
 	{name: "a quoted name", config: "[profile 'my x']\n{u}", profile: "my x", want: "user/u"},
+	{name: "a name in double quotes", config: "[profile \"my x\"]\n{u}", profile: "my x", want: "user/u"},
+	{name: "a name with a quoted part", config: "[profile my' 'x]\n{u}", profile: "my x", want: "user/u"},
+	{name: "a name with an escaped space", config: "[profile my\\ x]\n{u}", profile: "my x", want: "user/u"},
+	{name: "a name with a quote in quotes", config: "[profile \"bob's\"]\n{u}", profile: "bob's", want: "user/u"},
+	{name: "a name with a quote", config: "[profile bob's]\n{u}", profile: "bob's", want: "user/u",
+		not: "it ignores the section"},
+	{name: "a name with spaces", config: "[profile my x]\n{u}", profile: "my x", want: "user/u",
+		not: "it ignores the section"},
+	{name: "a quoted sso-session", config: "[profile x]\nsso_session = my sso\nsso_account_id = 444444444444\n" +
+		"sso_role_name = sso\n[sso-session 'my sso']\nsso_region = eu-central-1\n" +
+		"sso_start_url = https://example.awsapps.com/start\n", profile: "x", want: "role/sso"},
+	{name: "a process that begins and ends with a quote", config: "[profile x]\ncredential_process = \"cat\" " +
+		"\"{printed}\"\n", profile: "x", want: "user/process"},
+	{name: "a process with the marks of comments", config: "[profile x]\ncredential_process = sh -c \"true ; cat " +
+		"{printed} # mine\"\n", profile: "x", want: "user/process"},
+	{name: "a process that continues on the next line", config: "[profile x]\ncredential_process = cat\n  " +
+		"{printed}\n", profile: "x", want: "user/process"},
 	{name: "spaces around all", config: "[ profile x ]\naws_access_key_id={id:u}\naws_secret_access_key   =   " +
 		"{secret:u}\n", profile: "x", want: "user/u", not: "it takes the section's name as it stands"},
 	{name: "an explicit profile before the environment's key", config: "[profile x]\n{u}", env: "{env:v}",
@@ -243,7 +270,7 @@ func newProfileScene(t *testing.T) *profileScene {
 	k := key("process", w.home)
 	printed := write(t, "printed.json", fmt.Sprintf(`{"Version":1,"AccessKeyId":%q,"SecretAccessKey":%q}`, k.ID,
 		k.Secret))
-	s.in["{p}"] = "credential_process = cat " + printed + "\n"
+	s.in["{p}"], s.in["{printed}"] = "credential_process = cat "+printed+"\n", printed
 
 	allAccounts := []string{w.home.ID, w.other.ID, "444444444444"}
 	for name, trusted := range map[string][]string{ // a wrong source cannot assume the role
@@ -266,7 +293,7 @@ func newProfileScene(t *testing.T) *profileScene {
 	set := w.aws.AddAccount("444444444444", "aws").AddPermissionSet("sso")
 	c.login = w.aws.SSOLogin("alice", time.Hour, set)
 	const start = "https://example.awsapps.com/start"
-	for _, session := range []string{"my-sso", start} {
+	for _, session := range []string{"my-sso", "my sso", start} {
 		file, err := ssocreds.StandardCachedTokenFilepath(session)
 		if err != nil {
 			t.Fatal(err)

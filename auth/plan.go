@@ -34,7 +34,13 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 			return nil, "", fault(record.NoCredentials, "Use `ak_id` and `ak_secret`, or a role.",
 				"profile %s: shared files are not read in this mode", a.Profile)
 		}
-		mfa, err := readMFAProfile(s.loader, a.Profile)
+		files := s.loader.files.Read()
+		if own := files.Settings(a.Profile).Region; a.STSRegion == "" && literalRegion(a) == "" && impliesNoPartition(a) {
+			if _, known := record.PartitionOf(own); known {
+				region = own
+			}
+		}
+		mfa, err := readMFAProfile(files, a.Profile)
 		if err != nil {
 			return nil, "", err
 		}
@@ -102,23 +108,38 @@ func (s *Sessions) isolatedStep() Step {
 	return s.instance.step
 }
 
-// stsRegion is the STS region: `sts_region`, else the account's first literal region, else the partition's default. It
-// is never the global endpoint, whose tokens opt-in regions refuse.
+// stsRegion is the STS region: `sts_region`, else the account's first literal region, else the partition's default; if
+// the block implies no partition, plan prefers the region of its profile. It is never the global endpoint, whose tokens
+// opt-in regions refuse.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
 func stsRegion(a config.Account) string {
 	if a.STSRegion != "" {
 		return a.STSRegion
 	}
-	for _, r := range a.Collect.Regions {
-		if r != "" && !strings.ContainsAny(r, "*?[]!{}") {
-			return r
-		}
+	if r := literalRegion(a); r != "" {
+		return r
 	}
 	p, ok := record.PartitionNamed(PartitionOf(a))
 	if !ok {
 		p = record.Partitions[0]
 	}
 	return p.DefaultRegion
+}
+
+// literalRegion is the first region of the account that is not a glob; "": there is none.
+func literalRegion(a config.Account) string {
+	for _, r := range a.Collect.Regions {
+		if r != "" && !strings.ContainsAny(r, "*?[]!{}") {
+			return r
+		}
+	}
+	return ""
+}
+
+// impliesNoPartition reports whether nothing in the block says in which partition it is, so that the region of its
+// profile does, as in boto3.
+func impliesNoPartition(a config.Account) bool {
+	return a.Partition == "" && a.IsGlobal == nil && a.SerialNumber == "" && len(a.Hops()) == 0
 }
 
 // PartitionOf is the partition that the block names or implies.

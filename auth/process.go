@@ -39,6 +39,7 @@ func runCredentialProcess(ctx context.Context, operation, command string) (aws.C
 	if runtime.GOOS == "windows" {
 		shell = []string{"cmd.exe", "/C"}
 	}
+	command = strings.ReplaceAll(command, "\n", " ") // of a setting that continues on the next line
 	cmd := exec.CommandContext(run, shell[0], shell[1], command)
 	out, stderr := &limitedBuffer{remaining: maxProcessOutput}, &limitedBuffer{remaining: maxCommandOutput}
 	// Standard input is passed on: the program may ask a person for a code.
@@ -97,7 +98,7 @@ func parseProcessOutput(
 	if got.Expiration != "" {
 		at, ok := parseExpiration(got.Expiration)
 		if !ok {
-			return refused(": exit status 0, but its Expiration is not a time like 2006-01-02T15:04:05Z%s", suffix)
+			return refused(": exit status 0, but its Expiration is not a time with a zone, like 2006-01-02T15:04:05Z%s", suffix)
 		}
 		c.CanExpire, c.Expires = true, at
 	}
@@ -112,18 +113,30 @@ func isCredentialField(field string) bool {
 	return false
 }
 
-// parseExpiration reads a time in the formats that programs print and boto3 accepts.
+// parseExpiration reads a time in the formats that programs print and boto3 accepts. It must have a time zone: the
+// programs' time zone is not known.
 func parseExpiration(text string) (time.Time, bool) {
-	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00",
-		"2006-01-02 15:04:05Z0700", "2006-01-02T15:04:05 MST", "2006-01-02 15:04:05 MST"} {
-		at, err := time.Parse(form, text)
-		if err != nil {
-			continue
+	text = strings.Join(strings.Fields(text), " ")
+	for _, zone := range []string{"Z07:00", "Z0700", "Z07", " Z07:00", " Z0700", " Z07", "MST", " MST"} {
+		for _, form := range []string{
+			"2006-01-02T15:04:05@", "2006-01-02 15:04:05@", "2006-01-02T15:04@", "2006-01-02 15:04@",
+			"2006/01/02 15:04:05@", "20060102T150405@", "20060102 150405@",
+			"Mon, 2 Jan 2006 15:04:05@", "2 Jan 2006 15:04:05@", "2 Jan 2006 15:04@", "Monday, 02-Jan-06 15:04:05@",
+			"Mon Jan 2 15:04:05 @ 2006", // of date
+		} {
+			form = strings.Replace(form, "@", zone, 1)
+			at, err := time.Parse(form, text)
+			if err != nil {
+				at, err = time.Parse(form, strings.ToUpper(text)) // a lower-case t or z
+			}
+			if err != nil {
+				continue
+			}
+			if name, offset := at.Zone(); offset == 0 && name != "UTC" && name != "" && name != "GMT" {
+				continue // Parse takes a zone that this machine does not know for UTC
+			}
+			return at.UTC(), true
 		}
-		if name, offset := at.Zone(); offset == 0 && name != "UTC" && name != "" && name != "GMT" {
-			continue // Parse takes a zone that this machine does not know for UTC
-		}
-		return at.UTC(), true
 	}
 	return time.Time{}, false
 }

@@ -60,6 +60,13 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 	cfg := s.loader.profileConfig(files, r.Profile)
 	cfg.Region, cfg.HTTPClient = s.region, s.sts.client.Options().HTTPClient
 	c, err := s.source(ctx, cfg, files, env, r)
+	if err == nil {
+		names := partNames
+		if r.Source == awsfiles.FromEnvironment {
+			names = variableNames
+		}
+		err = names.check(s.Name()+": "+r.Source.String(), c)
+	}
 	for i := 0; err == nil && i < len(r.Roles); i++ {
 		c, err = s.assume(ctx, cfg, c, r.Roles[i])
 	}
@@ -103,11 +110,11 @@ func (s *sdkStep) source(
 	case awsfiles.FromInstance:
 		return s.instance.Retrieve(ctx)
 	}
-	return s.fromMachine(ctx)
+	return s.fromMachine(ctx, files, r)
 }
 
-// awsfiles.FromMachine searches the sources that boto3 and the SDK search if nothing is configured.
-func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
+// fromMachine searches the sources that boto3 and the SDK search if nothing is configured.
+func (s *sdkStep) fromMachine(ctx context.Context, files *awsfiles.Files, r *awsfiles.Route) (aws.Credentials, error) {
 	if c, err := s.loader.files.BotoKey(s.getenv); err != nil || c.HasKeys() {
 		return c, err
 	}
@@ -115,13 +122,16 @@ func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
 		return container.Retrieve(ctx, nil)
 	}
 	c, err := s.instance.Retrieve(ctx)
+	if err == nil {
+		return c, nil
+	}
+	gap, hint, specific := files.Gap(r.Profile)
 	switch {
-	case err == nil:
-	case s.profile == "":
+	case s.profile == "" && !specific:
 		err = noCredentialsFound(err)
-	default:
-		err = fault(record.NoCredentials, record.HintOf(err), "%s: neither the profile nor boto 2's files, the container "+
-			"or the instance metadata have credentials: %w", s.Name(), err)
+	case gap != "":
+		err = fault(record.NoCredentials, hint+" If the machine's role is meant: "+record.HintOf(err),
+			"%s: %s; boto 2's files, the container and the instance metadata have none: %w", s.Name(), gap, err)
 	}
 	return c, err
 }
@@ -139,9 +149,13 @@ func (s *sdkStep) assume(
 			"%s: role %s requires MFA", s.Name(), r.ARN)
 	}
 	cfg.Credentials = staticCredentials(c)
-	return stscreds.NewAssumeRoleProvider(stsAdapter{role: sts.NewFromConfig(cfg), step: s}, r.ARN,
+	adapter := stsAdapter{role: sts.NewFromConfig(cfg), step: s, chained: c.SessionToken != ""}
+	return stscreds.NewAssumeRoleProvider(adapter, r.ARN,
 		func(o *stscreds.AssumeRoleOptions) {
 			o.Duration = orDefault(r.Duration, defaultRoleSession) // the SDK's own default is 15 minutes
+			if adapter.chained {
+				o.Duration = min(o.Duration, maxChainedSession)
+			}
 			o.RoleSessionName = cmp.Or(r.Session, roleSessionName)
 			if r.ExternalID != "" {
 				o.ExternalID = aws.String(r.ExternalID)
@@ -188,6 +202,8 @@ type stsAdapter struct {
 	role stscreds.AssumeRoleAPIClient
 	web  stscreds.AssumeRoleWithWebIdentityAPIClient
 	step *sdkStep
+
+	chained bool // the credentials are temporary
 }
 
 func (s stsAdapter) applyOptions(o *sts.Options) {
@@ -215,6 +231,7 @@ func (s stsAdapter) AssumeRole(
 			role:       role,
 			region:     s.step.region,
 			externalID: in.ExternalId != nil,
+			chained:    s.chained,
 		})
 	}
 	s.step.set(out.Credentials, out.AssumedRoleUser)
@@ -258,8 +275,8 @@ type mfaProfile struct {
 
 // readMFAProfile reads a profile. It returns nil if nothing in the profile's chain requires MFA: sdkStep then does
 // everything.
-func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
-	r, err := l.files.Read().Route(name, awsfiles.Environment{})
+func readMFAProfile(files *awsfiles.Files, name string) (*mfaProfile, error) {
+	r, err := files.Route(name, awsfiles.Environment{})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 // Defaults of a role session. AWS's own default of 15 minutes is as long as a typical schedule's period.
 const (
 	defaultRoleSession = time.Hour
+	maxChainedSession  = time.Hour // AWS's limit with temporary credentials: role chaining, MFA
 	roleSessionName    = "collector"
 )
 
@@ -111,7 +112,7 @@ func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials
 func (s *roleStep) input(c aws.Credentials) *sts.AssumeRoleInput {
 	d := s.duration
 	if c.SessionToken != "" {
-		d = min(d, defaultRoleSession) // the most that AWS allows with temporary credentials: role chaining, MFA
+		d = min(d, maxChainedSession)
 	}
 	in := &sts.AssumeRoleInput{
 		RoleArn:         aws.String(s.arn),

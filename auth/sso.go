@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sso"
 	ssotypes "github.com/aws/aws-sdk-go-v2/service/sso/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssooidc"
+	smithybearer "github.com/aws/smithy-go/auth/bearer"
 
 	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/record"
@@ -71,7 +72,7 @@ func hasKey(c *ssotypes.RoleCredentials) bool {
 	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != ""
 }
 
-// awsfiles.FromSSO gets the credentials of a permission set, with the token of `aws sso login`.
+// fromSSO gets the credentials of a permission set, with the token of `aws sso login`.
 func (s *sdkStep) fromSSO(
 	ctx context.Context,
 	cfg aws.Config,
@@ -88,23 +89,54 @@ func (s *sdkStep) fromSSO(
 		return aws.Credentials{}, fault(record.SSOLogin, "Set HOME to the home directory of the user who logged in.",
 			"%s: the SSO session is stored in the home directory, and HOME is not set", s.Name())
 	}
-	portal := ssoPortal{sso.NewFromConfig(cfg), s}
-	c, err := ssocreds.New(portal, settings.Account, settings.Role, settings.StartURL,
-		func(o *ssocreds.Options) {
-			o.CachedTokenFilepath = file
-			if settings.Session != "" {
-				client := ssooidc.NewFromConfig(cfg)
-				o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file,
-					func(o *ssocreds.SSOTokenProviderOptions) { o.Client = ssoTokenClient{client, file, s} })
-			}
-		}).Retrieve(ctx)
-	var f *record.Fault
-	if err == nil || errors.As(err, &f) || ctx.Err() != nil {
-		return c, err
+	token, ok := readSSOToken(file)
+	if !ok && settings.Session != "" {
+		client := ssooidc.NewFromConfig(cfg)
+		var renewed smithybearer.Token
+		renewed, err = ssocreds.NewSSOTokenProvider(client, file, func(o *ssocreds.SSOTokenProviderOptions) {
+			o.Client = ssoTokenClient{client, file, s}
+		}).RetrieveBearerToken(ctx)
+		token, ok = renewed.Value, err == nil
 	}
-	// The only cause left is the token file. The SDK's error is not used, because it quotes the file.
-	text := fmt.Sprintf("%s: SSO token: %s", s.Name(), tokenFileState(file))
-	return c, s.loader.ssoLoginFault(s.profile, text)
+	switch f := (*record.Fault)(nil); {
+	case ok:
+	case errors.As(err, &f), ctx.Err() != nil:
+		return aws.Credentials{}, err
+	default: // The only cause left is the token file. The SDK's error is not used, because it quotes the file.
+		text := fmt.Sprintf("%s: SSO token: %s", s.Name(), tokenFileState(file))
+		return aws.Credentials{}, s.loader.ssoLoginFault(s.profile, text)
+	}
+	out, err := ssoPortal{sso.NewFromConfig(cfg), s}.GetRoleCredentials(ctx, &sso.GetRoleCredentialsInput{
+		AccessToken: &token, AccountId: &settings.Account, RoleName: &settings.Role,
+	})
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	k := out.RoleCredentials
+	return aws.Credentials{
+		AccessKeyID:     aws.ToString(k.AccessKeyId),
+		SecretAccessKey: aws.ToString(k.SecretAccessKey),
+		SessionToken:    aws.ToString(k.SessionToken),
+		CanExpire:       true,
+		Expires:         time.UnixMilli(k.Expiration).UTC(),
+		Source:          ssocreds.ProviderName,
+		AccountID:       settings.Account,
+	}, nil
+}
+
+// readSSOToken reads the token of a login, in the forms of all versions of the AWS CLI; the SDK reads only the newest
+// form of its time. ok is false if there is none that is valid.
+func readSSOToken(file string) (token string, ok bool) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", false
+	}
+	var t struct{ AccessToken, ExpiresAt string }
+	if json.Unmarshal(b, &t) != nil {
+		return "", false
+	}
+	expires, ok := parseExpiration(t.ExpiresAt)
+	return t.AccessToken, ok && t.AccessToken != "" && now().Before(expires)
 }
 
 // tokenFileState says why the token file of a session cannot be used.
@@ -119,7 +151,7 @@ func tokenFileState(file string) string {
 	return file + " holds no valid token"
 }
 
-// awsfiles.FromLogin gets the credentials that `aws login` has stored.
+// fromLogin gets the credentials that `aws login` has stored.
 func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *awsfiles.Route) (aws.Credentials, error) {
 	file, err := logincreds.StandardCachedTokenFilepath(r.Section.Get("login_session"),
 		s.getenv("AWS_LOGIN_CACHE_DIRECTORY"))

@@ -22,7 +22,7 @@ func (l *Source) BotoKey(getenv func(string) string) (aws.Credentials, error) {
 		}
 	}
 	for _, file := range files {
-		keys := botoCredentials(file)
+		keys := botoCredentials(l.expandPath(file))
 		id, secret := keys["aws_access_key_id"], keys["aws_secret_access_key"]
 		switch {
 		case id == "":

@@ -1,6 +1,7 @@
 package awsfiles
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -143,11 +144,15 @@ func (s *Files) read(file string, credentials, named bool) {
 	case err != nil:
 		// A file at the standard path without read permission is skipped, as the AWS CLI does: the HOME of a service often
 		// belongs to another user.
-		s.problems = append(s.problems, Problem{
+		problem := Problem{
 			Where:       file,
 			Text:        "cannot be read: " + ErrorCause(err),
 			failsSignIn: named || !errors.Is(err, fs.ErrPermission),
-		})
+		}
+		if errors.Is(err, errUTF16) {
+			problem.Hint = "Save the file as UTF-8: in PowerShell, > and Out-File write UTF-16 unless -Encoding utf8 is given."
+		}
+		s.problems = append(s.problems, problem)
 		s.found = append(s.found, file)
 		return
 	}
@@ -176,14 +181,19 @@ func readSharedFile(file string) (string, error) {
 	}
 	defer func() { _ = f.Close() }() // only read
 	b, err := io.ReadAll(io.LimitReader(f, maxSharedFile+1))
-	if err == nil && len(b) > maxSharedFile {
+	switch {
+	case err != nil:
+	case len(b) > maxSharedFile:
 		err = fmt.Errorf("larger than %d MiB", maxSharedFile>>20)
+	case len(b) > 1 && (b[0] == 0xff && b[1] == 0xfe || b[0] == 0xfe && b[1] == 0xff || b[0] == 0 || b[1] == 0):
+		err = errUTF16
 	}
 	return strings.TrimPrefix(string(b), "\ufeff"), err
 }
 
 var (
 	errNotRegular = errors.New("not a regular file")
+	errUTF16      = errors.New("it is encoded as UTF-16")
 	errDevice     = errors.New("a device") // people use /dev/null for "no file"
 )
 
@@ -228,10 +238,11 @@ func (r *fileParser) parseLine(n int, line string) {
 		return
 	}
 	indented := line[0] == ' ' || line[0] == '\t'
-	if !indented {
-		line = strings.TrimSpace(cutComment(line))
-	}
 	key, text, ok := splitKeyValue(line)
+	isCommand := ok && key == "credential_process" // its quotes, # and ; belong to the command, as in boto3
+	if !indented && !isCommand {
+		key, text, ok = splitKeyValue(strings.TrimSpace(cutComment(line)))
+	}
 	switch {
 	case r.current == nil:
 	case indented && r.key != "" && r.seen[r.current][r.key].text == "" && ok:
@@ -254,11 +265,8 @@ func (r *fileParser) parseLine(n int, line string) {
 			profile: r.current.name,
 		})
 	default:
-		if indented {
-			text = strings.TrimSpace(cutComment(text))
-		}
-		if key != "credential_process" { // its quotes belong to the command
-			text = unquote(text)
+		if !isCommand {
+			text = unquote(strings.TrimSpace(cutComment(text)))
 		}
 		v := value{position: at, text: text}
 		if old, ok := r.seen[r.current][key]; ok && old.text != text {
@@ -282,8 +290,7 @@ func (r *fileParser) put(key string, v value) {
 func (r *fileParser) startSection(n int, name string) {
 	r.current, r.key = nil, ""
 	in := r.profiles
-	word, rest, _ := strings.Cut(name, " ")
-	rest = unquote(strings.TrimSpace(rest))
+	word, rest := splitHeader(name)
 	switch {
 	case r.credentials && word == "profile" && rest != "":
 		return // not valid in a credentials file; profileHint explains it
@@ -357,6 +364,55 @@ func parseHeader(line string) (string, bool) {
 	return line, true
 }
 
+// splitHeader splits a section's name into the word that says what it is, and the rest: `profile "my name"`.
+func splitHeader(name string) (word, rest string) {
+	word, rest, _ = strings.Cut(name, " ")
+	rest = strings.TrimSpace(rest)
+	if words, ok := shellWords(rest); ok && len(words) == 1 {
+		return word, words[0]
+	}
+	return word, rest // boto3 ignores the section; the SDK for Go takes the rest as it stands
+}
+
+// shellWords splits a text as a shell does, which is how boto3 reads quotes in a section's name. ok is false if a quote
+// has no end.
+func shellWords(text string) (words []string, ok bool) {
+	var word strings.Builder
+	var quote rune
+	inside, escaped := false, false
+	for _, r := range text {
+		switch {
+		case escaped:
+			if quote == '"' && r != '"' && r != '\\' {
+				word.WriteByte('\\')
+			}
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\' && quote != '\'':
+			inside, escaped = true, true
+		case r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '"' || r == '\'':
+			inside, quote = true, r
+		case r == ' ' || r == '\t':
+			if inside {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			inside = false
+		default:
+			inside = true
+			word.WriteRune(r)
+		}
+	}
+	if inside {
+		words = append(words, word.String())
+	}
+	return words, quote == 0 && !escaped
+}
+
 // splitKeyValue splits "key = value" or "key: value".
 func splitKeyValue(line string) (key, text string, ok bool) {
 	i := strings.IndexAny(line, "=:")
@@ -388,22 +444,27 @@ func (l *Source) paths() (configs, credentials []string) {
 		return slices.Clone(configs), slices.Clone(credentials)
 	}
 	if configs == nil {
-		configs = []string{expandPath(l.Env.SharedConfigFile, awsconfig.DefaultSharedConfigFilename())}
+		configs = []string{l.expandPath(cmp.Or(l.Env.SharedConfigFile, awsconfig.DefaultSharedConfigFilename()))}
 	}
 	if credentials == nil {
-		credentials = []string{expandPath(l.Env.SharedCredentialsFile, awsconfig.DefaultSharedCredentialsFilename())}
+		credentials = []string{
+			l.expandPath(cmp.Or(l.Env.SharedCredentialsFile, awsconfig.DefaultSharedCredentialsFilename())),
+		}
 	}
 	return configs, credentials
 }
 
-// expandPath expands ~ in a path from the environment, as the AWS CLI does; without a path, it returns the standard
-// one.
-func expandPath(path, standard string) string {
-	if path == "" {
-		return standard
-	}
+// expandPath expands variables and ~ in a path from the environment, as the AWS CLI does.
+func (l *Source) expandPath(path string) string {
+	path = os.Expand(path, func(name string) string {
+		if v := l.getenv(name); v != "" {
+			return v
+		}
+		return "$" + name
+	})
+	home := filepath.Dir(filepath.Dir(awsconfig.DefaultSharedConfigFilename())) // of ~/.aws/config
 	if rest, ok := strings.CutPrefix(path, "~"+string(filepath.Separator)); ok {
-		return filepath.Join(filepath.Dir(filepath.Dir(standard)), rest)
+		return filepath.Join(home, rest)
 	}
 	return path
 }
@@ -441,8 +502,7 @@ func hasSection(file, section string) bool {
 		if ok && name == section {
 			return true
 		}
-		word, rest, two := strings.Cut(name, " ")
-		if ok && two && word+" "+unquote(rest) == section {
+		if word, rest := splitHeader(name); ok && rest != "" && word+" "+rest == section {
 			return true
 		}
 	}

@@ -18,7 +18,7 @@ func Inspect(o Options, blocks []config.Account) []Problem {
 		return nil
 	}
 	l := NewSource(o)
-	i := inspection{files: l.Read(), env: l.Environment(l.Getenv)}
+	i := inspection{files: l.Read(), env: l.Environment(l.getenv)}
 	named := map[string]bool{}
 	chain := false
 	for _, a := range blocks {

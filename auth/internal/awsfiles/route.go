@@ -2,6 +2,7 @@ package awsfiles
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -85,7 +86,7 @@ func (s *Files) Route(name string, env Environment) (*Route, error) {
 	}
 	for _, problem := range s.SettingProblems(r.Profile) {
 		if problem.failsSignIn {
-			return nil, fault("Correct or remove that line.", "%s: %s", operation, problem.Error())
+			return nil, fault(cmp.Or(problem.Hint, "Correct or remove that line."), "%s: %s", operation, problem.Error())
 		}
 	}
 	return r, nil
@@ -224,6 +225,9 @@ func (f routeFinder) addRole(r *Route, p *Section, operation string) error {
 		return p.fault(operation, "Add source_profile or credential_source.", p.positionOfFirst("role_arn"),
 			"role_arn without source_profile or credential_source: nothing can assume the role")
 	}
+	if err := checkSessionName(p.Get("role_session_name")); err != nil {
+		return p.fault(operation, sessionNameHint, p.positionOfFirst("role_session_name"), "role_session_name %w", err)
+	}
 	r.Roles = append(r.Roles, Role{
 		ARN:        arn,
 		Session:    p.Get("role_session_name"),
@@ -231,6 +235,24 @@ func (f routeFinder) addRole(r *Route, p *Section, operation string) error {
 		Serial:     p.Get("mfa_serial"),
 		Duration:   p.duration(),
 	})
+	return nil
+}
+
+const sessionNameHint = "Write 2 to 64 letters, digits or characters of _+=,.@- and no spaces: STS accepts no others."
+
+var sessionName = regexp.MustCompile(`^[\w+=,.@-]*$`)
+
+// checkSessionName checks the name of a role session, which STS would refuse without naming the line.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+func checkSessionName(name string) error {
+	switch n := len(name); {
+	case name == "":
+		return nil
+	case n < 2 || n > 64:
+		return fmt.Errorf("has %d characters", n)
+	case !sessionName.MatchString(name):
+		return errors.New("has a character that STS does not accept")
+	}
 	return nil
 }
 
@@ -280,6 +302,12 @@ func (f routeFinder) findSource(r *Route, p *Section, operation string) (found b
 		if !roleARN.MatchString(w.Role) {
 			return true, p.fault(operation, "Write the role as arn:aws:iam::222222222222:role/NAME.",
 				p.positionOfFirst("role_arn"), "the role of the web identity is not the ARN of a role")
+		}
+		if err := checkSessionName(w.Session); err != nil && f.env.webIdentity.Session != "" {
+			return true, p.fault(operation, sessionNameHint, position{}, "AWS_ROLE_SESSION_NAME %w", err)
+		} else if err != nil {
+			return true, p.fault(operation, sessionNameHint, p.positionOfFirst("role_session_name"),
+				"role_session_name %w", err)
 		}
 		return true, nil
 	case p.Has("sso_account_id") || p.Has("sso_role_name"):
@@ -402,7 +430,39 @@ func (s *Section) fault(operation, hint string, at position, format string, args
 	if at.file != "" { // else the setting comes from the environment
 		operation += ": " + at.String()
 	}
-	return fault(hint, "%s: %s", operation, fmt.Sprintf(format, args...))
+	return fault(hint, "%s: %w", operation, fmt.Errorf(format, args...))
+}
+
+// Gap says what a profile lacks that leads to no credentials of its own, and what to do. specific is false if it has no
+// setting at all that is about credentials.
+func (s *Files) Gap(profile string) (text, hint string, specific bool) {
+	p := s.profiles[profile]
+	if p == nil {
+		return "", "", false
+	}
+	at := p.at
+	text = "the profile has no credentials"
+	hint = "Add to the profile aws_access_key_id and aws_secret_access_key, role_arn with source_profile, or " +
+		"credential_process; or run `aws configure sso`."
+	for _, key := range []string{"source_profile", "credential_source", "sso_session", "sso_start_url", "mfa_serial"} {
+		if !p.Has(key) {
+			continue
+		}
+		at, specific = p.positionOfFirst(key), true
+		switch key {
+		case "source_profile", "credential_source":
+			text = key + " is set without role_arn"
+			hint = "Add role_arn, the role to assume; or remove " + key + " and add the credentials of the profile itself."
+		case "mfa_serial":
+			text = "mfa_serial is set, but the profile has no access key and no role_arn"
+			hint = "Add aws_access_key_id and aws_secret_access_key, or role_arn with source_profile."
+		default:
+			text = key + " is set without sso_account_id and sso_role_name"
+			hint = "Run `aws configure sso`, which writes a complete profile."
+		}
+		break
+	}
+	return at.String() + ": " + text, hint, specific
 }
 
 // missingProfile is the error for a profile that is in no file.
@@ -423,8 +483,9 @@ func (f routeFinder) missingProfile(operation, name string) error {
 func (f routeFinder) checkReadable(operation string) error {
 	for _, problem := range f.problems {
 		if problem.failsSignIn && problem.profile == "" {
-			return fault("Let the user of this process read the file, or name another file "+
-				"in AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE.", "%s: %s", operation, problem.Error())
+			hint := cmp.Or(problem.Hint, "Let the user of this process read the file, or name another file "+
+				"in AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE.")
+			return fault(hint, "%s: %s", operation, problem.Error())
 		}
 	}
 	return nil

@@ -264,6 +264,35 @@ func (s *Files) SettingProblems(profile string) []Problem {
 			})
 		}
 	}
+	return append(problems, s.endpointProblems(p, c)...)
+}
+
+// endpointProblems returns the endpoints of a profile that have no effect: all accounts use the connections and the
+// endpoints of the process, which are those of the environment and of AWS_PROFILE.
+func (s *Files) endpointProblems(p *Section, own awsconfig.SharedConfig) (problems []Problem) {
+	of := cmp.Or(s.source.Env.SharedConfigProfile, "default")
+	ignored := cmp.Or(s.source.Env.IgnoreConfiguredEndpoints, own.IgnoreConfiguredEndpoints)
+	if p.name == of || s.source.Isolated || aws.ToBool(ignored) || s.source.Env.BaseEndpoint != "" {
+		return nil
+	}
+	process, _ := s.settingsOf(s.profiles[of])
+	refuse := func(at position, name string) {
+		problems = append(problems, Problem{
+			Where: at.String(), profile: p.name, failsSignIn: true,
+			Text: name + ": the program has one endpoint for all accounts, and profile " + p.name + " has another",
+			Hint: "Set AWS_ENDPOINT_URL or AWS_PROFILE for the program, or remove the line.",
+		})
+	}
+	if own.BaseEndpoint != process.BaseEndpoint && own.BaseEndpoint != "" {
+		refuse(p.positionOfFirst("endpoint_url"), "endpoint_url")
+	}
+	for _, service := range []string{"sts", "ec2"} { // that each account calls
+		mine := own.Services.ServiceValues[service]["endpoint_url"]
+		if mine != "" && mine != process.Services.ServiceValues[service]["endpoint_url"] &&
+			s.source.getenv("AWS_ENDPOINT_URL_"+strings.ToUpper(service)) == "" {
+			refuse(p.positionOfFirst("services"), "services: endpoint_url of "+service)
+		}
+	}
 	return problems
 }
 

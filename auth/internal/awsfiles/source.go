@@ -38,10 +38,14 @@ func NewSource(o Options) *Source {
 		l.Env, l.Problems = readEnvironment(o.Getenv)
 		l.Env.Credentials, l.Env.ContainerAuthorizationToken = aws.Credentials{}, ""
 	}
-	if l.Getenv == nil {
-		l.Getenv = func(string) string { return "" }
-	}
 	return l
+}
+
+func (l *Source) getenv(name string) string {
+	if l.Getenv == nil {
+		return ""
+	}
+	return l.Getenv(name)
 }
 
 // Environment reads the variables that decide which credentials are found.
