@@ -3,13 +3,17 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
@@ -17,7 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/internal/userfile"
@@ -177,19 +180,29 @@ func fromIMDS(err error) bool {
 }
 
 func imdsFault(err error) error {
-	var re *smithyhttp.ResponseError
-	status := 0
-	if errors.As(err, &re) {
-		status = re.HTTPStatusCode()
+	status, noToken := httpStatus(err), false
+	// The SDK hides the status 401 that follows a request for a token without a response.
+	var hidden interface{ RetryableError() bool }
+	if status == 0 && errors.As(err, &hidden) && networkErrorText(err) == "" {
+		noToken = true
 	}
 	// The SDK's text is not used: it quotes the response, which is the credentials.
-	f := &record.Fault{Reason: record.NoCredentials, Err: textError("instance role: " + safeErrorText(err))}
+	text := safeErrorText(err)
+	if noToken {
+		text = "the metadata service requires a token (IMDSv2), and the request for one got no response"
+	}
+	f := &record.Fault{Reason: record.NoCredentials, Err: textError("instance role: " + text)}
 	switch {
+	case noToken:
+		f.Hint = hopLimitHint
 	case record.CodeOf(err) != "":
 		f.Hint = "Check the instance profile with `aws iam get-instance-profile`: " +
 			"its role was deleted or does not trust ec2.amazonaws.com."
 	case status == http.StatusNotFound:
 		f.Hint = "Attach an instance profile, or give the account its own credentials: the instance has no role."
+	case status == http.StatusForbidden:
+		f.Hint = "Enable the metadata service: `aws ec2 modify-instance-metadata-options --http-endpoint enabled`; " +
+			"or let no proxy forward the request: the service refuses forwarded requests, and all when it is disabled."
 	case status == http.StatusUnauthorized:
 		f.Hint = hopLimitHint + " The metadata service requires a token, and did not issue one."
 	default:
@@ -243,11 +256,56 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 		o.AuthorizationToken, o.Retryer = token, retryer(callAttempts)()
 	}).Retrieve(ctx)
 	if err != nil {
-		return aws.Credentials{}, fault(record.NoCredentials,
-			"Check the task's role or the pod's identity association, and the authorization token.",
-			"container: %s", safeErrorText(timeoutCause(ctx, err)))
+		return aws.Credentials{}, s.fault(timeoutCause(ctx, err), token)
 	}
-	return c, nil
+	return c, partNames.check(s.Name(), c)
+}
+
+// fault is the error of the endpoint. The agents of ECS and EKS respond with texts, which are not shown: only the
+// status and the token itself say what is wrong.
+func (s *containerStep) fault(err error, token string) error {
+	text := "container: " + safeErrorText(err)
+	f := &record.Fault{Reason: record.NoCredentials, Err: textError(text),
+		Hint: "Check the task's role or the pod's identity association, and the authorization token."}
+	status := httpStatus(err)
+	at, isJWT := tokenExpiry(token)
+	switch {
+	case status/100 == 4 && isJWT && !now().Before(at):
+		f.Reason = record.Expired
+		f.Err = textError(fmt.Sprintf("%s; the authorization token in %s expired at %s", text, safePath(s.file),
+			at.UTC().Format(time.RFC3339)))
+		f.Hint = "Renew the token in " + safePath(s.file) + ". In a pod, the kubelet renews it: check that the file is the " +
+			"projected volume itself and not a copy, and restart the pod."
+	case status == http.StatusNotFound:
+		f.Hint = "Check that the task has a role, or that the pod's service account has an identity association: " +
+			"the endpoint has no credentials for it."
+	case status >= http.StatusInternalServerError, status == 0 && networkErrorText(err) != "":
+		if f.Reason = record.ReasonOf(err); status != 0 {
+			f.Reason = record.Other
+		}
+		f.Hint = "Check that the agent of ECS or EKS Pod Identity runs on this node, and that no firewall or proxy blocks " +
+			"it. The next run tries again."
+	}
+	return f
+}
+
+// tokenExpiry reads the expiry of a JSON Web Token; false: text is none.
+func tokenExpiry(text string) (time.Time, bool) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		return time.Time{}, false
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}, false
+	}
+	var claims struct {
+		Expires int64 `json:"exp"`
+	}
+	if json.Unmarshal(b, &claims) != nil || claims.Expires == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(claims.Expires, 0), true
 }
 
 // agentHosts are the addresses of the ECS and EKS agents.

@@ -26,6 +26,7 @@ type errorContext struct {
 	region     string          // of STS
 	chained    bool            // the signer's credentials are temporary, so a role lasts an hour at most
 	externalID bool            // an external id was sent
+	tokenFile  string          // of the web identity that signs; "": another signer
 	creds      aws.Credentials // never shown in a message
 	code       string          // likewise
 }
@@ -47,8 +48,11 @@ func explain(err error, c errorContext) error {
 	if foreign {
 		text = safeErrorText(err)
 	}
-	reason := reasonOf(err, text, c)
-	f = &record.Fault{Reason: reason, Hint: hintFor(reason, err, text, c), Text: c.operation + ": " + text, Err: err}
+	if foreignStatus(err) != 0 {
+		text = foreignText(err)
+	}
+	reason := reasonOf(err, c)
+	f = &record.Fault{Reason: reason, Hint: hintFor(reason, err, c), Text: c.operation + ": " + text, Err: err}
 	if foreign {
 		f.Err = textError(text) // err holds the raw response
 	}
@@ -69,48 +73,131 @@ func (c errorContext) redact(text string) string {
 	return text
 }
 
-// reasonOf reads AWS's response. With the codes AccessDenied and ValidationError, STS gives the details only in the
-// text.
-func reasonOf(err error, text string, c errorContext) record.Reason {
-	has := func(s string) bool { return strings.Contains(text, s) }
-	switch {
-	case has("invalid MFA one time pass code"):
-		return record.MFAInvalid
-	case has("verify your MFA serial number"), has("unable to validate MFA"):
-		return record.MFASerial
-	case has("must provide both MFA serial number and one time pass code"):
-		return record.MFANeeded
-	case has("DurationSeconds exceeds"), has("'durationSeconds'"):
-		return record.BadDuration
-	case has("Signature expired"), has("Signature not yet current"):
-		return record.ClockSkew
-	case has("STS is not activated in this region"), record.CodeOf(err) == "RegionDisabledException":
-		return record.DisabledRegion
-	case has("session credentials"):
-		return record.BadKey
-	case record.CodeOf(err) == "MalformedPolicyDocument", record.CodeOf(err) == "PackedPolicyTooLarge":
-		return record.BadPolicy
+// Texts of STS, as they begin: with the codes AccessDenied, ValidationError and SignatureDoesNotMatch, only the text
+// gives the details. Names that people chose stand further behind.
+const (
+	textMFAInvalid      = "MultiFactorAuthentication failed with invalid MFA one time pass code"
+	textMFASerial       = "MultiFactorAuthentication failed, unable to validate MFA code"
+	textMFANeeded       = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code"
+	textTemporaryKey    = "Cannot call GetSessionToken with session credentials"
+	textSessionTooLong  = "The requested DurationSeconds exceeds"
+	textSignatureLate   = "Signature expired"
+	textSignatureBefore = "Signature not yet current"
+)
+
+var (
+	durationPattern = regexp.MustCompile(`^\d+ validation errors? detected: Value '\d+' at 'durationSeconds'`)
+	callerPattern   = regexp.MustCompile(`^User: (arn:\S+) is not authorized to perform: (sts:\w+) on`)
+)
+
+// messageOf is the text of AWS's error response; "": there is none.
+func messageOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorMessage()
 	}
-	if garbled := new(smithy.DeserializationError); errors.Is(err, errIncomplete) || errors.As(err, &garbled) {
+	return ""
+}
+
+// reasonOf reads AWS's response.
+func reasonOf(err error, c errorContext) record.Reason {
+	message := messageOf(err)
+	begins := func(text string) bool { return strings.HasPrefix(message, text) }
+	switch code := record.CodeOf(err); {
+	case begins(textMFAInvalid):
+		return record.MFAInvalid
+	case begins(textMFASerial):
+		return record.MFASerial
+	case begins(textMFANeeded):
+		return record.MFANeeded
+	case begins(textSessionTooLong), durationPattern.MatchString(message):
+		return record.BadDuration
+	case begins(textSignatureLate), begins(textSignatureBefore):
+		return record.ClockSkew
+	case code == "RegionDisabledException":
+		return record.DisabledRegion
+	case begins(textTemporaryKey):
+		return record.BadKey
+	case code == "MalformedPolicyDocument", code == "PackedPolicyTooLarge":
+		return record.BadPolicy
+	case code == "InvalidIdentityToken", code == "IDPRejectedClaim":
+		return record.AssumeDenied
+	case code == "IDPCommunicationError":
+		return record.Network
+	}
+	garbled := new(smithy.DeserializationError)
+	if errors.Is(err, errIncomplete) || errors.As(err, &garbled) || foreignStatus(err) != 0 {
 		return record.BadAnswer
 	}
 	r := record.ReasonOf(err)
 	if r == record.AccessDenied && c.role != "" {
 		return record.AssumeDenied
 	}
-	if r == record.Expired && c.creds.SessionToken == "" {
+	if r == record.Expired && c.creds.SessionToken == "" && c.tokenFile == "" {
 		return record.ClockSkew // a long-lived key does not expire
 	}
 	return r
 }
 
-var callerPattern = regexp.MustCompile(`User: (arn:\S+) is not authorized`)
+// foreignStatus is the HTTP status of a response that has no error of AWS in it, so that it comes from something in
+// between, such as a proxy; 0: AWS responded, or is unavailable.
+func foreignStatus(err error) int {
+	if code := record.CodeOf(err); code != "" && code != noCode {
+		return 0
+	}
+	if status := httpStatus(err); status >= 300 && status < 500 {
+		return status
+	}
+	return 0
+}
+
+// noCode is what the SDK calls an error response without a code.
+const noCode = "UnknownError"
+
+// foreignText describes such a response. Its content is not shown: it may repeat the request.
+func foreignText(err error) string {
+	status := foreignStatus(err)
+	text := fmt.Sprintf("HTTP %d %s, without an error of AWS", status, http.StatusText(status))
+	var re *smithyhttp.ResponseError
+	if errors.As(err, &re) && re.Response != nil {
+		if to, err := re.Response.Location(); err == nil && hostName.MatchString(to.Host) {
+			text += ": a redirection to " + to.Host
+		}
+	}
+	return text
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9.:\[\]_-]{1,255}$`)
+
+// foreignHint is what to do if something else responds in AWS's place.
+func foreignHint(status int, region string) string {
+	switch {
+	case status == http.StatusProxyAuthRequired:
+		return "Set the user and the password in HTTPS_PROXY, as http://USER:PASSWORD@HOST:PORT: the proxy requires them."
+	case status >= 300 && status < 400:
+		return "Look for a login page of the network, and check HTTPS_PROXY and AWS_ENDPOINT_URL: AWS does not redirect " +
+			"a call of STS in " + region + "."
+	}
+	return "Allow STS in " + region + " in the proxy or firewall between here and AWS, or add it to NO_PROXY; and check " +
+		"HTTPS_PROXY and AWS_ENDPOINT_URL."
+}
 
 // hintFor is what a person should do.
-func hintFor(r record.Reason, err error, text string, c errorContext) string {
+func hintFor(r record.Reason, err error, c errorContext) string {
+	var proxy *proxyError
+	switch status := foreignStatus(err); {
+	case status != 0:
+		return foreignHint(status, c.region)
+	case errors.As(err, &proxy):
+		return foreignHint(proxy.status, c.region)
+	case c.tokenFile != "":
+		if hint := webIdentityHint(r, err, c); hint != "" {
+			return hint
+		}
+	}
 	switch r {
 	case record.BadKey:
-		if strings.Contains(text, "session credentials") {
+		if strings.HasPrefix(messageOf(err), textTemporaryKey) {
 			return "Use a user's own long-lived key: STS gives no MFA session for temporary credentials."
 		}
 		partition := "aws"
@@ -131,7 +218,7 @@ func hintFor(r record.Reason, err error, text string, c errorContext) string {
 		return fmt.Sprintf("Renew the temporary key of %s in the configuration or the file that holds it: it has expired.",
 			c.signer)
 	case record.AssumeDenied:
-		return assumeHint(text, c)
+		return assumeHint(messageOf(err), c)
 	case record.AccessDenied:
 		return fmt.Sprintf("Grant %s the permission that the error names; a policy, a permissions boundary "+
 			"or a service control policy denies it.", c.signer)
@@ -177,16 +264,13 @@ func hintFor(r record.Reason, err error, text string, c errorContext) string {
 
 // assumeHint lists every reason to refuse an AssumeRole. AWS gives the same response for each.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_roles.html
-func assumeHint(text string, c errorContext) string {
+func assumeHint(message string, c errorContext) string {
 	caller := c.signer
-	if m := callerPattern.FindStringSubmatch(text); m != nil {
+	if m := callerPattern.FindStringSubmatch(message); m != nil {
 		caller = m[1]
-	}
-	settings := map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"}
-	for action, key := range settings {
-		if strings.Contains(text, action+" on") {
+		if key := map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"}[m[2]]; key != "" {
 			return fmt.Sprintf("Allow %s in the trust policy of %s and in the caller's own policy: "+
-				"%s may assume the role, but not with `%s`.", action, c.role, caller, key)
+				"%s may assume the role, but not with `%s`.", m[2], c.role, caller, key)
 		}
 	}
 	external := "set `external_id` if the trust policy requires one"
@@ -199,6 +283,25 @@ func assumeHint(text string, c errorContext) string {
 	}
 	return fmt.Sprintf("Check that %s exists, that its trust policy names %s, and that the caller may sts:AssumeRole "+
 		"on it; %s%s.", c.role, caller, external, mfa)
+}
+
+// webIdentityHint is what to do about a web identity; "": the same as for other signers.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html
+func webIdentityHint(r record.Reason, err error, c errorContext) string {
+	switch code := record.CodeOf(err); {
+	case r == record.Expired:
+		return "Renew the token in " + safePath(c.tokenFile) + ": it has expired. In a pod, the kubelet renews it: check that " +
+			"the file is the projected volume itself and not a copy, and restart the pod."
+	case code == "InvalidIdentityToken":
+		return "Check that the role's account has an OIDC provider in IAM for the issuer of the token, with the audience of " +
+			"the token (sts.amazonaws.com), and that AWS can reach the issuer's keys."
+	case code == "IDPCommunicationError":
+		return "Nothing to do: the next run tries again. If it persists, check that AWS can reach the issuer of the token."
+	case r == record.AssumeDenied:
+		return "Check that " + c.role + " exists, and that its trust policy allows sts:AssumeRoleWithWebIdentity to the OIDC " +
+			"provider of the token's issuer, with conditions on sub (the service account) and aud that the token meets."
+	}
+	return ""
 }
 
 // skewHint compares the clocks, by the Date header of the response.

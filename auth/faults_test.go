@@ -123,7 +123,7 @@ func TestWrong(t *testing.T) {
 			record.NoCredentials, []string{"instance profile"}},
 		{"hop limit", func(s *scene) {
 			s.aws.SetIMDS(&awsfake.IMDS{Region: "us-east-1", BeyondHopLimit: true})
-		}, record.NoCredentials, []string{"hop limit", "http-put-response-hop-limit"}},
+		}, record.NoCredentials, []string{"requires a token (IMDSv2)", "hop limit", "http-put-response-hop-limit"}},
 		{"the instance's role trusts nobody", func(s *scene) {
 			s.aws.SetIMDS(&awsfake.IMDS{Role: s.home.AddRole("i", awsfake.RoleOptions{}), Region: "us-east-1"})
 		}, record.NoCredentials, []string{"ec2.amazonaws.com"}},
@@ -275,6 +275,31 @@ func TestMFATexts(t *testing.T) {
 			t.Errorf("%s: %s (hint %q), want %s", tt.text, got, record.HintOf(err), tt.want)
 		}
 	}
+}
+
+// TestNamesDoNotSteer: texts in which people's own names stand do not decide on the reason and the hint.
+func TestNamesDoNotSteer(t *testing.T) {
+	for _, name := range []string{
+		"DurationSeconds exceeds", "'durationSeconds'", "Signature expired", "Signature not yet current",
+		"invalid MFA one time pass code", "unable to validate MFA", "session credentials", "sts:TagSession on",
+		"STS is not activated in this region", "sso", "service control policy",
+	} {
+		err := explain(&smithy.GenericAPIError{Code: "AccessDenied", Message: "User: arn:aws:iam::111111111111:user/a is " +
+			"not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::222222222222:role/" + name},
+			errorContext{operation: "x", signer: "ak AKIA…MPLE", region: "us-east-1", role: "r"})
+		if record.ReasonOf(err) != record.AssumeDenied || !strings.Contains(record.HintOf(err), "Check that r exists") {
+			t.Errorf("%s: %s (%s)", name, record.ReasonOf(err), record.HintOf(err))
+		}
+		err = explain(&smithy.GenericAPIError{Code: "ValidationError",
+			Message: "1 validation error detected: Value '" + name + "' at 'externalId' failed to satisfy constraint"},
+			errorContext{operation: "x", signer: "ak AKIA…MPLE", region: "us-east-1", role: "r"})
+		if record.ReasonOf(err) != record.Other {
+			t.Errorf("%s: %s (%s)", name, record.ReasonOf(err), record.HintOf(err))
+		}
+	}
+	w, _ := ordinaryEnv(t)
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile prod-sso]\ncredential_process = false\n"))
+	w.refused(w.sessions(Options{}), block(profile("prod-sso")), record.NoCredentials, "exit status 1", "yourself")
 }
 
 // TestRedact: what AWS quotes of a request is not shown.

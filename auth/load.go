@@ -87,6 +87,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 		// A buffer holds a request or the header of a response; bodies bypass it. Each connection has both buffers.
 		tr.ReadBufferSize, tr.WriteBufferSize = 2<<10, 2<<10
 		tr.DisableCompression = true // package collectors asks EC2 for gzip and unpacks it; other responses are small
+		tr.OnProxyConnectResponse = proxyRefusal
 		if o.DialContext != nil {
 			tr.DialContext = o.DialContext
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
@@ -95,10 +96,9 @@ func (s *sdkStep) source(
 	case awsfiles.FromCredentialsFile, awsfiles.FromConfigFile:
 		return r.Section.AccessKey(r.Source), nil
 	case awsfiles.FromWebIdentity:
-		return stscreds.NewWebIdentityRoleProvider(stsAdapter{web: s.sts.client, step: s}, r.WebIdentity.Role,
-			tokenFile(r.WebIdentity.TokenFile), func(o *stscreds.WebIdentityRoleOptions) {
-				o.RoleSessionName = r.WebIdentity.Session
-			}).Retrieve(ctx)
+		adapter := stsAdapter{web: s.sts.client, step: s, file: r.WebIdentity.TokenFile}
+		return stscreds.NewWebIdentityRoleProvider(adapter, r.WebIdentity.Role, tokenFile(adapter.file),
+			func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = r.WebIdentity.Session }).Retrieve(ctx)
 	case awsfiles.FromSSO:
 		return s.fromSSO(ctx, cfg, files, r)
 	case awsfiles.FromLogin:
@@ -203,7 +203,8 @@ type stsAdapter struct {
 	web  stscreds.AssumeRoleWithWebIdentityAPIClient
 	step *sdkStep
 
-	chained bool // the credentials are temporary
+	chained bool   // the credentials are temporary
+	file    string // of the web identity's token
 }
 
 func (s stsAdapter) applyOptions(o *sts.Options) {
@@ -247,7 +248,10 @@ func (s stsAdapter) AssumeRoleWithWebIdentity(
 	defer cancel()
 	token := strings.TrimSpace(aws.ToString(in.WebIdentityToken)) // AWS refuses a trailing newline
 	in.WebIdentityToken = &token
-	out, err := s.web.AssumeRoleWithWebIdentity(ctx, in, append(o, s.applyOptions)...)
+	out, err := s.web.AssumeRoleWithWebIdentity(ctx, in, append(o, s.applyOptions, func(o *sts.Options) {
+		// As in the SDK, whose own setting applyOptions replaces: a new provider's keys may not be there yet.
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "InvalidIdentityToken", "IDPCommunicationError")
+	})...)
 	if err == nil && !isComplete(out.Credentials) {
 		err = errIncomplete
 	}
@@ -259,6 +263,7 @@ func (s stsAdapter) AssumeRoleWithWebIdentity(
 			role:      role,
 			region:    s.step.region,
 			code:      token,
+			tokenFile: s.file,
 		})
 	}
 	s.step.set(out.Credentials, out.AssumedRoleUser)

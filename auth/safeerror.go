@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -62,8 +64,11 @@ func networkErrorText(err error) string {
 		errno syscall.Errno
 		root  x509.UnknownAuthorityError
 		host  x509.HostnameError
+		proxy *proxyError
 	)
 	switch {
+	case errors.As(err, &proxy):
+		return proxy.Error()
 	case errors.As(err, &cert):
 		return cert.Error()
 	case errors.As(err, &root):
@@ -205,3 +210,21 @@ func stderrSuffix(stderr, stdout string) string {
 type textError string
 
 func (e textError) Error() string { return string(e) }
+
+// A proxyError is the response of a proxy that refuses to connect.
+type proxyError struct {
+	host   string
+	status int
+}
+
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("proxy %s refused the connection: HTTP %d %s", e.host, e.status, http.StatusText(e.status))
+}
+
+// proxyRefusal is the error of a proxy's response to CONNECT, which the HTTP client would reduce to a text.
+func proxyRefusal(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyError{proxy.Host, resp.StatusCode}
+}
