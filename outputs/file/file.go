@@ -35,7 +35,7 @@ type Options struct {
 }
 
 // Rotate tells when a file is finished and how many are kept. A line is never split, and an empty file is never
-// finished. logrotate may move the file too: the next flush notices, and the next batch starts a new file.
+// finished. logrotate may move the file too: the next batch starts a new file.
 type Rotate struct {
 	MaxBytes outputs.Bytes   `yaml:"max_bytes" doc:"Finish the file before it is larger, such as 256MiB. 0: any size."`
 	MaxAge   config.Duration `yaml:"max_age" doc:"Finish the file when its oldest record is older. 0: any age."`
@@ -108,6 +108,7 @@ type output struct {
 	mu         contextmutex.Mutex // guards the following; locked during a write, but not during a flush's fsync
 	active     *activeFile        // nil: the next Send opens it
 	retryAfter time.Time          // rotation failed: when to try again; the file grows until then
+	syncErr    error              // of files that a Send has closed; the next Flush returns it
 	closed     bool
 }
 
@@ -155,6 +156,7 @@ func (f *output) Send(ctx context.Context, b outputs.Batch) error {
 	if f.closed {
 		return outputs.ErrClosed
 	}
+	f.leaveMoved()
 	if err := f.rotateIfDue(int64(len(b.Lines))); err != nil {
 		return err
 	}
@@ -167,13 +169,34 @@ func (f *output) Send(ctx context.Context, b outputs.Batch) error {
 	}
 	n, err := f.active.Write(b.Lines)
 	if err != nil {
-		return f.fault("write", f.undoWrite(n, err))
+		err = f.undoWrite(n, err)
+		if isDiskFull(err) { // an open file would keep its space after a person has removed it
+			f.leave()
+		}
+		return f.fault("write", err)
 	}
 	if f.active.size == 0 {
 		f.active.oldestRecord = time.Now()
 	}
 	f.active.size += int64(n)
 	return nil
+}
+
+// leaveMoved closes the file if its path no longer leads to it: somebody has moved or removed it, and what is written
+// to it now would be lost.
+func (f *output) leaveMoved() {
+	if f.active != nil && !f.active.isAt(f.path) {
+		f.log.Info("output file was moved; starting a new one", "path", f.path)
+		f.leave()
+	}
+}
+
+// leave closes the file, if it is open. The next batch opens the path again.
+func (f *output) leave() {
+	if f.active != nil {
+		f.syncErr = errors.Join(f.syncErr, f.active.shutdown())
+		f.active = nil
+	}
 }
 
 // undoWrite removes the n bytes of a failed write, so that the next one does not continue an incomplete line.
@@ -186,8 +209,7 @@ func (f *output) undoWrite(n int, err error) error {
 		serr = f.active.Truncate(at.Size() - int64(n)) // nobody else appends: the last n bytes are this write's
 	}
 	if serr != nil { // the next open removes the line
-		f.active.shutdown()
-		f.active = nil
+		f.leave()
 		return errors.Join(err, fmt.Errorf("remove the incomplete line: %w", serr))
 	}
 	return err
@@ -202,26 +224,18 @@ func (f *output) Flush(ctx context.Context) error {
 		f.mu.Unlock()
 		return outputs.ErrClosed
 	}
+	f.leaveMoved()
+	err := f.fault("flush", f.syncErr)
+	f.syncErr = nil
+	if err == nil {
+		err = f.rotateIfDue(0)
+	}
 	a := f.active
-	var moved bool
-	if a != nil {
-		moved = !a.isAt(f.path)
-		if moved { // sync the moved file; the next batch starts a new one
-			f.log.Info("output file was moved; starting a new one", "path", f.path)
-			f.active = nil
-		} else if err := f.rotateIfDue(0); err != nil {
-			f.mu.Unlock()
-			return err
-		}
-	}
 	f.mu.Unlock()
-	if a == nil {
-		return nil
+	if err != nil || a == nil {
+		return err
 	}
-	if moved {
-		return f.fault("flush", a.shutdown())
-	}
-	err := a.Sync()
+	err = a.Sync()
 	if errors.Is(err, os.ErrClosed) { // rotated meanwhile, which syncs too
 		err = a.shutdown()
 	}
@@ -249,13 +263,9 @@ func (f *output) Close(ctx context.Context) error {
 		return nil
 	}
 	f.closed = true
-	var err error
-	if f.active != nil {
-		err = f.active.shutdown()
-		f.active = nil
-	}
+	f.leave()
 	f.finished.stop(ctx)
-	return f.fault("close", err)
+	return f.fault("close", f.syncErr)
 }
 
 // shutdown syncs and closes once; every caller gets the error.
@@ -322,10 +332,6 @@ func (f *output) rotateIfDue(more int64) error {
 // rotate finishes the active file: first fsync, then rename, so a finished file is complete even after a crash.
 func (f *output) rotate() error {
 	a := f.active
-	if !a.isAt(f.path) { // somebody else renamed it
-		f.active = nil
-		return a.shutdown()
-	}
 	if err := a.Sync(); err != nil {
 		return err
 	}
@@ -439,6 +445,10 @@ func lastLineEnd(r io.ReaderAt, size int64) (int64, error) {
 
 var errNotRegular = errors.New("not a regular file")
 
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
 // fault adds the path and a hint to an error.
 func (f *output) fault(doing string, err error) error {
 	if err == nil {
@@ -446,7 +456,7 @@ func (f *output) fault(doing string, err error) error {
 	}
 	hint := ""
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isDiskFull(err):
 		hint = "Free disk space, or set rotate.max_bytes and rotate.keep. Writing resumes by itself."
 	case errors.Is(err, syscall.EISDIR):
 		hint = "Add a file name to path, such as " + filepath.Join(f.path, "records.jsonl") + ": it is a directory."

@@ -26,6 +26,7 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/filelock"
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/internal/contextmutex"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -346,6 +347,20 @@ func TestMovedAway(t *testing.T) {
 	}
 }
 
+// A batch goes to the path, also if the file was moved after the last flush: a moved file may be compressed already.
+func TestMovedBetweenFlushAndBatch(t *testing.T) {
+	f, path, _ := begin(t, Options{})
+	send(t, f, line)
+	flush(t, f)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	send(t, f, line+line)
+	if a, b := read(t, path+".1"), read(t, path); a != line || b != line+line {
+		t.Errorf("moved: %q, new: %q", a, b)
+	}
+}
+
 // A write that fails in the middle leaves nothing in the file, and the next one works. The limit on a file's size
 // replaces a full disk: it too writes what fits and fails the rest. The limit applies to the process, so the test
 // starts its own.
@@ -375,6 +390,17 @@ func TestFullDisk(t *testing.T) {
 	if got := read(t, path); got != line+line {
 		t.Errorf("after space was freed the file holds %q", got)
 	}
+	limit(t, uint64(2*len(line)))
+	if err := f.Send(t.Context(), outputs.Batch{Lines: []byte(line)}); err == nil {
+		t.Error("a full disk took a line")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	send(t, f, line)
+	if got := read(t, path); got != line {
+		t.Errorf("after the file was removed, the new one holds %q", got)
+	}
 }
 
 func limit(t *testing.T, n uint64) {
@@ -389,19 +415,24 @@ func limit(t *testing.T, n uint64) {
 	}
 }
 
-// /dev/full gives the real error of a full disk.
-func TestNoSpaceHint(t *testing.T) {
+// /dev/full gives the real error of a full disk. The file is closed then: removing it must free its space.
+func TestNoSpace(t *testing.T) {
 	h, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip("SKIPPED, NOT PASSED: no /dev/full here: ", err)
 	}
 	defer h.Close()
-	_, err = h.WriteString(line)
-	f := &output{path: "out/r.jsonl"}
-	err = f.fault("write", err)
+	f := &output{
+		path: "/dev/full", log: slog.New(slog.DiscardHandler), mu: contextmutex.New(), active: &activeFile{File: h},
+	}
+	f.opts.Store(&Options{})
+	err = f.Send(t.Context(), outputs.Batch{Lines: []byte(line)})
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "Free disk space") ||
-		!strings.HasPrefix(err.Error(), "write out/r.jsonl: ") {
+		!strings.HasPrefix(err.Error(), "write /dev/full: ") {
 		t.Errorf("%v; hint %q", err, record.HintOf(err))
+	}
+	if _, err := h.Stat(); !errors.Is(err, os.ErrClosed) || f.active != nil {
+		t.Errorf("the file is still open: %v", err)
 	}
 }
 
