@@ -119,7 +119,8 @@ func (s *spool) reportDamage(d journal.Damage) {
 		return
 	}
 	s.log.Error("spool is damaged; skipping unreadable data",
-		"path", d.Path, "offset", d.Offset, "bytes", d.Bytes, "records", d.Records)
+		"path", d.Path, "offset", d.Offset, "bytes", d.Bytes, "records", d.Records,
+		"hint", "Check the disk. The records are lost; the next run sends what exists then.")
 	s.mu.Lock()
 	s.stats.Dropped += d.Records
 	s.mu.Unlock()

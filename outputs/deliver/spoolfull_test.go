@@ -45,6 +45,34 @@ func TestDropOldest(t *testing.T) {
 	})
 }
 
+// Records of a spool's file that was emptied between two starts are counted as dropped, which ends run --once with exit
+// code 3. The rest is sent.
+func TestEmptiedFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p := newSpoolHarness(dir)
+		o := &remoteOptions{To: &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}}
+		f := p.open(t, o)
+		noErr(t, f.Send(t.Context(), testPage("lost", 5)))
+		closeFan(t, f)
+		files, err := filepath.Glob(filepath.Join(dir, "spools", "remote", "*.seg"))
+		if err != nil || len(files) != 1 {
+			t.Fatal(files, err)
+		}
+		noErr(t, os.Truncate(files[0], 0))
+
+		p, o.To = newSpoolHarness(dir), new(fakeReceiver)
+		f = p.open(t, o)
+		noErr(t, f.Send(t.Context(), testPage("i", 1)))
+		p.drain(t)
+		if st := p.set.States()[0]; st.Spool.Dropped != 5 || p.Dropped != 5 || p.logCount("spool is damaged") != 1 {
+			t.Errorf("%+v, observed %d, log:\n%s", st.Spool, p.Dropped, p.logs())
+		}
+		sameIDs(t, "the rest is sent", o.To.has(), []string{"i-0"})
+		closeFan(t, f)
+	})
+}
+
 // The line at a target's end counts what the spool dropped and the receiver refused, also after a restart, so that lost
 // records are not taken for gone.
 func TestEndsCountLosses(t *testing.T) {

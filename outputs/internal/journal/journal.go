@@ -3,7 +3,8 @@
 // lock. Begin at [Open], [Journal.Append] and [Journal.Read].
 //
 // The journal handles faults of the disk: an append that fails leaves nothing behind; the torn end of a segment is cut
-// off; a damaged frame is skipped, and its records are counted. The size is bounded.
+// off; what is damaged is skipped, and its records are counted, in a file of their own if the segment cannot tell. The
+// size is bounded.
 package journal
 
 import (
@@ -47,8 +48,8 @@ type Damage struct {
 	Path    string // of the segment
 	Offset  int64
 	Bytes   int64
-	Records int  // a minimum
-	Torn    bool // the end of a write that a kill or a power cut interrupted; it was never acknowledged
+	Records int  // that are lost; each is reported once
+	Torn    bool // the end of a write that a kill or a power cut interrupted; it was never synced
 }
 
 // Options are the options of Open.
@@ -92,6 +93,7 @@ type Journal struct {
 	claimed  uint64    // the last segment of the chunk being sent, which is not dropped; 0: none
 	closed   bool
 
+	counts     syncedCounts
 	cursorFile *os.File // used by the reader alone
 	generation uint64
 	reader     reader
@@ -142,6 +144,9 @@ func Open(o Options) (_ *Journal, err error) {
 	if j.codec, err = newCodec(); err != nil {
 		return nil, err
 	}
+	if j.counts, err = openCounts(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := j.openCursor(o.CursorReset); err != nil {
 		return nil, err
 	}
@@ -164,11 +169,15 @@ func (j *Journal) load() error {
 			}
 			continue
 		}
-		s, err := scanSegment(j.segmentPath(n), n, i == len(ns)-1, j.damaged)
+		s, torn, err := j.scanSegment(n, i == len(ns)-1)
 		if err != nil {
 			return err
 		}
 		j.segments = append(j.segments, s)
+		lost := j.lostRecords(s)
+		if lost > 0 || torn > 0 {
+			j.damaged(Damage{Path: j.segmentPath(n), Offset: s.size, Bytes: torn, Records: lost, Torn: lost == 0})
+		}
 	}
 	j.next = j.cursor.seg + 1 // numbers are not reused: the cursor's file may still refer to the old segment
 	if l := len(j.segments); l > 0 {
@@ -176,15 +185,28 @@ func (j *Journal) load() error {
 	}
 	if len(j.segments) == 0 || j.segments[0].n != j.cursor.seg {
 		j.resetCursor()
-	} else if s := j.segments[0]; s.size < j.cursor.off { // a power cut removed acknowledged frames
+	} else if s := j.segments[0]; s.size < j.cursor.off || s.size == j.cursor.off && j.cursor.frameBytes > 0 {
+		// A power cut removed acknowledged frames, or the frame of which a part was acknowledged.
 		j.cursor = cursor{position: position{s.n, s.size}, segmentRecords: s.records, segmentBytes: s.uncompressed}
 		// Without the sync, frames that are appended here next would look acknowledged.
 		if err := errors.Join(j.writeCursor(j.cursor), j.cursorFile.Sync()); err != nil {
 			return err
 		}
 	}
+	for _, s := range j.segments {
+		j.counts.put(s.n, s.records) // what is lost is not reported again
+	}
 	j.oldest = j.oldestAppended()
 	return nil
+}
+
+// lostRecords returns how many synced records of a scanned segment are neither in it nor acknowledged.
+func (j *Journal) lostRecords(s *segment) int {
+	have := s.records
+	if s.n == j.cursor.seg {
+		have = max(have, j.cursor.segmentRecords)
+	}
+	return max(0, j.counts.get(s.n)-have)
 }
 
 func listSegments(dir string) ([]uint64, error) {
@@ -204,33 +226,56 @@ func listSegments(dir string) ([]uint64, error) {
 	return ns, nil
 }
 
-// scanSegment counts the content of a segment. For the last one it also checks the content, and cuts off its torn end.
-func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segment, error) {
+// scanSegment counts the content of a segment. What is before the cursor counts as the cursor says. For the last
+// segment it also checks the content, and cuts off the unreadable end, whose size it returns.
+func (j *Journal) scanSegment(n uint64, last bool) (_ *segment, cut int64, err error) {
 	mode := os.O_RDONLY
 	if last {
 		mode = os.O_RDWR
 	}
-	f, err := statefile.Open(path, mode, 0)
+	f, err := statefile.Open(j.segmentPath(n), mode, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s := &segment{n: n, size: st.Size(), started: st.ModTime()}
-	validEnd := int64(0) // the end of the last readable frame
+	var from cursor
+	if n == j.cursor.seg && j.cursor.off <= s.size {
+		from = j.cursor
+	}
+	valid, err := scanFrames(f, s, from, last)
+	if err != nil {
+		return nil, 0, err
+	}
+	if last && valid.size < s.size {
+		if err := f.Truncate(valid.size); err != nil {
+			return nil, 0, err
+		}
+		s, cut = valid, s.size-valid.size
+	}
+	return s, cut, nil
+}
+
+// scanFrames sets the counts of s: what was read before from, and the frames after it. With check it also reads their
+// content, and returns s as it was after the last readable frame.
+func scanFrames(f *os.File, s *segment, from cursor, check bool) (_ *segment, err error) {
 	var p *codec
-	if last {
+	if check {
 		if p, err = newCodec(); err != nil {
 			return nil, err
 		}
 		defer p.close()
 	}
+	off, frames := from.off, 0
+	s.records, s.uncompressed = from.segmentRecords, from.segmentBytes
 	valid := *s
+	valid.size = off
 	var lines []byte
-	for off := int64(0); off < s.size; {
+	for off < s.size {
 		h, err := readHeader(f, off, s.size)
 		if err != nil {
 			if !isDamage(err) {
@@ -241,31 +286,28 @@ func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segme
 			}
 			continue
 		}
-		if s.uncompressed == 0 {
+		if frames++; frames == 1 {
 			s.started = h.at
 		}
 		s.records += h.records
 		s.uncompressed += int64(h.lines)
-		if last {
+		if off == from.off { // a part of it was read before
+			s.records -= from.frameRecords
+			s.uncompressed -= from.frameBytes
+		}
+		if check {
 			_, lines, err = p.decode(f, off, h, lines[:0])
 		}
 		off += h.size()
 		switch {
 		case err == nil:
-			validEnd, valid = off, *s
+			valid = *s
+			valid.size = off
 		case !isDamage(err):
 			return nil, err
 		}
 	}
-	if last && validEnd < s.size {
-		if err := f.Truncate(validEnd); err != nil {
-			return nil, err
-		}
-		damaged(Damage{Path: path, Offset: validEnd, Bytes: s.size - validEnd, Torn: true})
-		valid.size = validEnd
-		return &valid, nil
-	}
-	return s, nil
+	return &valid, nil
 }
 
 // SetMax changes the maximum size of the journal.
@@ -362,6 +404,7 @@ func (j *Journal) openActive() error {
 		j.cursor = cursor{position: position{seg: j.next}}
 	}
 	j.segments = append(j.segments, &segment{n: j.next})
+	j.counts.put(j.next, 0) // an earlier segment may have had this number, if the cursor's file was lost
 	j.next++
 	j.active = f
 	return nil
@@ -369,8 +412,13 @@ func (j *Journal) openActive() error {
 
 // seal closes the active segment for appends.
 func (j *Journal) seal() {
-	j.last().sealed = true
-	j.syncErr = errors.Join(j.syncErr, j.active.Sync(), j.active.Close())
+	s := j.last()
+	s.sealed = true
+	err := j.active.Sync()
+	if err == nil {
+		j.counts.put(s.n, s.records)
+	}
+	j.syncErr = errors.Join(j.syncErr, err, j.active.Close())
 	j.active = nil
 }
 
@@ -435,6 +483,7 @@ func (j *Journal) countSources(s *segment, dropped *Dropped) {
 			if at, err = findNextFrame(f, at, s.size); err != nil {
 				return
 			}
+			taken = 0
 			continue
 		}
 		b, e := make([]byte, h.entry), Entry{}
@@ -448,7 +497,7 @@ func (j *Journal) countSources(s *segment, dropped *Dropped) {
 // Sync returns when everything that was appended before would survive a power cut. Callers that arrive during an fsync
 // share the next one.
 func (j *Journal) Sync() error {
-	want, _ := j.endPosition()
+	want, _, _ := j.end()
 	j.syncMu.Lock()
 	defer j.syncMu.Unlock()
 	j.mu.Lock()
@@ -463,7 +512,7 @@ func (j *Journal) Sync() error {
 	case !j.synced.before(want):
 		return nil
 	}
-	upTo, f := j.endPosition()
+	upTo, records, f := j.end()
 	if f != nil {
 		err := f.Sync()
 		j.mu.Lock()
@@ -478,19 +527,24 @@ func (j *Journal) Sync() error {
 			j.mu.Unlock()
 			return err
 		}
+		if j.active == f { // else seal has saved the count
+			j.counts.put(upTo.seg, records)
+		}
 		j.mu.Unlock()
 	}
 	j.synced = upTo
 	return nil
 }
 
-func (j *Journal) endPosition() (position, *os.File) {
+// end returns the position after the last frame, the records of its segment, and the segment's file, if it is open.
+func (j *Journal) end() (p position, records int, active *os.File) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.segments) == 0 {
-		return position{}, nil
+		return position{}, 0, nil
 	}
-	return position{j.last().n, j.last().size}, j.active
+	s := j.last()
+	return position{s.n, s.size}, s.records, j.active
 }
 
 // Close syncs the journal and releases the lock. No read may be in progress. It may be called twice.
@@ -516,5 +570,5 @@ func (j *Journal) Close() error {
 	if j.cursorFile != nil {
 		err = errors.Join(err, j.cursorFile.Sync(), j.cursorFile.Close())
 	}
-	return errors.Join(err, j.lock.Close())
+	return errors.Join(err, j.counts.close(), j.lock.Close())
 }

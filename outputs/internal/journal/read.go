@@ -459,7 +459,7 @@ func Inspect(dir string) (Stat, error) {
 		if n < j.cursor.seg {
 			continue
 		}
-		s, err := scanSegment(j.segmentPath(n), n, false, nil)
+		s, _, err := j.scanSegment(n, false)
 		if err != nil {
 			return Stat{}, err
 		}
