@@ -61,7 +61,7 @@ file with the same name.`,
 					versions = r.History
 				}
 				return c.writeToFile(file, func(w io.Writer) error {
-					return export(cmd.Context(), w, q.format, versions, query)
+					return export(cmd.Context(), c.forCSV(w), q.format, versions, query)
 				})
 			})
 		},

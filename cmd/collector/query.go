@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,7 +181,7 @@ func printResources(
 		names[i] = c.name
 	}
 	table := resultTable{columns: names}
-	cells := csv.NewWriter(w)
+	cells := newCSVWriter(w)
 	if format == "csv" {
 		if err := cells.Write(names); err != nil {
 			return 0, err

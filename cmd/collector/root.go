@@ -24,6 +24,7 @@ type cli struct {
 	configPath          string
 	logLevel, logFormat string
 	strict              bool
+	raw                 bool // of the command that runs; see rawCSV
 
 	stdin       io.Reader
 	pipedConfig []byte // the text of a configuration that came from a pipe
@@ -57,7 +58,10 @@ To see it work without AWS, run "collector demo". To use it, copy config.example
 copy, and run "collector validate".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			c.raw, _ = cmd.Flags().GetBool("raw") // the error means that the command has no CSV
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetArgs(args)
 	root.SetOut(c.stdout)

@@ -24,9 +24,9 @@ func (c *cli) out(format string) io.Writer {
 	case format == "table":
 		return c.stdout
 	case isTerminal(printable.Unwrap(c.stdout)):
-		return printable.NewJSONWriter(c.stdout)
+		return c.forCSV(printable.NewJSONWriter(c.stdout))
 	}
-	return printable.Unwrap(c.stdout)
+	return c.forCSV(printable.Unwrap(c.stdout))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ type resultTable struct {
 
 func outputFlag(cmd *cobra.Command, format *string) {
 	cmd.Flags().StringVarP(format, "output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
+	cmd.Flags().Bool("raw", false, "with csv: exact text for programs; unsafe in a spreadsheet, which runs formulas")
 }
 
 func (l resultTable) print(w io.Writer, format string) error {
@@ -58,7 +58,7 @@ func (l resultTable) print(w io.Writer, format string) error {
 		}
 		return nil
 	case "csv":
-		out := csv.NewWriter(w)
+		out := newCSVWriter(w)
 		if !l.noHeader {
 			if err := out.Write(l.columns); err != nil {
 				return err
