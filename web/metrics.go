@@ -90,7 +90,7 @@ func NewMetrics(reg prometheus.Registerer, status StatusSource, o MetricsOptions
 			"Resources in the last response of an output that is served over HTTP (prometheus, http_sd).", "output"),
 		outputOmitted: gaugeVec("collector_output_omitted_resources",
 			"Resources omitted from the last response of an output that is served over HTTP, by reason: "+
-				"max_series, no_address, bad_address.", "output", "reason"),
+				"max_series, no_address, bad_address, local_address.", "output", "reason"),
 		codes: map[string]bool{}, labelTags: o.LabelTags,
 	}
 	m.spool = newSpoolMetrics()

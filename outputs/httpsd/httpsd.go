@@ -8,13 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-	"text/template"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
@@ -29,6 +25,7 @@ type Options struct {
 	Kind           string            `yaml:"kind" names:"kinds" doc:"The kind of the resources that become targets."`
 	Address        string            `yaml:"address" doc:"The address of a target: a field of collector list --columns, such as tags.fqdn or data.PublicIpAddress; or a Go template of {{.PrivateIP}}, {{.PublicIP}}, {{.IPv6}}, {{.PrivateDNS}}, {{.PublicDNS}}, {{.ID}}, {{.Name}}, {{.State}}, {{.Type}}, {{.Account}}, {{.AccountID}}, {{.Partition}}, {{.Region}}, {{.Tags.KEY}}, {{.ExtraTags.KEY}} and {{.Field \"data.MEMBER\"}}, such as '{{or .PublicIP .PrivateIP}}'. Resources without an address are omitted and counted. Default for ec2_instance: the private address, else the IPv6 address."`
 	Port           int               `yaml:"port" range:"0..65535" doc:"The port of addresses without one. 0: the port of the scheme."`
+	AllowLocal     bool              `yaml:"allow_local" doc:"Also targets at loopback and link-local addresses, such as instance metadata, and at addresses with a zone. Without it they are omitted and counted, because a tag must not make Prometheus read from them."`
 	Labels         map[string]string `yaml:"labels" doc:"Labels of the targets in addition to the __meta_ ones, such as {team: tags.team, __metrics_path__: tags.metrics_path}. Characters that a label cannot have become _; two names that become equal are an error."`
 	served.Options `yaml:",inline"`
 }
@@ -90,93 +87,6 @@ func (o *Options) parseLabels() ([]labels.Label, error) {
 	})
 }
 
-// An addressTemplate makes the address of a resource.
-type addressTemplate struct {
-	field    inventory.Field
-	template *template.Template // nil: field is set
-	byField  bool
-}
-
-func newAddressTemplate(s string) (addressTemplate, error) {
-	switch {
-	case s == "":
-		s = "{{or .PrivateIP .IPv6}}"
-	case !strings.Contains(s, "{{"):
-		f, err := inventory.ParseField(s)
-		if err != nil {
-			return addressTemplate{}, fmt.Errorf("address: %w", err)
-		}
-		return addressTemplate{field: f, byField: true}, nil
-	}
-	t, err := template.New("address").Option("missingkey=zero").Parse(s)
-	if err != nil {
-		return addressTemplate{}, fmt.Errorf("address: %w", err)
-	}
-	a := addressTemplate{template: t}
-	// A template fails here with an empty resource if it uses a field that does not exist.
-	if _, err := a.render(&addressData{Resource: &inventory.Resource{}}); err != nil {
-		return addressTemplate{}, fmt.Errorf("address: %w; known fields: %s", err, addressFields)
-	}
-	return a, nil
-}
-
-func (a addressTemplate) render(r *addressData) (string, error) {
-	if a.byField {
-		v, err := a.field.Value(r.Resource)
-		return strings.TrimSpace(labels.Text(v)), err
-	}
-	var b strings.Builder
-	err := a.template.Execute(&b, r)
-	return strings.TrimSpace(b.String()), err
-}
-
-const addressFields = `.PrivateIP, .PublicIP, .IPv6, .PrivateDNS, .PublicDNS, .ID, .Name, .State, .Type, ` +
-	`.Account, .AccountID, .Partition, .Region, ` +
-	`.Tags.KEY, .ExtraTags.KEY and .Field "data.MEMBER"`
-
-// addressData is the data of an address template: the resource and its addresses, "" where it has none.
-type addressData struct {
-	*inventory.Resource
-	PrivateIP, PublicIP, IPv6, PrivateDNS, PublicDNS string
-}
-
-// Field returns any field as text.
-func (a *addressData) Field(name string) (string, error) {
-	f, err := inventory.ParseField(name)
-	if err != nil {
-		return "", err
-	}
-	if a.Data == nil {
-		return "", nil
-	}
-	v, err := f.Value(a.Resource)
-	return labels.Text(v), err
-}
-
-// hostPort returns a valid target address, with the port added if it has none; "" if it is not valid. IPv6 addresses
-// get brackets.
-func hostPort(s string, port int) string {
-	host, own, err := net.SplitHostPort(s)
-	if err != nil {
-		host, own = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), ""
-	} else if n, err := strconv.ParseUint(own, 10, 16); err != nil || n == 0 {
-		return ""
-	}
-	ip, err := netip.ParseAddr(host)
-	if isIP := err == nil; host == "" || !isIP && !served.IsPlainName(host) {
-		return ""
-	}
-	switch {
-	case own != "":
-		return net.JoinHostPort(host, own)
-	case port != 0:
-		return net.JoinHostPort(host, strconv.Itoa(port))
-	case ip.Is6():
-		return "[" + host + "]"
-	}
-	return host
-}
-
 // targetList renders a list of targets.
 type targetList struct {
 	Options
@@ -203,8 +113,9 @@ func (*targetList) ContentType(http.Header) string { return "application/json" }
 
 // Why a resource is not a target.
 const (
-	noAddress  = "no_address"
-	badAddress = "bad_address"
+	noAddress    = "no_address"
+	badAddress   = "bad_address"
+	localAddress = "local_address"
 )
 
 // A targetGroup is Prometheus's JSON. It has one target, because the labels apply to the whole group.
@@ -217,6 +128,7 @@ func (x *targetList) Render(ctx context.Context, _ string, w *bufio.Writer) (ser
 	var t served.Counts
 	t.AddLeftOut(noAddress, 0)
 	t.AddLeftOut(badAddress, 0)
+	t.AddLeftOut(localAddress, 0)
 	if _, err := x.CheckFreshness(ctx, x.store, func(kind string) bool { return kind == x.Kind }); err != nil {
 		return t, err
 	}
@@ -268,8 +180,8 @@ func (x *targetList) groupOf(r *inventory.Resource) (g targetGroup, why string, 
 	if host == "" {
 		return g, noAddress, nil
 	}
-	if g.Targets[0] = hostPort(host, x.Port); g.Targets[0] == "" {
-		return g, badAddress, nil
+	if g.Targets[0], why = x.hostPort(host); why != "" {
+		return g, why, nil
 	}
 	g.Labels = map[string]string{}
 	for _, l := range x.labels {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,8 +124,8 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s is %q, but is not expected", name, value)
 		}
 	}
-	if w.LoggedLines() != 1 || !strings.Contains(w.Log.String(), "why=no_address resources=1 shown=2") ||
-		w.Answers[0] != "nodes 2 map[bad_address:0 no_address:1]" {
+	if w.LoggedLines() != 1 || !strings.Contains(w.Log.String(), "reason=no_address resources=1 shown=2") ||
+		w.Answers[0] != "nodes 2 map[bad_address:0 local_address:0 no_address:1]" {
 		t.Errorf("resources without an address must be counted; answered %s, and the log says:\n%s", w.Answers,
 			w.Log.String())
 	}
@@ -171,6 +172,68 @@ func TestTargetAddress(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s of %s with port %d: got %q, want %q", c.address, c.data, c.port, got, c.want)
+		}
+	}
+}
+
+// An address that a person who may tag an instance can choose does not lead to the host of Prometheus, to its link or
+// to a metadata service, unless the options allow it.
+func TestLocalAddresses(t *testing.T) {
+	const never = "bad_address" // with allow_local, too
+	for address, allowed := range map[string]string{
+		"10.0.0.1":             "10.0.0.1:9100",
+		"fd00:1::1":            "[fd00:1::1]:9100",
+		"2001:db8::1":          "[2001:db8::1]:9100",
+		"web.example.com":      "web.example.com:9100",
+		"notlocalhost":         "notlocalhost:9100",
+		"127.0.0.1":            "127.0.0.1:9100",
+		"127.8.9.1:80":         "127.8.9.1:80",
+		"::1":                  "[::1]:9100",
+		"[::1]:80":             "[::1]:80",
+		"::ffff:127.0.0.1":     "[::ffff:127.0.0.1]:9100",
+		"0.0.0.0":              "0.0.0.0:9100",
+		"::":                   "[::]:9100",
+		"169.254.169.254":      "169.254.169.254:9100",
+		"169.254.170.2:80":     "169.254.170.2:80",
+		"::ffff:a9fe:a9fe":     "[::ffff:a9fe:a9fe]:9100",
+		"fd00:ec2::254":        "[fd00:ec2::254]:9100",
+		"fe80::1":              "[fe80::1]:9100",
+		"fe80::1%eth0":         "[fe80::1%eth0]:9100",
+		"[2001:db8::1%eth0]:1": "[2001:db8::1%eth0]:1",
+		"224.0.0.1":            "224.0.0.1:9100",
+		"ff02::1":              "[ff02::1]:9100",
+		"localhost":            "localhost:9100",
+		"LocalHost.:80":        "LocalHost.:80",
+		"a.localhost":          "a.localhost:9100",
+		"instance-data":        "instance-data:9100",
+		"fe80::1%eth0/../x":    never,
+		"127.1":                never,
+		"2130706433":           never,
+		"0x7f000001":           never,
+		"0177.0.0.1":           never,
+		"99999999999999999999": never,
+	} {
+		public := slices.Contains(
+			[]string{"10.0.0.1", "fd00:1::1", "2001:db8::1", "web.example.com", "notlocalhost"}, address,
+		)
+		for _, allow := range []bool{false, true} {
+			hs, w := outputstest.OpenServed(t, outputstest.Instances(outputstest.Instance("i-1", func(r *inventory.Resource) {
+				r.Data, r.Tags = []byte(`{}`), map[string]string{"fqdn": address}
+			})), types(), nodes(func(o *httpsd.Options) { o.Address, o.AllowLocal = "tags.fqdn", allow }))
+			want, got := allowed, "local_address"
+			if !allow && !public && allowed != never {
+				want = "local_address"
+			}
+			if gs := groups(t, hs[path]); len(gs) > 0 {
+				got = gs[0].Targets[0]
+			} else if strings.Contains(w.Answers[0], "bad_address:1") {
+				got = never
+			} else if !strings.Contains(w.Answers[0], "local_address:1") {
+				got = w.Answers[0]
+			}
+			if got != want {
+				t.Errorf("%s, allowed %t: got %s, want %s", address, allow, got, want)
+			}
 		}
 	}
 }

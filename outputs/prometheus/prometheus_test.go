@@ -125,7 +125,7 @@ func TestExposition(t *testing.T) {
 			t.Errorf("Accept %q: got\n%s\nwant\n%s", c.accept, body, golden+c.end)
 		}
 	}
-	if w.LoggedLines() != 1 || !strings.Contains(w.Log.String(), "why=max_series resources=1 shown=3") {
+	if w.LoggedLines() != 1 || !strings.Contains(w.Log.String(), "reason=max_series resources=1 shown=3") {
 		t.Errorf("omitted resources must be logged once; the log says:\n%s", w.Log.String())
 	}
 	if got := w.Answers[0]; got != "prometheus 3 map[max_series:1]" {

@@ -60,6 +60,7 @@ func TestPrometheusDiscovers(t *testing.T) {
 	defer s.Close()
 	hs, w := outputstest.OpenServed(t, store, servedTypes(),
 		outputstest.Options[prometheus.Options](prometheus.Type, nil), nodes(func(o *httpsd.Options) {
+			o.AllowLocal = true
 			o.Port, o.Labels = s.Listener.Addr().(*net.TCPAddr).Port, map[string]string{"__metrics_path__": "tags.metrics"}
 		}))
 	for path, h := range hs {

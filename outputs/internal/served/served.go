@@ -179,7 +179,7 @@ func (a *handler) reportAnswer(t Counts) {
 	for reason, n := range t.leftOut {
 		if n > 0 && !a.reportedReasons[reason] {
 			a.reportedReasons[reason] = true
-			a.log.Warn("output leaves out resources", "output", a.name, "why", reason, "resources", n, "shown", t.Shown)
+			a.log.Warn("output leaves out resources", "output", a.name, "reason", reason, "resources", n, "shown", t.Shown)
 		}
 	}
 	if w, ok := a.observer.(outputs.AnswerObserver); ok {
