@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -75,8 +74,8 @@ var limits = points.Limits{
 	Reserved: []string{"class", "date", "time"},
 }
 
-// encoder encodes batches, one at a time.
-type encoder struct{ w points.Writer }
+// encoder makes points, one at a time.
+type encoder struct{ w *points.Writer }
 
 func open(_ context.Context, options any, d outputs.Deps) (outputs.Output, error) {
 	o := options.(*Options)
@@ -88,25 +87,8 @@ func open(_ context.Context, options any, d outputs.Deps) (outputs.Output, error
 	if err != nil {
 		return nil, err
 	}
-	k := &encoder{points.Writer{Limits: limits, LimitLog: points.NewLimitLog(d.Log, "datakit")}}
-	out := httpclient.NewOutput(c, k.encode)
-	out.OnClose = k.w.LimitLog.LogTotal
-	return out, nil
-}
-
-func (k *encoder) encode(b outputs.Batch) (http.Header, []byte, error) {
-	k.w.Reset(len(b.Lines))
-	for l, err := range outputs.Lines(b.Lines) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", outputs.ErrRefused, err)
-		}
-		if p := k.resourcePoint(l); p != nil {
-			if err := k.w.Write(p); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	return points.Header(), k.w.Enc.Bytes(), nil
+	k := &encoder{points.NewWriter(limits, d.Log, "datakit")}
+	return points.NewOutput(c, k.w, k.resourcePoint), nil
 }
 
 // resourcePoint makes a custom object of a resource; nil for a resource that is gone, which Guance detects by itself

@@ -12,7 +12,7 @@ import (
 // A text above DataKit's limit of 32 MiB is cut between characters and logged; a text of exactly 32 MiB is not.
 func TestDataKitHugeField(t *testing.T) {
 	var log bytes.Buffer
-	w := points.Writer{Limits: limits, LimitLog: points.NewLimitLog(slog.New(slog.NewTextHandler(&log, nil)), "datakit")}
+	w := points.NewWriter(limits, slog.New(slog.NewTextHandler(&log, nil)), "datakit")
 	p := &points.Point{Kind: "ec2_volume"}
 	w.AddText(p, "Fits", strings.Repeat("x", 32<<20))
 	if log.Len() > 0 {

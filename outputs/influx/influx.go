@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -83,9 +82,9 @@ var limits = points.Limits{
 	Reserved:           []string{"time", "_field", "_measurement", "_time", "_value"},
 }
 
-// encoder encodes batches, one at a time.
+// encoder makes points, one at a time.
 type encoder struct {
-	w         points.Writer
+	w         *points.Writer
 	prefix    string
 	labelTags []string
 }
@@ -99,31 +98,15 @@ func open(_ context.Context, options any, d outputs.Deps) (outputs.Output, error
 	if !o.Token.IsZero() {
 		c.Header.Set("Authorization", "Token "+c.Reveal(o.Token))
 	}
-	x := &encoder{
-		w:         points.Writer{Limits: limits, LimitLog: points.NewLimitLog(d.Log, "influx")},
-		prefix:    o.Prefix,
-		labelTags: o.LabelTags,
-	}
-	out := httpclient.NewOutput(c, x.encode)
-	out.OnClose = x.w.LimitLog.LogTotal
-	return out, nil
+	x := &encoder{w: points.NewWriter(limits, d.Log, "influx"), prefix: o.Prefix, labelTags: o.LabelTags}
+	return points.NewOutput(c, x.w, x.pointOf), nil
 }
 
-func (x *encoder) encode(b outputs.Batch) (http.Header, []byte, error) {
-	x.w.Reset(len(b.Lines))
-	for l, err := range outputs.Lines(b.Lines) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", outputs.ErrRefused, err)
-		}
-		p := x.resourcePoint(l)
-		if l.Target != "" {
-			p = x.targetPoint(l)
-		}
-		if err := x.w.Write(p); err != nil {
-			return nil, nil, err
-		}
+func (x *encoder) pointOf(l *outputs.Line) *points.Point {
+	if l.Target != "" {
+		return x.targetPoint(l)
 	}
-	return points.Header(), x.w.Enc.Bytes(), nil
+	return x.resourcePoint(l)
 }
 
 // resourcePoint makes a point at the time when the resource was collected or changed. Its id is a tag, because points

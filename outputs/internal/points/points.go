@@ -1,4 +1,4 @@
-// Package points writes points in line protocol within the limits of their receiver.
+// Package points sends points in line protocol, within the limits of their receiver. Begin with [NewOutput].
 package points
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/internal/fields"
+	"github.com/aws-collector/collector/outputs/internal/httpclient"
 )
 
 // A Point is one line of line protocol before it is written.
@@ -52,9 +53,38 @@ func (l *Limits) IsReserved(key string) bool { return slices.Contains(l.Reserved
 
 // A Writer writes points within the limits of their receiver; what exceeds a limit is cut or omitted, and logged.
 type Writer struct {
-	Enc      lineprotocol.Encoder
-	Limits   Limits
-	LimitLog *limitLog
+	enc    lineprotocol.Encoder
+	limits Limits
+	log    *limitLog
+}
+
+// NewWriter returns a writer for an output of type typ.
+func NewWriter(l Limits, log *slog.Logger, typ string) *Writer {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Writer{limits: l, log: &limitLog{log: log.With("type", typ)}}
+}
+
+// NewOutput returns an output that sends each line as the point that pointOf makes with w; nil: the line is not sent.
+func NewOutput(c *httpclient.Client, w *Writer, pointOf func(*outputs.Line) *Point) *httpclient.Output {
+	header := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
+	out := httpclient.NewOutput(c, func(b outputs.Batch) (http.Header, []byte, error) {
+		w.reset(len(b.Lines))
+		for l, err := range outputs.Lines(b.Lines) {
+			if err != nil {
+				return nil, nil, fmt.Errorf("%w: %w", outputs.ErrRefused, err)
+			}
+			if p := pointOf(l); p != nil {
+				if err := w.write(p); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+		return header, w.enc.Bytes(), nil
+	})
+	out.OnClose = w.log.logTotal
+	return out
 }
 
 // Has reports whether a tag or a field of the point has the name.
@@ -62,21 +92,21 @@ func (p *Point) Has(name string) bool { return p.names[name] }
 
 // AddTag adds a tag, unless its value is empty: line protocol cannot express that. It reports whether it was added.
 func (w *Writer) AddTag(p *Point, key, value string) bool {
-	l := &w.Limits
+	l := &w.limits
 	name := w.cleanKey(p, key)
 	clean := CleanText(value)
 	if l.MaxTagValueBytes > 0 && len(clean) > l.MaxTagValueBytes {
-		w.LimitLog.report(p.Kind, key, "value cut to "+strconv.Itoa(l.MaxTagValueBytes)+" bytes")
+		w.log.report(p.Kind, key, "value cut to "+strconv.Itoa(l.MaxTagValueBytes)+" bytes")
 		clean = CleanText(cutAt(clean, l.MaxTagValueBytes))
 	}
 	switch {
 	case name == "" || clean == "":
 		return false
 	case p.names[name]:
-		w.LimitLog.report(p.Kind, key, "omitted: the record already has "+name)
+		w.log.report(p.Kind, key, "omitted: the record already has "+name)
 		return false
 	case l.MaxTags > 0 && len(p.tags) >= l.MaxTags:
-		w.LimitLog.report(p.Kind, key, "omitted: more than "+strconv.Itoa(l.MaxTags)+" tags")
+		w.log.report(p.Kind, key, "omitted: more than "+strconv.Itoa(l.MaxTags)+" tags")
 		return false
 	}
 	p.addName(name)
@@ -111,12 +141,12 @@ func (w *Writer) AddField(p *Point, key string, raw json.RawMessage) {
 // AddText adds a text field.
 func (w *Writer) AddText(p *Point, key, text string) {
 	text = strings.ToValidUTF8(text, "\ufffd")
-	if limit := w.Limits.MaxFieldValueBytes; limit > 0 && len(text) > limit {
-		if !w.Limits.CutLongFields {
-			w.LimitLog.report(p.Kind, key, "omitted: longer than "+strconv.Itoa(limit)+" bytes")
+	if limit := w.limits.MaxFieldValueBytes; limit > 0 && len(text) > limit {
+		if !w.limits.CutLongFields {
+			w.log.report(p.Kind, key, "omitted: longer than "+strconv.Itoa(limit)+" bytes")
 			return
 		}
-		w.LimitLog.report(p.Kind, key, "value cut to "+strconv.Itoa(limit)+" bytes")
+		w.log.report(p.Kind, key, "value cut to "+strconv.Itoa(limit)+" bytes")
 		text = cutAt(text, limit)
 	}
 	v, ok := lineprotocol.StringValue(text)
@@ -131,10 +161,10 @@ func (w *Writer) addValue(p *Point, key string, v lineprotocol.Value) {
 	case name == "":
 		return
 	case p.names[name]:
-		w.LimitLog.report(p.Kind, key, "omitted: the record already has "+name)
+		w.log.report(p.Kind, key, "omitted: the record already has "+name)
 		return
-	case w.Limits.MaxFields > 0 && len(p.Fields) >= w.Limits.MaxFields:
-		w.LimitLog.report(p.Kind, key, "omitted: more than "+strconv.Itoa(w.Limits.MaxFields)+" fields")
+	case w.limits.MaxFields > 0 && len(p.Fields) >= w.limits.MaxFields:
+		w.log.report(p.Kind, key, "omitted: more than "+strconv.Itoa(w.limits.MaxFields)+" fields")
 		return
 	}
 	p.addName(name)
@@ -148,50 +178,46 @@ func (p *Point) addName(name string) {
 	p.names[name] = true
 }
 
-// Reset starts a batch. The buffer is reused unless it is far too large.
-func (w *Writer) Reset(lines int) {
-	buf := w.Enc.Bytes()[:0]
+// reset starts a batch. The buffer is reused unless it is far too large.
+func (w *Writer) reset(lines int) {
+	buf := w.enc.Bytes()[:0]
 	if cap(buf) > 8<<20 && cap(buf) > 8*lines {
 		buf = nil
 	}
-	w.Enc.SetBuffer(buf)
-}
-
-func Header() http.Header {
-	return http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
+	w.enc.SetBuffer(buf)
 }
 
 // cleanKey returns the name in the form that the receiver accepts, or "".
 func (w *Writer) cleanKey(p *Point, key string) string {
-	l := &w.Limits
+	l := &w.limits
 	name := strings.ReplaceAll(CleanText(key), `\`, "") // parsers differ on a backslash before a quote
 	if l.NoDots {
 		name = ReplaceDots(name)
 	}
 	if l.MaxKeyBytes > 0 && len(name) > l.MaxKeyBytes {
-		w.LimitLog.report(p.Kind, key, "name cut to "+strconv.Itoa(l.MaxKeyBytes)+" bytes")
+		w.log.report(p.Kind, key, "name cut to "+strconv.Itoa(l.MaxKeyBytes)+" bytes")
 		name = cutAt(name, l.MaxKeyBytes)
 	}
 	if name == "" {
-		w.LimitLog.report(p.Kind, key, "omitted: its name has no valid characters")
+		w.log.report(p.Kind, key, "omitted: its name has no valid characters")
 	} else if l.IsReserved(name) {
-		w.LimitLog.report(p.Kind, key, "omitted: the receiver reserves the name")
+		w.log.report(p.Kind, key, "omitted: the receiver reserves the name")
 		return ""
 	}
 	return name
 }
 
-// Write appends the point's line. If the series name is too long, its last tags are omitted.
-func (w *Writer) Write(p *Point) error {
+// write appends the point's line. If the series name is too long, its last tags are omitted.
+func (w *Writer) write(p *Point) error {
 	size := escapedLength(p.Measurement)
 	tags := p.tags[:0]
 	for _, t := range p.tags {
 		add := escapedLength(t.key) + escapedLength(t.value) + 2
-		if w.Limits.MaxSeriesBytes > 0 && size+add > w.Limits.MaxSeriesBytes {
-			w.LimitLog.report(
+		if w.limits.MaxSeriesBytes > 0 && size+add > w.limits.MaxSeriesBytes {
+			w.log.report(
 				p.Kind,
 				t.key,
-				"omitted: tags of more than "+strconv.Itoa(w.Limits.MaxSeriesBytes)+" bytes together",
+				"omitted: tags of more than "+strconv.Itoa(w.limits.MaxSeriesBytes)+" bytes together",
 			)
 			continue
 		}
@@ -199,16 +225,16 @@ func (w *Writer) Write(p *Point) error {
 		tags = append(tags, t)
 	}
 	slices.SortFunc(tags, func(a, b tag) int { return cmp.Compare(a.key, b.key) })
-	w.Enc.StartLine(p.Measurement)
+	w.enc.StartLine(p.Measurement)
 	for _, t := range tags {
-		w.Enc.AddTag(t.key, t.value)
+		w.enc.AddTag(t.key, t.value)
 	}
 	for _, f := range p.Fields {
-		w.Enc.AddField(f.Key, f.Value)
+		w.enc.AddField(f.Key, f.Value)
 	}
-	w.Enc.EndLine(p.At)
-	if err := w.Enc.Err(); err != nil {
-		w.Enc.ClearErr()
+	w.enc.EndLine(p.At)
+	if err := w.enc.Err(); err != nil {
+		w.enc.ClearErr()
 		return fmt.Errorf("%w: %s: %w", outputs.ErrRefused, p.Kind, err)
 	}
 	return nil
@@ -268,21 +294,14 @@ type limitLog struct {
 	count  int
 }
 
-func NewLimitLog(log *slog.Logger, typ string) *limitLog {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &limitLog{log: log.With("type", typ)}
-}
-
 // maxLimitWarnings bounds the memory and the log: the number of different tags is up to the users.
 const maxLimitWarnings = 1000
 
-func (c *limitLog) report(kind, member, what string) {
+func (c *limitLog) report(kind, member, change string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count++
-	key := [3]string{kind, member, what}
+	key := [3]string{kind, member, change}
 	if c.logged[key] || len(c.logged) >= maxLimitWarnings {
 		return
 	}
@@ -292,11 +311,11 @@ func (c *limitLog) report(kind, member, what string) {
 	c.logged[key] = true
 	// Logged once for each kind and member.
 	c.log.Warn("record member exceeds limits of receiver",
-		"kind", kind, "member", printableName(member), "what", what)
+		"kind", kind, "member", printableName(member), "change", change)
 }
 
-// LogTotal logs how often something was cut or omitted.
-func (c *limitLog) LogTotal() {
+// logTotal logs how often something was cut or omitted.
+func (c *limitLog) logTotal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.count > 0 {
