@@ -32,6 +32,24 @@ func TestOutputsPage(t *testing.T) {
 	}
 }
 
+// docs/outputs.md has a row and a section for each type.
+func TestOutputsPageHasEachType(t *testing.T) {
+	page, err := os.ReadFile("../../docs/outputs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range all.Types {
+		for what, want := range map[string]string{
+			"section": "(?m)^## " + typ.Name + "$",
+			"row":     "(?m)^\\|.*\\[`" + typ.Name + "`\\]\\(#" + typ.Name + "\\)",
+		} {
+			if !regexp.MustCompile(want).Match(page) {
+				t.Errorf("docs/outputs.md has no %s for the output %s", what, typ.Name)
+			}
+		}
+	}
+}
+
 // Prometheus accepts the scrape configurations in docs/outputs.md.
 func TestOutputsPageScrapes(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
