@@ -76,7 +76,7 @@ func (h *healthTracker) beginOutage(err error) {
 		return
 	}
 	h.since = time.Now()
-	h.log.Error("store writes fail", "error", err, "hint", record.HintOf(err), "delivery", "continues")
+	h.log.Error("store writes fail; outputs still get records", "error", err, "hint", record.HintOf(err))
 	if h.onChange != nil {
 		h.onChange(true)
 	}

@@ -74,18 +74,18 @@ type failure struct {
 
 // location names the regions and kinds of the failed targets.
 func (f *failure) location() string {
-	summarize := func(set map[string]bool, noun string) string {
-		delete(set, "")
-		names := slices.Sorted(maps.Keys(set))
-		switch {
-		case len(names) > 4:
-			return fmt.Sprintf("%d %ss (%s, …)", len(names), noun, strings.Join(names[:3], ", "))
-		default:
-			return strings.Join(names, ", ")
-		}
-	}
 	parts := []string{summarize(f.regions, "region"), summarize(f.kinds, "kind")}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
+}
+
+// summarize names a few of a set, and counts many.
+func summarize(set map[string]bool, noun string) string {
+	delete(set, "")
+	names := slices.Sorted(maps.Keys(set))
+	if len(names) > 4 {
+		return fmt.Sprintf("%d %ss (%s, …)", len(names), noun, strings.Join(names[:3], ", "))
+	}
+	return strings.Join(names, ", ")
 }
 
 func newRunLogger(log *slog.Logger) *runLogger {
@@ -223,7 +223,8 @@ func (l *runLogger) logFailures(log *slog.Logger, account string, r *runLog) {
 		episodes = map[failureKey]*failureEpisode{}
 	}
 	for _, f := range sortedFailures(r.failures) {
-		attrs := []any{"state", f.state, "reason", f.reason, "targets", f.targets, "where", f.location(),
+		attrs := []any{"state", f.state, "reason", f.reason, "targets", f.targets,
+			"regions", summarize(f.regions, "region"), "kinds", summarize(f.kinds, "kind"),
 			"error", f.example.Error, "hint", f.example.Hint}
 		e := episodes[f.failureKey]
 		if e == nil {

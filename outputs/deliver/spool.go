@@ -269,9 +269,14 @@ func (s *spool) countDropped(d journal.Dropped) {
 func (s *spool) reportUnsavedLosses(err error) {
 	if err != nil {
 		err = s.wrapError("save the loss counts of", err)
-		s.log.Warn("loss counts were not saved", "error", err, "hint", record.HintOf(err),
-			"effect", "after a restart, targets may be reported complete")
+		s.log.Warn("loss counts were not saved", "error", err,
+			"hint", addHint(err, "Do not rely on complete targets after a restart."))
 	}
+}
+
+// addHint returns the hint of an error, followed by another sentence.
+func addHint(err error, sentence string) string {
+	return strings.TrimSpace(record.HintOf(err) + " " + sentence)
 }
 
 // markDrained clears full once an eighth of the spool is free.

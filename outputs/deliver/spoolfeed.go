@@ -244,8 +244,8 @@ func (f *feeder) markAccepted(ch journal.Chunk) {
 func (f *feeder) ack(ch journal.Chunk) {
 	if err := f.journal.Ack(ch); err != nil {
 		err = f.wrapError("save the cursor of", err)
-		f.log.Error("cannot save the spool cursor", "error", err, "hint", record.HintOf(err),
-			"effect", "after a restart, records are sent again")
+		f.log.Error("cannot save the spool cursor", "error", err,
+			"hint", addHint(err, "Expect repeats: after a restart, records are sent again."))
 	}
 	f.notifyProgress()
 	f.markDrained()
@@ -363,8 +363,8 @@ func (f *feeder) recordFailure(err error, quiet bool) {
 	}
 	switch {
 	case permanent:
-		f.log.Error("output failed permanently; records wait in spool", "error", err, "hint", record.HintOf(err),
-			"retry", "after a reload or a restart")
+		f.log.Error("output failed permanently; records wait in spool", "error", err,
+			"hint", addHint(err, "Reload or restart to try again."))
 	case previous == nil:
 		f.log.Warn("output fails; records wait in spool", "error", err, "hint", record.HintOf(err))
 	}
