@@ -40,7 +40,8 @@ type fanOutput struct {
 	feed         *feed          // of changes; nil if the output gets none
 	options      any
 	redactor     redactor
-	spoolOptions outputs.Spool  // if the output has a spool
+	hasSpool     bool
+	spoolOptions outputs.Spool
 	newInner     outputs.Output // replaces the output behind the spool; nil keeps it
 }
 

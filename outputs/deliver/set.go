@@ -12,9 +12,10 @@
 //   - feed.go, cursor.go: changes, read from the store after a cursor, sent through the worker
 //   - fan.go: delivers to all outputs of one configuration at once
 //
-// Each layer is an [outputs.Output] around another one; only its neighbours know it. Begin with [Set.Open]: it builds
-// these layers for each output of a configuration. A [Set] holds the open outputs of all configurations, a [Fan] those
-// of one. conflicts.go finds outputs that exclude each other; mount.go has the outputs that answer HTTP requests.
+// Each layer is an [outputs.Output] around another one; only its neighbours know it. Begin with [Set.Open]: openOutput
+// puts these layers together for each output of a configuration. A [Set] holds the open outputs of all configurations,
+// a [Fan] those of one. conflicts.go finds outputs that exclude each other; mount.go has the outputs that answer HTTP
+// requests.
 package deliver
 
 import (
@@ -116,7 +117,8 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	return f, nil
 }
 
-// openOutput returns the output if it is already open; otherwise it opens it. The caller holds s.configMu.
+// openOutput opens an output with its layers. What is already open and can stay is not opened again. The caller holds
+// s.configMu.
 func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, error) {
 	t := findType(s.types, sp.Type)
 	var c outputs.Common
@@ -128,6 +130,7 @@ func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, e
 		name: a.name, typ: t.Name, key: a.key,
 		wantsEnds: c.Ends, wantsRecords: c.WantsRecords(),
 		options: sp.Options, shaping: c.Shaping, redactor: newRedactor(sp.Hidden),
+		hasSpool: c.HasSpool(t), spoolOptions: c.Spool.WithDefaults(),
 	}
 	var err error
 	if c.WantsChanges() {
@@ -135,21 +138,51 @@ func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, e
 			return fanOutput{}, err
 		}
 	}
-	if c.HasSpool(t) {
-		return s.openSpooled(ctx, t, fo, c.Spool.WithDefaults())
+	err = s.isolate(ctx, &fo, s.spool(&fo, s.share(fo.key, s.redact(t, fo))))
+	return fo, err
+}
+
+// An opener opens an output with some of its layers. If old, which is open for an earlier configuration, can stay, the
+// opener returns old. old is nil if there is none.
+type opener func(ctx context.Context, old outputs.Output) (outputs.Output, error)
+
+// redact opens the output itself, and hides secrets in its errors and logs.
+func (s *Set) redact(t outputs.Type, fo fanOutput) opener {
+	return func(ctx context.Context, _ outputs.Output) (outputs.Output, error) {
+		out, err := t.Open(ctx, fo.options, s.depsFor(fo.name, fo.redactor))
+		if err != nil {
+			return nil, err
+		}
+		return fo.redactor.wrapOutput(out), nil
 	}
-	if fo.key != "" {
-		if fo.worker = s.findWorker(fo.key); fo.worker != nil {
-			fo.refs++
-			return fo, nil
+}
+
+// isolate gives fo the worker of its spool or key, or a new one. An output with neither is always new. The caller holds
+// s.configMu.
+func (s *Set) isolate(ctx context.Context, fo *fanOutput, open opener) error {
+	key := fo.key
+	if fo.hasSpool {
+		key = spoolKey(fo.name)
+	}
+	var old outputs.Output
+	if key != "" {
+		if fo.worker = s.findWorker(key); fo.worker != nil {
+			old = fo.worker.out
 		}
 	}
-	out, err := s.openShared(ctx, t, fo)
+	out, err := open(ctx, old)
 	if err != nil {
-		return fanOutput{}, err
+		return err
 	}
-	s.addWorker(&fo, newWorker(fo.key, fo.name, t.Name, out, s.deps))
-	return fo, nil
+	if fo.worker != nil {
+		fo.worker.refs++
+		return nil
+	}
+	fo.worker = newWorker(key, fo.name, fo.typ, out, s.deps)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers = append(s.workers, fo.worker)
+	return nil
 }
 
 // depsFor returns the dependencies of one output, with a logger of its own.
@@ -165,13 +198,6 @@ func (s *Set) openFeed(ctx context.Context, c outputs.Common) (*feed, error) {
 		return nil, errors.New("send: changes needs a store: set store, or send: records")
 	}
 	return newFeed(ctx, folderName(c.Name), s.deps.CursorDir, c.Where, s.deps.Store, s.deps.Log)
-}
-
-func (s *Set) addWorker(fo *fanOutput, w *worker) {
-	fo.worker = w
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.workers = append(s.workers, w)
 }
 
 func (s *Set) findWorker(key string) *worker {

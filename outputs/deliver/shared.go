@@ -26,33 +26,32 @@ type sharedHandle struct {
 	closed bool
 }
 
-// openShared returns the open output of the key, or opens it. Both take options through [Reconfigurer].
-func (s *Set) openShared(ctx context.Context, t outputs.Type, fo fanOutput) (outputs.Output, error) {
-	open := func() (outputs.Output, error) {
-		out, err := t.Open(ctx, fo.options, s.depsFor(fo.name, fo.redactor))
+// share shares the open output of the key, or opens it. What is open takes options through [Reconfigurer]. An output
+// without a key is not shared.
+func (s *Set) share(key string, open opener) opener {
+	if key == "" {
+		return open
+	}
+	return func(ctx context.Context, old outputs.Output) (outputs.Output, error) {
+		if old != nil {
+			return old, nil
+		}
+		s.mu.Lock()
+		h := s.shared[key]
+		s.mu.Unlock()
+		if h != nil && h.addUser() {
+			return &sharedHandle{sharedOutput: h, set: s}, nil
+		}
+		out, err := open(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
-		return fo.redactor.wrapOutput(out), nil
-	}
-	if fo.key == "" {
-		return open()
-	}
-	s.mu.Lock()
-	h := s.shared[fo.key]
-	s.mu.Unlock()
-	if h != nil && h.addUser() {
+		h = &sharedOutput{Output: out, key: key, users: 1}
+		s.mu.Lock()
+		s.shared[key] = h
+		s.mu.Unlock()
 		return &sharedHandle{sharedOutput: h, set: s}, nil
 	}
-	out, err := open()
-	if err != nil {
-		return nil, err
-	}
-	h = &sharedOutput{Output: out, key: fo.key, users: 1}
-	s.mu.Lock()
-	s.shared[fo.key] = h
-	s.mu.Unlock()
-	return &sharedHandle{sharedOutput: h, set: s}, nil
 }
 
 // addUser adds a user. It returns false if the last user has left.

@@ -177,10 +177,10 @@ func (s *spool) blocksWhenFull() bool {
 }
 
 // canKeepInner reports whether the inner output can stay open, with reconfigure at most.
-func (s *spool) canKeepInner(t outputs.Type, key string, options any) bool {
+func (s *spool) canKeepInner(typ, key string, options any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.typ != t.Name || s.inner == nil || s.permanent {
+	if s.typ != typ || s.inner == nil || s.permanent {
 		return false
 	}
 	return key != "" && key == s.key && canReconfigure(s.inner) || reflect.DeepEqual(options, s.innerOptions)

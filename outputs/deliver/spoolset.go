@@ -15,32 +15,28 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// openSpooled returns the open spool of this name, or opens it. It opens the inner output now, so that its errors
-// reject the configuration. The caller holds s.configMu.
-func (s *Set) openSpooled(ctx context.Context, t outputs.Type, fo fanOutput, o outputs.Spool) (_ fanOutput, err error) {
-	fo.spoolOptions = o
-	w := s.findWorker("spool:" + fo.name)
-	if w != nil && w.spool.canKeepInner(t, fo.key, fo.options) {
-		w.refs++
-		fo.worker = w
-		return fo, nil
+// spoolKey is the key of a worker with a spool: a spool belongs to the output's name.
+func spoolKey(name string) string { return "spool:" + name }
+
+// spool opens the spool of fo, if it has one, or keeps it. If the output behind it cannot stay, spool opens the next
+// one now, so that its errors reject the configuration; the spool gets it when the configuration is accepted.
+func (s *Set) spool(fo *fanOutput, open opener) opener {
+	if !fo.hasSpool {
+		return open
 	}
-	if fo.newInner, err = s.openShared(ctx, t, fo); err != nil {
-		return fanOutput{}, err
+	return func(ctx context.Context, old outputs.Output) (_ outputs.Output, err error) {
+		sp, isOpen := old.(*spool)
+		if isOpen && sp.canKeepInner(fo.typ, fo.key, fo.options) {
+			return sp, nil
+		}
+		if fo.newInner, err = open(ctx, nil); err != nil || isOpen {
+			return sp, err
+		}
+		if sp, err = openSpool(fo.name, fo.spoolOptions, s.deps); err != nil {
+			return nil, errors.Join(err, fo.newInner.Close(ctx))
+		}
+		return sp, nil
 	}
-	if w != nil {
-		w.refs++
-		fo.worker = w
-		return fo, nil
-	}
-	sp, err := openSpool(fo.name, o, s.deps)
-	if err != nil {
-		return fanOutput{}, errors.Join(err, fo.newInner.Close(ctx))
-	}
-	w = newWorker("spool:"+fo.name, fo.name, t.Name, sp, s.deps)
-	w.spool, sp.onChange = sp, w.reportUp
-	s.addWorker(&fo, w)
-	return fo, nil
 }
 
 // reportOrphans logs, once, which spools hold records that no output will send. The caller holds s.configMu.
@@ -55,7 +51,7 @@ func (s *Set) reportOrphans() {
 	}
 	for _, d := range dirs {
 		name, err := url.PathUnescape(d.Name())
-		if err != nil || !d.IsDir() || s.findWorker("spool:"+name) != nil {
+		if err != nil || !d.IsDir() || s.findWorker(spoolKey(name)) != nil {
 			continue
 		}
 		dir := filepath.Join(s.deps.SpoolDir, d.Name())

@@ -82,6 +82,9 @@ func newWorker(key, name, typ string, out outputs.Output, d outputs.Deps) *worke
 		lostRecords: map[targetRun]int{}, filteredRecords: map[targetRun]int{},
 	}
 	w.state = State{Name: name, Type: typ, Up: true, Since: time.Now()}
+	if sp, ok := out.(*spool); ok {
+		w.spool, sp.onChange = sp, w.reportUp
+	}
 	return w
 }
 
