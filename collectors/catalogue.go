@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/record"
 )
 
 //go:generate go run ./internal/kindsdoc -o ../docs/kinds.md
@@ -25,6 +26,8 @@ type Kind struct {
 	ID      string // a member, or several joined by "/" if AWS has no id
 	ConstID string // the id of a kind with one resource in an account and region and without an id member
 	NamedBy string // the member with the record's name; "": the tag Name
+	// The members with the state and the type, texts. If two are separated by |, the first that is not empty counts.
+	State, Type string
 
 	Max    int               // size of every page; 0 if the API has none
 	Params map[string]string // other request parameters, in the service's wire spelling: Owner.1=self
@@ -85,9 +88,32 @@ func (k *Kind) compile() (*ec2xml.Program, error) {
 	return ec2xml.Compile(k.Service().format, k.spec())
 }
 
+// Info returns what other packages know of the kind.
+func (k *Kind) Info() record.KindInfo {
+	return record.KindInfo{ShortName: ShortKind(k.Name), State: alternatives(k.State), Type: alternatives(k.Type)}
+}
+
+// InfoOf returns [Kind.Info] of the kind with a name. A name that the catalogue does not contain, as of a record that
+// another release wrote, has neither state nor type.
+func InfoOf(name string) record.KindInfo {
+	if k, ok := KindNamed(name); ok {
+		return k.Info()
+	}
+	return record.KindInfo{ShortName: ShortKind(name)}
+}
+
+// alternatives returns the members of a State or Type.
+func alternatives(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, "|")
+}
+
 // spec returns the decoder's specification of the kind.
 func (k *Kind) spec() ec2xml.Spec {
 	s := ec2xml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
+		State: alternatives(k.State), Type: alternatives(k.Type),
 		Volatile: k.Volatile, Sensitive: k.Sensitive, Ordered: k.Ordered}
 	if k.ID != "" {
 		s.ID = strings.Split(k.ID, "/")

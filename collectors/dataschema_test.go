@@ -63,8 +63,11 @@ func closeObjects(v any) {
 
 // A responseWriter writes a response from the tables: every member once, every list with two elements.
 type responseWriter struct {
-	b       strings.Builder
-	unknown bool
+	b        strings.Builder
+	unknown  bool
+	numbered bool   // each text is another
+	omit     string // the name of a member that is not written
+	texts    int
 }
 
 func (w *responseWriter) value(s ec2xml.Shape, depth int) {
@@ -74,6 +77,9 @@ func (w *responseWriter) value(s ec2xml.Shape, depth int) {
 			return
 		}
 		for m := range s.Members() {
+			if m.Name == w.omit {
+				continue
+			}
 			fmt.Fprintf(&w.b, "<%s>", m.Wire)
 			w.value(m.Shape, depth-1)
 			fmt.Fprintf(&w.b, "</%s>", m.Wire)
@@ -99,35 +105,18 @@ func (w *responseWriter) value(s ec2xml.Shape, depth int) {
 		w.b.WriteString("aGVsbG8=")
 	default:
 		w.b.WriteString("a &amp; b")
+		if w.numbered {
+			w.texts++
+			fmt.Fprint(&w.b, w.texts)
+		}
 	}
 }
 
 // dataOf decodes a response with all members that the SDK knows.
 func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	t.Helper()
-	op, ok := ec2xml.Describe(k.Op)
-	if !ok {
-		t.Fatalf("no %s", k.Op)
-	}
-	w := responseWriter{unknown: unknown}
-	w.value(op.Output, 9)
-	prog, err := k.compile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages := record.NewPagePool(1, 16<<20)
-	p := pages.Take(nil)
-	defer pages.Return(p)
-	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
-		Envelope: record.NewEnvelope(
-			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
-		)}
-	response := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
-	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(response), p); err != nil {
-		t.Fatalf("%s: %v", k.Name, err)
-	}
 	var all []any
-	for v := range p.Views() {
+	for v := range decoded(t, k, mode, responseWriter{unknown: unknown}).Views() {
 		data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
 		if err != nil {
 			t.Fatal(err)
@@ -138,6 +127,30 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 		t.Fatalf("%s: no records", k.Name)
 	}
 	return all
+}
+
+// decoded decodes a response that w writes.
+func decoded(t *testing.T, k *Kind, mode ec2xml.Mode, w responseWriter) *record.Page {
+	t.Helper()
+	op, ok := ec2xml.Describe(k.Op)
+	if !ok {
+		t.Fatalf("no %s", k.Op)
+	}
+	w.value(op.Output, 9)
+	prog, err := k.compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := new(record.Page)
+	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
+		Envelope: record.NewEnvelope(
+			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
+		)}
+	response := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
+	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(response), p); err != nil {
+		t.Fatalf("%s: %v", k.Name, err)
+	}
+	return p
 }
 
 // A kind's schema has every member that the SDK knows, with its type, for each mode of sensitive members. It accepts

@@ -141,7 +141,6 @@ func (i *Inventory) Begin(
 	return &scopeWriter{
 		inv:    i,
 		update: update,
-		types:  typeMembers(t.Kind),
 		packer: packer{maxTotal: i.maxBuffered, total: &i.buffered},
 	}, nil
 }
@@ -213,7 +212,6 @@ type ScopeWriter interface {
 // and hashes but no bodies. It is not safe for concurrent use.
 type scopeWriter struct {
 	inv       *Inventory
-	types     []string // members that may hold the type of a resource of the kind
 	update    ScopeUpdate
 	live      *index
 	indexSize int64 // bytes of live that are counted in inv.indexed
@@ -298,7 +296,7 @@ func (w *scopeWriter) addPage(ctx context.Context, p *record.Page) error {
 	// In the order of later reads: reading a whole target then opens each pack once.
 	slices.SortFunc(changed, func(a, b changedRecord) int { return bytes.Compare(a.id, b.id) })
 	for i := range changed {
-		if err := w.packer.add(w.update, w.types, &changed[i]); err != nil {
+		if err := w.packer.add(w.update, &changed[i]); err != nil {
 			return err
 		}
 		if w.packer.shouldStage() {

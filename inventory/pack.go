@@ -49,8 +49,8 @@ type packer struct {
 	lines    []byte
 }
 
-func (p *packer) add(u ScopeUpdate, types []string, f *changedRecord) error {
-	row, err := newRow(types, f)
+func (p *packer) add(u ScopeUpdate, f *changedRecord) error {
+	row, err := newRow(f)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestPacker(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.add(copyPacker{}, nil, &changedRecord{view: v, id: id}); err != nil {
+		if err := p.add(copyPacker{}, &changedRecord{view: v, id: id}); err != nil {
 			t.Fatal(err)
 		}
 	}

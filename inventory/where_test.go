@@ -253,66 +253,29 @@ func TestDeltas(t *testing.T) {
 	}
 }
 
-func TestStateAndType(t *testing.T) {
-	for _, c := range []struct{ kind, data, want string }{
-		{
-			"ec2_instance", `{"State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","RootDeviceType":"ebs"}`,
-			"running t3.micro",
-		},
-		{"ec2_volume", `{"State":"in-use","VolumeType":"gp3","Attachments":[{"State":"attached"}]}`, "in-use gp3"},
-		{"ec2_network_interface", `{"Status":"in-use","InterfaceType":"lambda"}`, "in-use lambda"},
-		{"ec2_key_pair", `{"KeyPairId":"k","KeyType":"rsa"}`, " rsa"},
-		{"ec2_vpc_peering_connection", `{"Status":{"Code":"active","Message":"Active"}}`, "active "},
-		{"ec2_vpn_gateway", `{"State":"available","Type":"ipsec.1"}`, "available ipsec.1"},
-		{
-			"ec2_spot_instance_request", `{"State":"open","Status":{"Code":"x"},"Type":"one-time","InstanceType":"m5.large"}`,
-			"open one-time",
-		},
-		{"ec2_image", `{"State":"available","ImageType":"machine","RootDeviceType":"ebs"}`, "available machine"},
-		{"ec2_instance", `{"State":"on","InstanceType":"m5","X":[{"Type":"deep"}],"Y":{"Z":"Type"}}`, "on m5"},
-		{"ec2_instance", `{"InstanceType":"m5","State":"on","X":[{"Type":"deep"}],"Y":"Type","Type":"better"}`, "on better"},
-		{"ec2_volume", `{"InstanceType":"m5","State":"on","X":"\"Type","RootDeviceType":"ebs","VolumeType":"gp3"}`, "on gp3"},
-		{
-			"ec2_volume", `{"VolumeType":"gp3","InstanceType":"m5","Status":"ok","State":"on","Type" :"better","State2":"off"}`,
-			"on better",
-		},
-		{"ec2_vpc", `{"State" : "available" , "IsDefault":true}`, "available "},
-		{"ec2_tag", `{"Key":"a}\"","Value":"State"}`, " "},
-		{"ec2_odd", `{"State":{"Name":{"deep":[1,"]"]}},"Status":null}`, " "},
-		{"ec2_odd", `{"State"`, " "}, {"ec2_odd", `[]`, " "}, {"ec2_odd", ``, " "},
+// The state and type of a record that is not stored are the first texts at the paths of its kind.
+func TestResourceOf(t *testing.T) {
+	for _, c := range []struct{ state, typ, data, want string }{
+		{"State.Name", "InstanceType", `{"State":{"Code":16,"Name":"on"},"InstanceType":"t3.micro"}`, "on t3.micro"},
+		{"State|Status.Code", "Type", `{"State":"open","Status":{"Code":"x"},"Type":"one-time"}`, "open one-time"},
+		{"State|Status.Code", "Type", `{"State":"","Status":{"Code":"x"}}`, "x "},
+		{"Status.Code", "A|B", `{"Status":{"Message":"Active"},"B":"b"}`, " b"},
+		{"State", "Type", `{"State":{"Name":"deep"},"Type":7}`, " "},
+		{"State.Name", "Type", `{"State":"flat","Type":null}`, " "},
+		{"State", "Type", `{"State"`, " "},
+		{"State", "Type", `[]`, " "},
+		{"State", "Type", ``, " "},
+		{"", "", `{"State":"on"}`, " "},
 	} {
-		s, typ := stateAndType(typeMembers(c.kind), []byte(c.data))
-		if got := s + " " + typ; got != c.want {
-			t.Errorf("%s %s: %q, want %q", c.kind, c.data, got, c.want)
+		split := func(paths string) []string {
+			return strings.FieldsFunc(paths, func(r rune) bool { return r == '|' })
+		}
+		kind := record.KindInfo{State: split(c.state), Type: split(c.typ)}
+		r := ResourceOf(record.Record{ID: "i-1", Data: []byte(c.data)}, kind)
+		if got := r.State + " " + r.Type; got != c.want || r.ID != "i-1" {
+			t.Errorf("%s: %q, want %q", c.data, got, c.want)
 		}
 	}
-}
-
-// members finds what encoding/json finds.
-func FuzzMembers(f *testing.F) {
-	f.Add([]byte(`{"a":1,"b":"x\"}","c":{"d":[1,{"e":"]"}]},"f":null}`))
-	f.Add([]byte(` { "a" : [ ] , "b" : { } } `))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var want map[string]json.RawMessage
-		valid := json.Unmarshal(b, &want) == nil
-		n := 0
-		for k, v := range members(b) {
-			n++
-			if !valid {
-				continue
-			}
-			var key string
-			if json.Unmarshal([]byte(`"`+string(k)+`"`), &key) != nil || !json.Valid(v) {
-				t.Fatalf("%q: %q is %q", b, k, v)
-			}
-			if _, ok := want[key]; !ok {
-				t.Fatalf("%q: %q is no member", b, key)
-			}
-		}
-		if valid && n < len(want) {
-			t.Fatalf("%q: %d of %d members", b, n, len(want))
-		}
-	})
 }
 
 func TestIndex(t *testing.T) {

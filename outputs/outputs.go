@@ -189,6 +189,16 @@ type Deps struct {
 	CursorDir string
 	// AWS returns the SDK's configuration with the account's credentials. If it is nil, outputs need keys of their own.
 	AWS func(context.Context, config.Account) (aws.Config, error)
+	// Kind returns what the catalogue says of a kind. Without it, resources have neither state nor type.
+	Kind func(name string) record.KindInfo
+}
+
+// KindInfo returns what is known of a kind.
+func (d Deps) KindInfo(name string) record.KindInfo {
+	if d.Kind == nil {
+		return record.KindInfo{ShortName: name}
+	}
+	return d.Kind(name)
 }
 
 // An Observer is called synchronously when the state of an output changes. It must not block. web.Metrics implements

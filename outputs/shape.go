@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
 )
 
 // Shaping selects the records and changes that an output gets, and renames their members. It is applied once, before
@@ -74,8 +75,9 @@ func validPath(path string) bool { return !slices.Contains(strings.Split(path, "
 
 func (s *Shaping) isEmpty() bool { return s == nil || s.Where == "" && len(s.Rename) == 0 }
 
-// Apply returns the batch as the output gets it. If there is nothing to do, the lines are the same.
-func (s *Shaping) Apply(b Batch, now time.Time) (Batch, error) {
+// Apply returns the batch as the output gets it. If there is nothing to do, the lines are the same. kind is
+// [Deps.KindInfo].
+func (s *Shaping) Apply(b Batch, now time.Time, kind func(string) record.KindInfo) (Batch, error) {
 	if s.isEmpty() {
 		return b, nil
 	}
@@ -91,6 +93,10 @@ func (s *Shaping) Apply(b Batch, now time.Time) (Batch, error) {
 			return b, nil
 		}
 	}
+	matches := func(*Line) (bool, error) { return true, nil }
+	if where != nil {
+		matches = func(l *Line) (bool, error) { return where.Match(inventory.ResourceOf(l.Record, kind(l.Kind))) }
+	}
 	moves := make([]move, 0, len(s.Rename))
 	for from, to := range s.Rename {
 		moves = append(moves, move{splitPath(from), splitPath(to)})
@@ -101,7 +107,7 @@ func (s *Shaping) Apply(b Batch, now time.Time) (Batch, error) {
 	var out bytes.Buffer
 	n := 0
 	for raw := range bytes.Lines(b.Lines) {
-		records, err := shapeLine(&out, raw, where, moves)
+		records, err := shapeLine(&out, raw, matches, moves)
 		if err != nil {
 			return b, err
 		}
@@ -112,7 +118,7 @@ func (s *Shaping) Apply(b Batch, now time.Time) (Batch, error) {
 }
 
 // shapeLine appends the line if it is sent, and returns its number of records.
-func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []move) (int, error) {
+func shapeLine(out *bytes.Buffer, raw []byte, matches func(*Line) (bool, error), moves []move) (int, error) {
 	l, err := ParseLine(raw)
 	if err != nil {
 		return 0, err
@@ -121,8 +127,8 @@ func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []mo
 		out.Write(raw)
 		return 0, nil
 	}
-	if where != nil && l.Change == "" { // changes were already selected by the store's query
-		if ok, err := where.Match(inventory.ResourceOf(l.Record)); err != nil || !ok {
+	if l.Change == "" { // changes were already selected by the store's query
+		if ok, err := matches(l); err != nil || !ok {
 			return 0, err
 		}
 	}

@@ -54,17 +54,20 @@ func TestShape(t *testing.T) {
 			`{"account":"prod","account_id":"222222222222","big":12345678901234567890,"collected_at":"2026-11-21T22:15:03Z",` +
 				`"id":"i-1","kind":"ec2_instance","name":"web","partition":"aws","region":"us-east-1","run":"R"}` + "\n", 1},
 	} {
-		b, err := c.shaping.Apply(Batch{N: 9, Lines: []byte(c.lines), Target: record.Target{Kind: "ec2_instance"}}, now)
+		batch := Batch{N: 9, Lines: []byte(c.lines), Target: record.Target{Kind: "ec2_instance"}}
+		b, err := c.shaping.Apply(batch, now, instanceKind)
 		if err != nil || b.N != c.n || string(b.Lines) != c.want {
 			t.Errorf("%s: %d, %v\n%swant %d\n%s", name, b.N, err, b.Lines, c.n, c.want)
 		}
 	}
 	s := Shaping{Where: "state=running"}
-	if _, err := s.Apply(Batch{Lines: []byte("{]\n")}, now); err == nil ||
+	if _, err := s.Apply(Batch{Lines: []byte("{]\n")}, now, instanceKind); err == nil ||
 		!strings.Contains(err.Error(), "not a JSON object") {
 		t.Errorf("a line that is not JSON: %v", err)
 	}
 }
+
+func instanceKind(string) record.KindInfo { return record.KindInfo{State: []string{"State.Name"}} }
 
 func TestShapingValidate(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -11,6 +11,13 @@ import (
 // A Target is the smallest thing that has a state: one kind in one region of one account.
 type Target struct{ Account, Region, Kind string }
 
+// A KindInfo is what packages that do not import collectors need to know of a kind.
+type KindInfo struct {
+	ShortName string // the name without that of its service: "volume" of ec2_volume
+	// State and Type are members of a resource's data, by dotted paths. The first that is not empty is its state, or type.
+	State, Type []string
+}
+
 // A State is the result of a target in a run. Every target ends in exactly one.
 type State string
 

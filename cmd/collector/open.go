@@ -161,7 +161,7 @@ func (p *program) openStore(ctx context.Context, cfg *loadedConfig) (err error) 
 func (p *program) openOutputs(_ context.Context, cfg *loadedConfig) error {
 	p.outputs = deliver.NewSet(all.Types, outputs.Deps{
 		Stdout: p.stdout, Log: p.log, Observer: p.metrics, Store: p.store.driver, AWS: p.sessions.ConfigFor,
-		SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"),
+		SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"), Kind: collectors.InfoOf,
 	})
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/aws-collector/collector/outputs/internal/fields"
 	"github.com/aws-collector/collector/outputs/internal/httpclient"
 	"github.com/aws-collector/collector/outputs/internal/points"
+	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -75,7 +76,10 @@ var limits = points.Limits{
 }
 
 // encoder makes points, one at a time.
-type encoder struct{ w *points.Writer }
+type encoder struct {
+	w    *points.Writer
+	kind func(string) record.KindInfo
+}
 
 func open(_ context.Context, options any, d outputs.Deps) (outputs.Output, error) {
 	o := options.(*Options)
@@ -87,7 +91,7 @@ func open(_ context.Context, options any, d outputs.Deps) (outputs.Output, error
 	if err != nil {
 		return nil, err
 	}
-	k := &encoder{points.NewWriter(limits, d.Log, "datakit")}
+	k := &encoder{points.NewWriter(limits, d.Log, "datakit"), d.KindInfo}
 	return points.NewOutput(c, k.w, k.resourcePoint), nil
 }
 
@@ -108,12 +112,13 @@ func (k *encoder) resourcePoint(l *outputs.Line) *points.Point {
 	k.w.AddTag(p, "RegionId", l.Region)
 	k.w.AddTag(p, "AccountId", l.AccountID)
 	k.w.AddTag(p, "cloud_provider", "AWS")
-	builtIn := []string{"name", "RegionId", "AccountId", "cloud_provider", "message", nameTag(l.Kind)}
+	nameTag := nameTag(k.kind(l.Kind).ShortName)
+	builtIn := []string{"name", "RegionId", "AccountId", "cloud_provider", "message", nameTag}
 	named := l.Name
 	if named == "" {
-		named, _ = fields.Scalar(data[nameTag(l.Kind)])
+		named, _ = fields.Scalar(data[nameTag])
 	}
-	k.w.AddTag(p, nameTag(l.Kind), named)
+	k.w.AddTag(p, nameTag, named)
 	for _, key := range fields.StateMembers {
 		if text, ok := fields.ScalarOrName(data[key]); ok {
 			k.w.AddTag(p, key, text)
@@ -180,10 +185,10 @@ func (k *encoder) addExtraTags(p *points.Point, l *outputs.Line, builtIn func(st
 	}
 }
 
-// nameTag returns VolumeName for ec2_volume, NatGatewayName for ec2_nat_gateway.
-func nameTag(kind string) string {
+// nameTag returns VolumeName for volume, NatGatewayName for nat_gateway.
+func nameTag(shortName string) string {
 	var b strings.Builder
-	for _, word := range strings.Split(strings.TrimPrefix(kind, "ec2_"), "_") {
+	for _, word := range strings.Split(shortName, "_") {
 		if word != "" {
 			b.WriteString(strings.ToUpper(word[:1]) + word[1:])
 		}

@@ -123,6 +123,7 @@ func TestSend(t *testing.T) {
 		deps := outputs.Deps{
 			Store: changesOnly{nil, h}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 			CursorDir: filepath.Join(dir, "cursors"), SpoolDir: filepath.Join(dir, "spools"),
+			Kind: func(string) record.KindInfo { return record.KindInfo{State: []string{"State", "State.Name"}} },
 		}
 		want := func(step string, ids map[string]string) {
 			t.Helper()

@@ -109,7 +109,7 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	for i := range f.outputs { // only now: a rejected configuration changes nothing
 		fo := &f.outputs[i]
 		limited := timedOutput{fo.worker, timeout}
-		fo.out, fo.records = limited, shapedOutput{limited, fo.shaping}
+		fo.out, fo.records = limited, shapedOutput{limited, fo.shaping, s.deps.KindInfo}
 		fo.worker.applyConfig(*fo)
 	}
 	s.reportMounted(f)

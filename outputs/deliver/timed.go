@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
 )
 
 // Every layer is an output.
@@ -36,10 +37,11 @@ func (o timedOutput) Close(ctx context.Context) error { return o.worker.close(ct
 type shapedOutput struct {
 	timedOutput
 	shaping outputs.Shaping
+	kind    func(string) record.KindInfo
 }
 
 func (o shapedOutput) Send(ctx context.Context, b outputs.Batch) error {
-	shaped, err := o.shaping.Apply(b, time.Now())
+	shaped, err := o.shaping.Apply(b, time.Now(), o.kind)
 	if err != nil {
 		o.worker.countLost(b, 1)
 		return o.worker.markFailed(opSend, err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
 )
 
 // Open opens an output with its default options, changed by set. The buffer gets its log.
@@ -19,7 +20,9 @@ func Open(t testing.TB, typ outputs.Type, set func(any)) (outputs.Output, *Buffe
 			t.Fatal(err)
 		}
 	}
-	out, err := typ.Open(context.Background(), o, outputs.Deps{Log: slog.New(slog.NewTextHandler(log, nil))})
+	out, err := typ.Open(context.Background(), o, outputs.Deps{
+		Log: slog.New(slog.NewTextHandler(log, nil)), Kind: KindInfo,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +32,22 @@ func Open(t testing.TB, typ outputs.Type, set func(any)) (outputs.Output, *Buffe
 		}
 	})
 	return out, log
+}
+
+// KindInfo is what the catalogue says of the kinds in the tests' records.
+func KindInfo(kind string) record.KindInfo {
+	short := map[string]string{
+		"ec2_instance": "instance", "ec2_volume": "volume", "ec2_nat_gateway": "nat_gateway", "ec2_vpc": "vpc",
+		"ec2_vpc_peering_connection": "vpc_peering_connection", "ec2_launch_template": "launch_template",
+	}
+	info := record.KindInfo{ShortName: short[kind], State: []string{"State"}}
+	switch kind {
+	case "ec2_instance":
+		info.State, info.Type = []string{"State.Name"}, []string{"InstanceType"}
+	case "ec2_volume":
+		info.Type = []string{"VolumeType"}
+	}
+	return info
 }
 
 const (
@@ -43,7 +62,7 @@ func OpenDirect(t *testing.T, typ outputs.Type, set func(any), stdout *Buffer) o
 	if set != nil {
 		set(o)
 	}
-	out, err := typ.Open(t.Context(), o, outputs.Deps{Stdout: stdout})
+	out, err := typ.Open(t.Context(), o, outputs.Deps{Stdout: stdout, Kind: KindInfo})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,9 @@ const waitLimit = 15 * time.Second
 
 func (r Remote) open(t *testing.T, rc Receiver, ca string) outputs.Output {
 	t.Helper()
-	out, err := r.Type.Open(t.Context(), rc.Options(ca), outputs.Deps{Log: slog.New(slog.DiscardHandler)})
+	out, err := r.Type.Open(t.Context(), rc.Options(ca), outputs.Deps{
+		Log: slog.New(slog.DiscardHandler), Kind: KindInfo,
+	})
 	must(t, err)
 	t.Cleanup(func() { must(t, out.Close(context.Background())) })
 	return out
@@ -324,7 +326,9 @@ func (r Remote) close(t *testing.T) {
 // openSpooled opens the output as the program does: behind a spool, in dir.
 func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*deliver.Set, *deliver.Fan) {
 	t.Helper()
-	s := deliver.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
+	s := deliver.NewSet([]outputs.Type{r.Type}, outputs.Deps{
+		Log: slog.New(slog.DiscardHandler), SpoolDir: dir, Kind: KindInfo,
+	})
 	f, err := s.Open(t.Context(), []deliver.Spec{{Type: r.Type.Name, Options: rc.Options(ca)}})
 	must(t, err)
 	t.Cleanup(func() {

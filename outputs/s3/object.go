@@ -12,6 +12,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/parquet"
+	"github.com/aws-collector/collector/record"
 )
 
 // An objectWriter encodes one object after another. It is not safe for concurrent use.
@@ -57,10 +58,13 @@ func (w compressedWriter) write(to *bytes.Buffer, lines [][]byte) error {
 
 type parquetWriter struct {
 	writer *parquet.Writer[parquet.Delivery]
+	kind   func(string) record.KindInfo
 }
 
-func newParquetWriter() (objectWriter, error) {
-	return parquetWriter{parquet.NewWriter[parquet.Delivery](io.Discard)}, nil
+func newParquetWriter(kind func(string) record.KindInfo) func() (objectWriter, error) {
+	return func() (objectWriter, error) {
+		return parquetWriter{parquet.NewWriter[parquet.Delivery](io.Discard), kind}, nil
+	}
 }
 
 func (p parquetWriter) write(to *bytes.Buffer, lines [][]byte) error {
@@ -70,7 +74,7 @@ func (p parquetWriter) write(to *bytes.Buffer, lines [][]byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", outputs.ErrRefused, err)
 		}
-		d, err := deliveryOf(l)
+		d, err := deliveryOf(l, p.kind(l.Kind))
 		if err != nil {
 			return fmt.Errorf("%w: %w", outputs.ErrRefused, err)
 		}
@@ -82,14 +86,14 @@ func (p parquetWriter) write(to *bytes.Buffer, lines [][]byte) error {
 }
 
 // deliveryOf converts a line to a row. Its state and type are the same as in the store.
-func deliveryOf(l *outputs.Line) (parquet.Delivery, error) {
+func deliveryOf(l *outputs.Line, kind record.KindInfo) (parquet.Delivery, error) {
 	if l.Target != "" {
 		n := int64(l.Records)
 		e := parquet.Envelope{Kind: l.Kind, Account: l.Account, Region: l.Region, Run: l.Run, State: string(l.State)}
 		return parquet.Delivery{Envelope: e, Target: l.Target, Records: &n}, nil
 	}
 	d := parquet.Delivery{
-		Envelope:  parquet.EnvelopeOf(inventory.ResourceOf(l.Record)),
+		Envelope:  parquet.EnvelopeOf(inventory.ResourceOf(l.Record, kind)),
 		Change:    l.Change,
 		ChangedAt: l.At,
 		Ended:     l.Ended,

@@ -17,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/internal/contextmutex"
 	"github.com/aws-collector/collector/outputs/internal/httpclient"
+	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -190,8 +191,9 @@ func open(ctx context.Context, options any, d outputs.Deps) (outputs.Output, err
 	}
 	return &output{
 		putter: put, http: c, credentials: cfg.Credentials, bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"),
-		region: cfg.Region, sse: o.SSE, keyTemplate: key, format: o.objectFormat(), timeout: time.Duration(o.Timeout),
-		sendMu: contextmutex.New(), uploaded: map[string]bool{},
+		region: cfg.Region, sse: o.SSE, keyTemplate: key, format: o.objectFormat(d.KindInfo),
+		timeout: time.Duration(o.Timeout),
+		sendMu:  contextmutex.New(), uploaded: map[string]bool{},
 	}, nil
 }
 
@@ -219,10 +221,10 @@ type objectFormat struct {
 	new                 func() (objectWriter, error)
 }
 
-func (o *Options) objectFormat() objectFormat {
+func (o *Options) objectFormat(kind func(string) record.KindInfo) objectFormat {
 	switch {
 	case o.Format == parquetFormat:
-		return objectFormat{".parquet", "application/vnd.apache.parquet", newParquetWriter}
+		return objectFormat{".parquet", "application/vnd.apache.parquet", newParquetWriter(kind)}
 	case o.Compression == gzipped:
 		return objectFormat{".jsonl.gz", "application/gzip", newGzipWriter}
 	case o.Compression == zstandard:

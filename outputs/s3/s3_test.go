@@ -174,7 +174,7 @@ func openBucket(t *testing.T, url string, set func(*s3.Options)) outputs.Output 
 	t.Helper()
 	o := s3Options(url, set)
 	must(t, o.Validate())
-	out, err := s3.Type.Open(t.Context(), o, outputs.Deps{})
+	out, err := s3.Type.Open(t.Context(), o, outputs.Deps{Kind: outputstest.KindInfo})
 	must(t, err)
 	t.Cleanup(func() { must(t, out.Close(context.Background())) })
 	return out

@@ -397,6 +397,36 @@ func TestIDNameAndTagsOfTheRecord(t *testing.T) {
 	}
 }
 
+// The first alternative that is not empty is the state, and the type, also when marks must move.
+func TestStateAndTypeOfTheRecord(t *testing.T) {
+	g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"},
+		State: []string{"State", "SseType"}, Type: []string{"Operator.Principal", "VolumeType"}})
+	for _, c := range []struct{ xml, state, typ string }{
+		{"<status>in-use</status><volumeType>gp3</volumeType>", `"in-use"`, `"gp3"`},
+		{"<volumeType>gp3</volumeType><operator><principal>p</principal></operator><sseType>s</sseType>", `"s"`, `"p"`},
+		{"<sseType>s</sseType><status>a&quot;b</status>", `"a\"b"`, ``},
+		{"<sseType>s</sseType><status/><operator/>", `"s"`, ``},
+		{"<size>1</size>", ``, ``},
+		{"<operator><principal>p</principal></operator><status>old</status><volumeType>t</volumeType><size>1</size>" +
+			"<operator><managed>true</managed></operator><status>new</status>", `"new"`, `"p"`},
+	} {
+		p, _, err := decode(t, g, ec2xml.Options{}, volume(c.xml))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for v := range p.Views() {
+			n++
+			if string(v.State()) != c.state || string(v.Type()) != c.typ {
+				t.Errorf("%s\n%s %s, want %s %s", c.xml, v.State(), v.Type(), c.state, c.typ)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s: %d records", c.xml, n)
+		}
+	}
+}
+
 func TestSensitiveMembers(t *testing.T) {
 	spec := ec2xml.Spec{Op: "DescribeVpnConnections", Items: "VpnConnections", ID: []string{"VpnConnectionId"},
 		Sensitive: []string{"CustomerGatewayConfiguration", "Options.TunnelOptions.PreSharedKey", "VgwTelemetry"}}

@@ -24,6 +24,7 @@ type field struct {
 	typ     Type
 	role    role
 	idPart  uint8 // 1 + the position in the id; 0: not in the id
+	rank    uint8 // of a member with the role isState or isType
 	node    *node
 }
 
@@ -74,7 +75,7 @@ func (c *compiler) build(s *shape, m *markTree) *node {
 			}
 			f := newField(x)
 			if at != nil {
-				f.role, f.idPart = at.role, uint8(at.id)
+				f.role, f.idPart, f.rank = at.role, uint8(at.id), uint8(at.rank)
 			}
 			f.node = c.node(x.shape, at)
 			n.fields = append(n.fields, f)

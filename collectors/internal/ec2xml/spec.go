@@ -43,6 +43,9 @@ type Spec struct {
 	// Name is the member with the record's name. The default is the tag Name.
 	Name string
 
+	// State and Type are the members with the record's state and type: texts, of which the first that is not empty counts.
+	State, Type []string
+
 	Volatile  []string // excluded from the content hash
 	Sensitive []string // replaced by digests, unless Options.Sensitive says otherwise
 	Ordered   []string // lists whose order matters; the content hash treats others as multisets, as EC2 may reorder them
@@ -140,7 +143,9 @@ const (
 	isName     role = 1 << iota
 	isTagKey        // of the item's own tags
 	isTagValue      // likewise
-	isVolatile      // excluded from the content hash
+	isState
+	isType
+	isVolatile // excluded from the content hash
 	isSensitive
 	isOrdered
 	isTags  // the list of the item's tags
@@ -150,12 +155,13 @@ const (
 )
 
 // spanRoles are the roles of a scalar for which only its position is recorded.
-const spanRoles = isName | isTagKey | isTagValue
+const spanRoles = isName | isTagKey | isTagValue | isState | isType
 
 // A markTree holds the roles of a member and of the members below it.
 type markTree struct {
 	role    role
 	id      int // 1 + the place in the id
+	rank    int // the place among the members that may be the state or the type
 	members map[string]*markTree
 }
 
@@ -174,21 +180,26 @@ func (m *markTree) atPath(path string) *markTree {
 	return m
 }
 
+// addRole checks the paths and gives their members a role.
+func (m *markTree) addRole(item *shape, what string, paths []string, r role, want func(*shape) bool) error {
+	for _, p := range paths {
+		sh, err := item.path(p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if !want(sh) {
+			return fmt.Errorf("%s: %s has the wrong type", what, p)
+		}
+		m.atPath(p).role |= r
+	}
+	return nil
+}
+
 // marks checks the paths of a spec and builds a tree of the roles.
 func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	root := new(markTree)
 	each := func(what string, paths []string, r role, want func(*shape) bool) error {
-		for _, p := range paths {
-			sh, err := item.path(p)
-			if err != nil {
-				return fmt.Errorf("%s: %w", what, err)
-			}
-			if !want(sh) {
-				return fmt.Errorf("%s: %s has the wrong type", what, p)
-			}
-			root.atPath(p).role |= r
-		}
-		return nil
+		return root.addRole(item, what, paths, r, want)
 	}
 	scalar := func(s *shape) bool { return s.typ < Struct }
 	any := func(*shape) bool { return true }
@@ -201,7 +212,7 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	case len(s.ID) > record.MaxIDParts:
 		return nil, fmt.Errorf("the id has more than %d members", record.MaxIDParts)
 	case item.typ < Struct:
-		if len(s.ID)+len(s.Volatile)+len(s.Sensitive)+len(s.Ordered) > 0 || s.Name != "" {
+		if len(s.ID)+len(s.State)+len(s.Type)+len(s.Volatile)+len(s.Sensitive)+len(s.Ordered) > 0 || s.Name != "" {
 			return nil, errors.New("the items are not structures, so they have no members")
 		}
 	case len(s.ID) == 0 && s.ConstID == "":
@@ -216,13 +227,8 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 		}
 		root.atPath(p).id = i + 1
 	}
-	if s.Name != "" {
-		if err := each("name", []string{s.Name}, isName, func(s *shape) bool { return s.typ == String }); err != nil {
-			return nil, err
-		}
-		if err := checkOutsideLists(item, s.Name); err != nil {
-			return nil, fmt.Errorf("name: %w", err)
-		}
+	if err := s.markTexts(root, item); err != nil {
+		return nil, err
 	}
 	for _, err := range []error{
 		each("volatile", s.Volatile, isVolatile, any),
@@ -245,13 +251,48 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	}
 	for _, p := range s.Sensitive {
 		if root.atPath(p).holdsIdentity() {
-			return nil, fmt.Errorf("sensitive: %s is or contains the id, the name or the tags", p)
+			return nil, fmt.Errorf("sensitive: %s is or contains the id, the name, the state, the type or the tags", p)
 		}
 	}
 	return root, nil
 }
 
-// holdsIdentity reports whether the member is or contains the record's id, name or tags.
+// markTexts marks the members with the name, the state and the type.
+func (s Spec) markTexts(root *markTree, item *shape) error {
+	for _, m := range []struct {
+		what  string
+		paths []string
+		role  role
+		most  int
+	}{
+		{"name", nonEmpty(s.Name), isName, 1},
+		{"state", s.State, isState, record.MaxAlternatives},
+		{"type", s.Type, isType, record.MaxAlternatives},
+	} {
+		if len(m.paths) > m.most {
+			return fmt.Errorf("%s: more than %d members", m.what, m.most)
+		}
+		if err := root.addRole(item, m.what, m.paths, m.role, func(s *shape) bool { return s.typ == String }); err != nil {
+			return err
+		}
+		for i, p := range m.paths {
+			if err := checkOutsideLists(item, p); err != nil {
+				return fmt.Errorf("%s: %w", m.what, err)
+			}
+			root.atPath(p).rank = i
+		}
+	}
+	return nil
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// holdsIdentity reports whether the member is or contains the record's id, name, state, type or tags.
 func (m *markTree) holdsIdentity() bool {
 	if m.id > 0 || m.role&spanRoles != 0 {
 		return true

@@ -199,10 +199,16 @@ func isNumber(t []byte) bool {
 	return i == len(t)
 }
 
-// noteSpan records the positions of the id, the name and the tags.
+// noteSpan records the positions of the id, the name, the state, the type and the tags.
 func (d *Decoder) noteSpan(f *field, s record.Span) {
 	if f.idPart != 0 {
 		d.page.SetID(int(f.idPart)-1, s)
+	}
+	if f.role&isState != 0 {
+		d.page.SetState(int(f.rank), s)
+	}
+	if f.role&isType != 0 {
+		d.page.SetType(int(f.rank), s)
 	}
 	switch {
 	case f.role&isName != 0:
