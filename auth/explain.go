@@ -268,7 +268,8 @@ func assumeHint(message string, c errorContext) string {
 	caller := c.signer
 	if m := callerPattern.FindStringSubmatch(message); m != nil {
 		caller = m[1]
-		if key := map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"}[m[2]]; key != "" {
+		settings := map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"}
+		if key := settings[m[2]]; key != "" {
 			return fmt.Sprintf("Allow %s in the trust policy of %s and in the caller's own policy: "+
 				"%s may assume the role, but not with `%s`.", m[2], c.role, caller, key)
 		}
@@ -290,16 +291,17 @@ func assumeHint(message string, c errorContext) string {
 func webIdentityHint(r record.Reason, err error, c errorContext) string {
 	switch code := record.CodeOf(err); {
 	case r == record.Expired:
-		return "Renew the token in " + safePath(c.tokenFile) + ": it has expired. In a pod, the kubelet renews it: check that " +
-			"the file is the projected volume itself and not a copy, and restart the pod."
+		return "Renew the token in " + safePath(c.tokenFile) + ": it has expired. In a pod, the kubelet renews it: " +
+			"check that the file is the projected volume itself and not a copy, and restart the pod."
 	case code == "InvalidIdentityToken":
-		return "Check that the role's account has an OIDC provider in IAM for the issuer of the token, with the audience of " +
-			"the token (sts.amazonaws.com), and that AWS can reach the issuer's keys."
+		return "Check that the role's account has an OIDC provider in IAM for the issuer of the token, " +
+			"with the audience of the token (sts.amazonaws.com), and that AWS can reach the issuer's keys."
 	case code == "IDPCommunicationError":
 		return "Nothing to do: the next run tries again. If it persists, check that AWS can reach the issuer of the token."
 	case r == record.AssumeDenied:
-		return "Check that " + c.role + " exists, and that its trust policy allows sts:AssumeRoleWithWebIdentity to the OIDC " +
-			"provider of the token's issuer, with conditions on sub (the service account) and aud that the token meets."
+		return "Check that " + c.role + " exists, and that its trust policy allows sts:AssumeRoleWithWebIdentity " +
+			"to the OIDC provider of the token's issuer, with conditions on sub (the service account) and aud that " +
+			"the token meets."
 	}
 	return ""
 }

@@ -30,7 +30,7 @@ func TestForeignResponses(t *testing.T) {
 		"403 with JSON":         {403, `{"message":"Forbidden"}`, []string{"HTTP 403 Forbidden"}},
 		"403 with nothing":      {403, "", []string{"HTTP 403 Forbidden"}},
 		"404":                   {404, "no such site", []string{"HTTP 404 Not Found"}},
-		"407":                   {407, "<html>who are you</html>", []string{"HTTP 407", "user and the password in HTTPS_PROXY"}},
+		"407":                   {407, "<html>who are you</html>", []string{"HTTP 407", "password in HTTPS_PROXY"}},
 		"301":                   {301, "<html>moved</html>", []string{"HTTP 301", "to login.example.com", "login page"}},
 		"302":                   {302, "", []string{"HTTP 302", "to login.example.com", "AWS_ENDPOINT_URL"}},
 	} {
