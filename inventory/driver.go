@@ -59,20 +59,21 @@ type ScopeUpdate interface {
 	HasScope() bool
 	// Live calls f with the id, the hash and the hash version of each live resource. f must not keep id.
 	Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error
-	// Pack encodes bodies, one a line, as Stage and Commit take them. The result is the caller's.
-	Pack(lines []byte) []byte
-	// Stage writes rows, in a transaction of its own, where no reader sees them. It keeps no reference to packs.
-	Stage(ctx context.Context, packs []Pack) error
-	// Commit publishes everything in one transaction: the staged rows, c's rows, the end of what is gone, and the outcome.
-	// It returns ErrFenced if the scope was begun again or retired in the meantime.
+	// Add buffers rows, in the form that the database needs. It keeps no reference to their bodies.
+	Add(rows []Row)
+	// Buffered returns the bytes that buffered rows take. Rows that wait for others may be left out, if they are few.
+	Buffered() int
+	// Stage writes buffered rows, in a transaction of its own, where no reader sees them, and frees them.
+	Stage(ctx context.Context) error
+	// Commit publishes everything in one transaction: the staged and the buffered rows, the end of what is gone, and the
+	// outcome. It returns ErrFenced if the scope was begun again or retired in the meantime.
 	Commit(ctx context.Context, c Commit) error
 }
 
 // A Commit is the end of a scope update.
 type Commit struct {
 	Outcome   record.Outcome
-	ExtraTags []byte // of the account, a JSON object; nil: no page arrived, keep them
-	Packs     []Pack
+	ExtraTags []byte           // of the account, a JSON object; nil: no page arrived, keep them
 	Gone      iter.Seq[[]byte] // ids; nil: none
 }
 

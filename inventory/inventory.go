@@ -138,11 +138,7 @@ func (i *Inventory) Begin(
 	if err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
-	return &scopeWriter{
-		inv:    i,
-		update: update,
-		packer: packer{maxTotal: i.maxBuffered, total: &i.buffered},
-	}, nil
+	return &scopeWriter{inv: i, update: update}, nil
 }
 
 // rename gives all scopes of an account the name of its block at once. A kind that is listed once a day would otherwise
@@ -201,7 +197,7 @@ type ScopeWriter interface {
 	// the target was begun again, or retired.
 	End(ctx context.Context, o record.Outcome) error
 	// Committed returns the outcome that the same run has already stored for the target, or nil: then the job is done
-	// again, nothing is listed, and the writer is dropped.
+	// again, nothing is listed, and the writer is dropped. nil after Drop.
 	Committed() *record.Outcome
 	// Drop frees what the writer holds if End will not be called. It may be called after a Page that panicked, and more
 	// than once.
@@ -212,10 +208,10 @@ type ScopeWriter interface {
 // and hashes but no bodies. It is not safe for concurrent use.
 type scopeWriter struct {
 	inv       *Inventory
-	update    ScopeUpdate
+	update    ScopeUpdate // nil after Drop
 	live      *index
 	indexSize int64 // bytes of live that are counted in inv.indexed
-	packer    packer
+	buffered  int64 // bytes of update that are counted in inv.buffered
 	extraTags []byte
 	failed    error
 }
@@ -235,9 +231,9 @@ func (w *scopeWriter) Page(ctx context.Context, p *record.Page) error {
 
 // Drop frees the memory of a writer that will not be ended. It may be called more than once.
 func (w *scopeWriter) Drop() {
-	w.live = nil
+	w.live, w.update = nil, nil
 	w.trackIndexSize()
-	w.packer.drop()
+	w.trackBuffered()
 }
 
 // trackIndexSize updates the total of all indexes.
@@ -248,6 +244,16 @@ func (w *scopeWriter) trackIndexSize() {
 	}
 	w.inv.indexed.Add(now - w.indexSize)
 	w.indexSize = now
+}
+
+// trackBuffered updates the total of what all writers buffer.
+func (w *scopeWriter) trackBuffered() {
+	var now int64
+	if w.update != nil {
+		now = int64(w.update.Buffered())
+	}
+	w.inv.buffered.Add(now - w.buffered)
+	w.buffered = now
 }
 
 // A changedRecord is a record that differs from the stored one, or is new.
@@ -293,29 +299,53 @@ func (w *scopeWriter) addPage(ctx context.Context, p *record.Page) error {
 		}
 		changed = append(changed, changedRecord{view, id, sum, op})
 	}
-	// In the order of later reads: reading a whole target then opens each pack once.
+	// In the order of later reads, so that a driver may store neighbours together.
 	slices.SortFunc(changed, func(a, b changedRecord) int { return bytes.Compare(a.id, b.id) })
-	for i := range changed {
-		if err := w.packer.add(w.update, &changed[i]); err != nil {
-			return err
+	rows := make([]Row, 0, min(len(changed), rowsPerAdd))
+	for chunk := range slices.Chunk(changed, rowsPerAdd) {
+		rows = rows[:0]
+		for i := range chunk {
+			row, err := newRow(&chunk[i])
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
 		}
-		if w.packer.shouldStage() {
+		w.update.Add(rows)
+		w.trackBuffered()
+		if w.shouldStage() {
 			if err := w.stage(ctx); err != nil {
 				return err
 			}
 		}
 	}
-	w.packer.trim(w.update)
 	return nil
+}
+
+// What writers buffer until their ends. Staging a row doubles its cost, but several hundred writers may be open and
+// wait for a slow store.
+const (
+	defaultMaxBuffered = 10 << 20  // of all writers; beyond it, each one stages what it has
+	minStageBytes      = 128 << 10 // less is not worth a transaction
+)
+
+// rowsPerAdd is how many rows a writer buffers before it looks whether it should stage them.
+const rowsPerAdd = 256
+
+// shouldStage reports whether it is time to stage. One writer may have a quarter of the total.
+func (w *scopeWriter) shouldStage() bool {
+	most := w.inv.maxBuffered
+	return w.buffered >= min(minStageBytes, most) && w.inv.buffered.Load() >= most ||
+		w.buffered > 0 && w.buffered >= most/4
 }
 
 func (w *scopeWriter) stage(ctx context.Context) error {
 	w.inv.admission.beginStoreCall()
 	defer w.inv.admission.endStoreCall()
-	if err := w.update.Stage(ctx, w.packer.packs); err != nil {
+	if err := w.update.Stage(ctx); err != nil {
 		return err
 	}
-	w.packer.clearPacks()
+	w.trackBuffered()
 	return nil
 }
 
@@ -346,8 +376,7 @@ func (w *scopeWriter) End(ctx context.Context, o record.Outcome) error {
 		return w.failed
 	}
 	defer w.Drop()
-	w.packer.close(w.update)
-	c := Commit{Outcome: o, ExtraTags: w.extraTags, Packs: w.packer.packs}
+	c := Commit{Outcome: o, ExtraTags: w.extraTags}
 	if o.State.Complete() && w.update.HasScope() {
 		if err := w.loadIndex(ctx); err != nil {
 			return w.inv.observe(ctx, fmt.Errorf("store: %w", err), false)
@@ -370,4 +399,9 @@ func (w *scopeWriter) commit(ctx context.Context, c Commit) error {
 }
 
 // Committed implements ScopeWriter.
-func (w *scopeWriter) Committed() *record.Outcome { return w.update.Committed() }
+func (w *scopeWriter) Committed() *record.Outcome {
+	if w.update == nil {
+		return nil
+	}
+	return w.update.Committed()
+}

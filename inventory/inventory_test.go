@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/aws-collector/collector/record"
@@ -50,15 +51,24 @@ func TestLateEndIsNotStored(t *testing.T) {
 type emptyDriver struct{ Driver }
 
 func (emptyDriver) Begin(context.Context, record.Target, Scope, string) (ScopeUpdate, error) {
-	return emptyUpdate{}, nil
+	return &emptyUpdate{}, nil
 }
 
-type emptyUpdate struct{ copyPacker }
+type emptyUpdate struct {
+	ScopeUpdate
+	size int
+}
 
+func (u *emptyUpdate) Add(rows []Row) {
+	for i := range rows {
+		u.size += rows[i].Size()
+	}
+}
+func (u *emptyUpdate) Buffered() int                                                   { return u.size }
 func (emptyUpdate) HasScope() bool                                                     { return true }
 func (emptyUpdate) Live(context.Context, func([]byte, record.Digest, int) error) error { return nil }
 func (emptyUpdate) Commit(context.Context, Commit) error                               { return nil }
-func (emptyUpdate) Stage(context.Context, []Pack) error                                { return nil }
+func (emptyUpdate) Stage(context.Context) error                                        { return nil }
 
 // A writer gives back all its memory, also one that was dropped.
 func TestWritersFreeMemory(t *testing.T) {
@@ -128,6 +138,53 @@ func TestCausesAreGeneral(t *testing.T) {
 	} {
 		if got := CauseOf(record.Outcome{Error: text}).Error; got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func testPage(t *testing.T, n int, pad string) *record.Page {
+	t.Helper()
+	p := new(record.Page)
+	p.Reset(
+		record.NewEnvelope(
+			record.Target{Account: "a", Region: "r", Kind: "ec2_instance"},
+			record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{}`), "run", "2026-11-21T22:15:03Z",
+		),
+	)
+	for i := range n {
+		d := &p.Items
+		p.BeginItem(1)
+		d.Buf = append(d.Buf, `{"InstanceId":`...)
+		from := len(d.Buf)
+		d.Buf = record.AppendQuote(d.Buf, string(rune('a'+i%26))+strings.Repeat("x", i/26))
+		p.SetID(0, record.SpanOf(from, len(d.Buf)))
+		d.Buf = append(d.Buf, ",\n \"Pad\":"...)
+		d.Buf = record.AppendQuote(d.Buf, pad)
+		d.Buf = append(d.Buf, '}')
+		p.EndItem()
+		p.EncodeLines("")
+	}
+	return p
+}
+
+// A writer stages when all writers together have too much, or when it has more than its share. Small amounts stay
+// buffered.
+func TestShouldStage(t *testing.T) {
+	for _, c := range []struct {
+		own, others int64
+		full        bool
+	}{
+		{own: minStageBytes, others: 0, full: false},
+		{own: minStageBytes, others: defaultMaxBuffered, full: true},
+		{own: minStageBytes - 1, others: defaultMaxBuffered, full: false},
+		{own: defaultMaxBuffered / 4, others: 0, full: true},
+		{own: 0, others: 2 * defaultMaxBuffered, full: false},
+	} {
+		inv := New(nil, Options{})
+		inv.buffered.Store(c.own + c.others)
+		w := scopeWriter{inv: inv, buffered: c.own}
+		if w.shouldStage() != c.full {
+			t.Errorf("with %d of its own and %d of others: full is %t", c.own, c.others, !c.full)
 		}
 	}
 }

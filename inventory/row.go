@@ -18,7 +18,7 @@ const (
 	Rebased              // the live hash has another version: the row replaces the version, and no version ends
 )
 
-// A Row is a resource to be stored, without its body. It owns its memory.
+// A Row is a resource to be stored. It owns its memory, except for Body.
 type Row struct {
 	ID, Name string
 	State    string // AWS's word; "" if the kind has none
@@ -26,15 +26,17 @@ type Row struct {
 	Tags     string // a JSON object
 	Sum      record.Digest
 	Op       RowOp
+	Body     []byte // a JSON object
 }
 
-func (r *Row) size() int {
-	return len(r.ID) + len(r.Name) + len(r.State) + len(r.Type) + len(r.Tags) + 128
+// Size returns the bytes that the row takes in memory, about.
+func (r *Row) Size() int {
+	return len(r.ID) + len(r.Name) + len(r.State) + len(r.Type) + len(r.Tags) + len(r.Body) + 144
 }
 
 func newRow(f *changedRecord) (Row, error) {
 	id, tags := f.id, f.view.Tags()
-	r := Row{Sum: f.sum, Op: f.op}
+	r := Row{Sum: f.sum, Op: f.op, Body: f.view.Data()}
 	name, err := unquote(f.view.Name())
 	if err != nil {
 		return Row{}, fmt.Errorf("name of %s: %w", id, err)

@@ -344,8 +344,8 @@ func (u *watchedUpdate) Live(ctx context.Context, f func(id []byte, sum record.D
 	return u.w.call(ctx, true, func(ctx context.Context) error { return u.ScopeUpdate.Live(ctx, f) })
 }
 
-func (u *watchedUpdate) Stage(ctx context.Context, packs []Pack) error {
-	return u.w.call(ctx, true, func(ctx context.Context) error { return u.ScopeUpdate.Stage(ctx, packs) })
+func (u *watchedUpdate) Stage(ctx context.Context) error {
+	return u.w.call(ctx, true, u.ScopeUpdate.Stage)
 }
 
 func (u *watchedUpdate) Commit(ctx context.Context, c Commit) error {

@@ -117,7 +117,7 @@ func oneRow[T any](ctx context.Context, d *frozenDriver) iter.Seq2[T, error] {
 }
 
 type frozenUpdate struct {
-	copyPacker
+	ScopeUpdate
 	d *frozenDriver
 }
 
@@ -126,7 +126,7 @@ func (u frozenUpdate) Live(ctx context.Context, _ func([]byte, record.Digest, in
 	return u.d.wait(ctx)
 }
 func (u frozenUpdate) Commit(ctx context.Context, _ Commit) error { return u.d.wait(ctx) }
-func (u frozenUpdate) Stage(ctx context.Context, _ []Pack) error  { return u.d.wait(ctx) }
+func (u frozenUpdate) Stage(ctx context.Context) error            { return u.d.wait(ctx) }
 
 // allCalls returns every way to call the database.
 func allCalls(d Driver, update ScopeUpdate) map[string]func(context.Context) error {
@@ -139,7 +139,7 @@ func allCalls(d Driver, update ScopeUpdate) map[string]func(context.Context) err
 			return err
 		},
 		"live":   func(ctx context.Context) error { return update.Live(ctx, nil) },
-		"stage":  func(ctx context.Context) error { return update.Stage(ctx, nil) },
+		"stage":  func(ctx context.Context) error { return update.Stage(ctx) },
 		"commit": func(ctx context.Context) error { return update.Commit(ctx, Commit{}) },
 		"known": func(ctx context.Context) error {
 			ts, err := d.ActiveTargets(ctx, "")

@@ -89,11 +89,12 @@ type frozenWriter struct{ store *frozenStore }
 
 func (frozenWriter) HasScope() bool             { return true }
 func (frozenWriter) Committed() *record.Outcome { return nil }
-func (frozenWriter) Pack(lines []byte) []byte   { return bytes.Clone(lines) }
+func (frozenWriter) Add([]inventory.Row)        {}
+func (frozenWriter) Buffered() int              { return 1 }
 func (t frozenWriter) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
 	return t.store.wait(ctx, "live")
 }
-func (t frozenWriter) Stage(ctx context.Context, _ []inventory.Pack) error {
+func (t frozenWriter) Stage(ctx context.Context) error {
 	return t.store.wait(ctx, "stage")
 }
 func (t frozenWriter) Commit(ctx context.Context, _ inventory.Commit) error {
@@ -104,7 +105,7 @@ func (t frozenWriter) Commit(ctx context.Context, _ inventory.Commit) error {
 	return nil
 }
 
-// testAccount has one page for each region and kind, with more resources than one pack holds.
+// testAccount has one page for each region and kind.
 type testAccount struct{ id string }
 
 func (testAccount) SignIn() inventory.SignIn { return inventory.SignIn{} }
@@ -122,7 +123,7 @@ func (testAccount) List(
 ) (runner.ListStats, error) {
 	p := new(record.Page)
 	p.Reset(record.NewEnvelope(t, record.Identity{}, []byte("{}"), run, ""))
-	for n := range 2 * inventory.PackRows {
+	for n := range 64 {
 		p.BeginItem(1)
 		p.Items.Buf = fmt.Appendf(p.Items.Buf, `{"Id":"i-%04d"}`, n)
 		p.SetID(0, record.SpanOf(len(p.Items.Buf)-9, len(p.Items.Buf)-1))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -428,5 +429,109 @@ func (p *proxiedConn) copy(from, to net.Conn) {
 			}
 			return
 		}
+	}
+}
+
+// A server that restarts, at the start or during a run, is an outage of the store: open updates are not stored, later
+// ones are, and nothing else has to be restarted.
+func TestServerRestarts(t *testing.T) {
+	server, err := postgrestest.Start()
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := openStore(t, Options{DSN: server.DSN()})
+	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
+	t.Cleanup(func() { _ = inv.Driver().Close() })
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	target, identity := inventorytest.Target()
+	for n, end := range []func() error{server.Stop, server.Crash} {
+		v, err := inv.Begin(t.Context(), target, identity, "two")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"i-8", "i-9"} {
+			if err := v.Page(
+				t.Context(),
+				inventorytest.Page(target, identity, "two", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)}),
+			); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.End(
+			t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()},
+		); err == nil || inv.Err() == nil {
+			t.Error("it ended without a server")
+		}
+		if _, err := inv.Begin(t.Context(), target, identity, "three"); err == nil || record.HintOf(err) == "" {
+			t.Errorf("it began without a server: %v", err)
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		id := fmt.Sprintf("i-after-%d", n)
+		eventually(t, "the store recovers", func() bool {
+			return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil
+		})
+		eventually(t, "it holds the lock again", func() bool {
+			other, err := Open(t.Context(), Options{DSN: server.DSN()})
+			if err == nil { // it was quicker than the previous writer: release the lock at once
+				_ = other.Close()
+			}
+			return errors.Is(err, ErrInUse) && s.Err() == nil
+		})
+		if got := inventorytest.IDs(t, s, inventory.Query{}); got != id || inv.Err() != nil || s.Err() != nil {
+			t.Errorf("then there is %q; %v, %v", got, inv.Err(), s.Err())
+		}
+		checkConsistent(t, s.Reader)
+	}
+}
+
+// The program starts although the server is down.
+func TestServerStartsLater(t *testing.T) {
+	server, err := postgrestest.Start("fsync=off")
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, Options{DSN: server.DSN()})
+	inv := inventory.New(s, inventory.Options{})
+	t.Cleanup(func() { _ = inv.Driver().Close() })
+	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
+		t.Errorf("error without a hint: %v", err)
+	}
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil {
+		t.Error("it stored without a server")
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(
+		t, "it works", func() bool { return inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil },
+	)
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-2" || s.Err() != nil {
+		t.Errorf("then there is %q, %v", got, s.Err())
 	}
 }

@@ -26,6 +26,8 @@ type scopeUpdate struct {
 	numbered int64 // version numbers used
 	staged   int64 // staged rows that become new versions
 	rebased  int64 // staged rows that replace a version
+	rows     []inventory.Row
+	buffered int // size of rows
 
 	committed *record.Outcome // of the same run; nil: none
 }
@@ -145,47 +147,38 @@ func (u *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength stri
 	return err
 }
 
-// Pack only copies: the server compresses each body.
-func (u *scopeUpdate) Pack(lines []byte) []byte { return bytes.Clone(lines) }
+// Add keeps copies of the bodies: the server compresses each one.
+func (u *scopeUpdate) Add(rows []inventory.Row) {
+	for _, r := range rows {
+		r.Body = bytes.Clone(r.Body)
+		u.rows = append(u.rows, r)
+		u.buffered += r.Size()
+	}
+}
 
-func (u *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
-	if len(packs) == 0 {
+func (u *scopeUpdate) Buffered() int { return u.buffered }
+
+func (u *scopeUpdate) Stage(ctx context.Context) error {
+	if len(u.rows) == 0 {
 		return nil
 	}
-	items := unpackRows(packs)
 	err := u.store.write(ctx, "", func(tx pgx.Tx) error {
 		if err := u.checkCurrent(ctx, tx, "SHARE OF scope"); err != nil {
 			return err
 		}
-		return u.stageRows(ctx, tx, items)
+		return u.stageRows(ctx, tx)
 	})
 	if err == nil {
-		u.countStaged(items)
+		u.countStaged()
+		u.rows, u.buffered = nil, 0
 	}
 	return err
 }
 
-// A rowBody is a row with its body.
-type rowBody struct {
-	*inventory.Row
-	data []byte
-}
-
-func unpackRows(packs []inventory.Pack) []rowBody {
-	items := make([]rowBody, 0, len(packs)*inventory.PackRows)
-	for _, p := range packs {
-		rows := p.Rows
-		for data := range inventory.Bodies(p.Bodies) {
-			items = append(items, rowBody{&rows[0], data})
-			rows = rows[1:]
-		}
-	}
-	return items
-}
-
-func (u *scopeUpdate) countStaged(items []rowBody) {
-	for _, r := range items {
-		if r.Op == inventory.Rebased {
+// countStaged counts the buffered rows as staged.
+func (u *scopeUpdate) countStaged() {
+	for i := range u.rows {
+		if u.rows[i].Op == inventory.Rebased {
 			u.rebased++
 		} else {
 			u.staged++
@@ -195,9 +188,9 @@ func (u *scopeUpdate) countStaged(items []rowBody) {
 
 var errTooManyVersions = errors.New("more versions than one target can have")
 
-// stageRows copies rows to the table of staged rows.
-func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) error {
-	first := u.numbered
+// stageRows copies the buffered rows to the table of staged rows.
+func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx) error {
+	rows, first := u.rows, u.numbered
 	if u.numbered += int64(len(rows)); u.numbered > versionsPerEpoch {
 		return errTooManyVersions
 	}
@@ -205,10 +198,10 @@ func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) 
 	values := make([]any, 9) // CopyFrom encodes a row before it asks for the next
 	columns := []string{"version", "data", "exact"}
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		data, altered := toJSONB(rows[i].data)
+		data, altered := toJSONB(rows[i].Body)
 		values[0], values[1], values[2] = first+int64(i), data, nil
 		if altered {
-			values[2] = string(rows[i].data)
+			values[2] = string(rows[i].Body)
 		}
 		return values[:3], nil
 	}))
@@ -217,7 +210,7 @@ func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) 
 	}
 	columns = []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		r := rows[i].Row
+		r := &rows[i]
 		tags, _ := toJSONB([]byte(r.Tags))
 		values[0], values[1], values[2], values[3], values[4] = u.scope, first+int64(i), int16(r.Op), r.ID, r.Sum[:]
 		values[5], values[6], values[7], values[8] = toText(r.Name), toText(r.State), toText(r.Type), tags
@@ -242,16 +235,15 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	if err != nil {
 		return err
 	}
-	items := unpackRows(c.Packs)
 	return u.store.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
 		if err := u.checkCurrent(ctx, tx, "UPDATE OF scope"); err != nil {
 			return err
 		}
-		if len(items) > 0 {
-			if err := u.stageRows(ctx, tx, items); err != nil {
+		if len(u.rows) > 0 {
+			if err := u.stageRows(ctx, tx); err != nil {
 				return err
 			}
-			u.countStaged(items)
+			u.countStaged()
 		}
 		if err := b.takeInstant(ctx, u.writer); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,58 @@ func states(t *testing.T, r *Reader) string {
 		out = append(out, v.ID+" "+v.State)
 	}
 	return strings.Join(out, ", ")
+}
+
+// Each row has its line, even if a body contains line feeds, and Add keeps no reference to it.
+func TestPacker(t *testing.T) {
+	p := packer{encode: bytes.Clone}
+	for from := 0; from < 100; from += 20 {
+		var rows []inventory.Row
+		for i := from; i < from+20; i++ {
+			id := fmt.Sprintf("i-%d", i)
+			rows = append(rows, inventory.Row{ID: id, Body: []byte("{\n\"InstanceId\":\n\"" + id + "\"\n}")})
+		}
+		p.Add(rows)
+		for i := range rows {
+			clear(rows[i].Body)
+		}
+	}
+	p.closePack()
+	n, size := 0, 0
+	for _, pack := range p.packs {
+		for i, r := range pack.rows {
+			body, ok := packLine(pack.bodies, i)
+			id := fmt.Sprintf("i-%d", n)
+			if want := fmt.Sprintf(`{ "InstanceId": %q }`, id); !ok || string(body) != want || r.ID != id {
+				t.Errorf("%s has the body %s, want %s", r.ID, body, want)
+			}
+			n++
+		}
+		size += len(pack.bodies)
+	}
+	if n != 100 || len(p.packs) != 5 || p.Buffered() < size+100*100 {
+		t.Errorf("%d rows in %d packs of %d bytes", n, len(p.packs), p.Buffered())
+	}
+	p.clearPacks()
+	if p.Buffered() != 0 {
+		t.Errorf("%d bytes are still counted", p.Buffered())
+	}
+}
+
+// Rows that are few and small wait for others.
+func TestSmallPackStaysOpen(t *testing.T) {
+	p := packer{encode: bytes.Clone}
+	row := inventory.Row{ID: "i-1", Body: []byte("{}")}
+	for n := 1; n <= packRows/2; n++ {
+		p.Add([]inventory.Row{row})
+		if want := n / (packRows / 2); len(p.packs) != want {
+			t.Fatalf("after %d rows there are %d packs, want %d", n, len(p.packs), want)
+		}
+	}
+	row.Body = bytes.Repeat([]byte(" "), maxOpenPackBytes)
+	if p.Add([]inventory.Row{row}); len(p.packs) != 2 {
+		t.Errorf("a row of %d bytes stays open", len(row.Body))
+	}
 }
 
 // A pack stays until its last version is deleted.

@@ -511,7 +511,7 @@ func TestCheck(t *testing.T) {
 		inv := inventory.New(s, inventory.Options{})
 		for _, state := range []string{"running", "stopped"} {
 			var items []inventorytest.Item
-			for i := range inventory.PackRows + 8 {
+			for i := range packRows + 8 {
 				items = append(items, inventorytest.Item{ID: fmt.Sprintf("i-%02d", i), State: state})
 			}
 			if err := inventorytest.List(t, inv, state, items...); err != nil {
@@ -526,7 +526,7 @@ func TestCheck(t *testing.T) {
 		if err != nil || (len(sum.Damage) > 0) != (want != "") || !strings.Contains(strings.Join(sum.Damage, "\n"), want) {
 			t.Errorf("%q: %v, %q; want %q", damage, err, sum.Damage, want)
 		}
-		if damage == "" && (sum.Resources != inventory.PackRows+8 || sum.Versions != 2*(inventory.PackRows+8)) {
+		if damage == "" && (sum.Resources != packRows+8 || sum.Versions != 2*(packRows+8)) {
 			t.Errorf("%+v", sum)
 		}
 	}

@@ -19,6 +19,7 @@ type scopeUpdate struct {
 	id    int64
 	run   string
 	name  string // of the account
+	packer
 
 	committed *record.Outcome // of the same run; nil: none
 }
@@ -52,7 +53,7 @@ func (s *Store) Begin(
 			return nil, err
 		}
 	}
-	u := &scopeUpdate{store: s, scope: scope, id: n, run: run, name: t.Account}
+	u := &scopeUpdate{store: s, scope: scope, id: n, run: run, name: t.Account, packer: packer{encode: s.encodePack}}
 	u.committed, err = s.committedBy(ctx, scope, t, run)
 	return u, err
 }
@@ -149,27 +150,28 @@ func (u *scopeUpdate) isCurrent() bool {
 	return e != nil && e.update == u.id
 }
 
-// Pack compresses lines, long before the update needs the right to write.
-func (u *scopeUpdate) Pack(lines []byte) []byte {
+// encodePack compresses the lines of a pack.
+func (s *Store) encodePack(lines []byte) []byte {
 	var packed []byte
 	select {
-	case packed = <-u.store.buffers:
+	case packed = <-s.buffers:
 	default:
 	}
-	packed = u.store.enc.EncodeAll(lines, packed[:0])
+	packed = s.enc.EncodeAll(lines, packed[:0])
 	out := bytes.Clone(packed) // exactly as large as needed, because it may be kept for long
 	select {
-	case u.store.buffers <- packed:
+	case s.buffers <- packed:
 	default:
 	}
 	return out
 }
 
-func (u *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
-	if len(packs) == 0 {
+// Stage writes the closed packs.
+func (u *scopeUpdate) Stage(ctx context.Context) error {
+	if len(u.packs) == 0 {
 		return nil
 	}
-	return u.store.write(ctx, func(tx *sql.Tx) error {
+	err := u.store.write(ctx, func(tx *sql.Tx) error {
 		if !u.isCurrent() {
 			return inventory.ErrFenced
 		}
@@ -178,8 +180,8 @@ func (u *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 			return err
 		}
 		defer in.close()
-		for i := range packs {
-			if err := in.insertPack(ctx, &packs[i], 0); err != nil {
+		for i := range u.packs {
+			if err := in.insertPack(ctx, &u.packs[i], 0); err != nil {
 				return err
 			}
 		}
@@ -190,6 +192,10 @@ func (u *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 		}
 		return nil
 	})
+	if err == nil {
+		u.clearPacks()
+	}
+	return err
 }
 
 // expirePerCommit is the number of expired versions that a commit deletes: retention in steps too small to notice.
@@ -203,13 +209,14 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	e := u.store.epochs[u.scope]
 	staged := e != nil && e.update == u.id && e.staged
 	u.store.mu.Unlock()
+	u.closePack() // compresses it before the update needs the right to write
 	err := u.store.write(ctx, func(tx *sql.Tx) error {
 		if !u.isCurrent() {
 			return inventory.ErrFenced
 		}
 		at := u.store.instant()
-		if len(c.Packs) > 0 {
-			inserted, err := u.insertPacks(ctx, tx, c.Packs, at)
+		if len(u.packs) > 0 {
+			inserted, err := u.insertPacks(ctx, tx, at)
 			if err != nil {
 				return err
 			}
