@@ -1,6 +1,9 @@
 package inventorytest
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -38,4 +41,60 @@ func CheckRelease(t *testing.T, d inventory.Driver) {
 	fx.must(d.StartRun(t.Context(), r))
 	fx.must(d.EndRun(t.Context(), r))
 	fx.wantText("runs", fx.runsOf(inventory.RunQuery{}), "prod success")
+}
+
+// A NewerRelease opens a database that a newer program has changed.
+type NewerRelease struct {
+	Change     func() // adds a column to the table of runs, and sets the schema's version to NewerVersion
+	Open       func() inventory.Driver
+	OpenReader func() (io.Closer, error)
+	Version    func() int // of the schema
+}
+
+// NewerVersion is the version of a newer schema.
+const NewerVersion = 99
+
+// CheckNewerRelease checks that a database is used which a newer program has changed, if that program says that this
+// one may write beside it.
+func CheckNewerRelease(t *testing.T, n NewerRelease) {
+	t.Helper()
+	if err := n.Open().Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.Change()
+	d := n.Open()
+	if err := d.StartRun(t.Context(), inventory.Run{ID: "one", Status: record.RunRunning}); err != nil {
+		t.Error(err)
+	}
+	r, err := n.OpenReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+	if v := n.Version(); v != NewerVersion {
+		t.Errorf("the version is %d", v)
+	}
+}
+
+// CheckOldRuns checks that the end of a run deletes what is too old, with the causes that no run names any more, and no
+// others. d keeps runs for 30 days; count counts the rows of a table.
+func CheckOldRuns(t *testing.T, d inventory.Driver, count func(table string) int) {
+	t.Helper()
+	for i, days := range []int{60, 33, 29, 0} {
+		at := time.Now().AddDate(0, 0, -days)
+		r := inventory.Run{
+			ID: inventory.FirstRunID(at), Account: "a", Tick: at, Started: at, Ended: at, Status: record.RunFailed,
+			Causes: []inventory.Cause{{State: record.Error, Error: fmt.Sprint("cause ", i), Targets: 1}},
+		}
+		if err := d.EndRun(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, table := range []string{"run", "cause"} {
+		if n := count(table); n != 2 {
+			t.Errorf("%d rows in %s, want 2", n, table)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,30 +29,31 @@ func TestMigrateLastRelease(t *testing.T) {
 	inventorytest.CheckRelease(t, openAt(t, path))
 }
 
-// A newer program that says so may have written beside this one.
 func TestNewerCompatibleDatabaseIsUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
-	s := openAt(t, path)
-	exec(t, s.writeDB, "ALTER TABLE run ADD COLUMN later TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 99")
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = openAt(t, path)
-	if err := s.StartRun(t.Context(), inventory.Run{ID: "one", Status: record.RunRunning}); err != nil {
-		t.Error(err)
-	}
-	r, err := OpenReader(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var version int
-	if err := r.db.QueryRow("PRAGMA user_version").Scan(&version); err != nil || version != 99 {
-		t.Errorf("the version is %d, %v", version, err)
-	}
+	inventorytest.CheckNewerRelease(t, inventorytest.NewerRelease{
+		Open: func() inventory.Driver { return openAt(t, path) },
+		Change: func() {
+			db, err := connect(path, "rw")
+			if err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, "ALTER TABLE run ADD COLUMN later TEXT NOT NULL DEFAULT ''")
+			exec(t, db, fmt.Sprint("PRAGMA user_version = ", inventorytest.NewerVersion))
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		OpenReader: func() (io.Closer, error) { return OpenReader(t.Context(), path) },
+		Version: func() int {
+			r, err := OpenReader(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			return count(t, r.db, "PRAGMA user_version")
+		},
+	})
 }
 
 // 300 denied targets × 96 runs a day × 1,000 accounts must stay small: this is a part of that.
@@ -92,29 +94,13 @@ func TestRunsAreSmall(t *testing.T) {
 	}
 }
 
-// The end of a run deletes what is too old, with the causes that no run names any more, and no others.
 func TestOldRunsAndCausesGo(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), KeepRuns: 30 * day})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for i, age := range []time.Duration{60 * day, 33 * day, 29 * day, 0} {
-		at := time.Now().Add(-age)
-		r := inventory.Run{
-			ID: inventory.FirstRunID(at), Account: "a", Tick: at, Started: at, Ended: at, Status: record.RunFailed,
-			Causes: []inventory.Cause{{State: record.Error, Error: fmt.Sprint("cause ", i), Targets: 1}},
-		}
-		if err := s.EndRun(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for table, want := range map[string]int{"run": 2, "cause": 2} {
-		var n int
-		if err := s.db.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil || n != want {
-			t.Errorf("%d rows in %s, want %d: %v", n, table, want, err)
-		}
-	}
+	inventorytest.CheckOldRuns(t, s, func(table string) int { return count(t, s.db, "SELECT count(*) FROM "+table) })
 }
 
 // Running runs are found by their index: there may be millions of others.
