@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A real Prometheus scrapes the metrics and the inventory of `collector demo` and discovers its instances. Both targets
-# must be up, and PromQL must find their series.
+# must be up, PromQL must find their series, and the alerts of deploy/prometheus/alerts.yml must fire for the demo's
+# broken accounts and for nothing else.
 #
 #   .ci/prometheus.sh [BINARY]     default: build it
 #
@@ -76,10 +77,12 @@ until_true 60 "the demo is healthy" healthy
 
 free
 server=http://127.0.0.1:$port
-sed -e 's/scrape_interval: .*/scrape_interval: 1s/' -e "s/collector:9420/$target/" deploy/prometheus.yml >"$work/prometheus.yml"
-grep -q "$target" "$work/prometheus.yml" || fail "deploy/prometheus.yml names no target collector:9420"
+sed -e 's/scrape_interval: .*/scrape_interval: 1s/' -e 's/^global:/&\n  evaluation_interval: 1s/' \
+  -e "s/collector:9420/$target/" deploy/prometheus/prometheus.yml >"$work/prometheus.yml"
+sed -e 's/ for: .*/ for: 5s/' deploy/prometheus/alerts.yml >"$work/alerts.yml"
+grep -q "$target" "$work/prometheus.yml" || fail "deploy/prometheus/prometheus.yml names no target collector:9420"
 cat >>"$work/prometheus.yml" <<EOF
-  # As in the comment of deploy/prometheus.yml. Nothing listens at these addresses, so only the discovery is checked.
+  # As in the comment of deploy/prometheus/prometheus.yml. Nothing listens at these addresses, so only the discovery is checked.
   - job_name: nodes
     http_sd_configs: [{url: "http://$target/api/v1/sd/nodes", refresh_interval: 1s}]
     scrape_interval: 1h
@@ -119,6 +122,16 @@ ok=$(grep -c 'state=ok ' "$work/answer" || true)
 broken=$(grep -v 'state=ok \|state=denied \|state=skipped ' "$work/answer" | cut -d ' ' -f 1,2 | sort)
 [ "$broken" = "account=legacy state=auth_failed
 account=new-team state=auth_failed" ] || fail "in trouble without a reason: $broken"
+
+firing() {
+  query 'sort(count by (alertname, account) (ALERTS{alertstate="firing"}))' | sort >"$work/alerts"
+  [ "$(cut -d ' ' -f 1,2 "$work/alerts")" = "account=legacy alertname=CollectorNeverComplete
+account=legacy alertname=CollectorSignInFailing
+account=new-team alertname=CollectorNeverComplete
+account=new-team alertname=CollectorSignInFailing
+account=sandbox alertname=CollectorNeverComplete" ]
+}
+until_true 60 "the alerts of the three broken accounts fire, and no others" firing
 
 for name in aws_ec2_instance_info collector_inventory_omitted_series collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
   [ -n "$(query "count($name)")" ] || fail "PromQL knows no $name"
