@@ -98,7 +98,15 @@ type Query struct {
 	Where                    *Where
 	At                       time.Time // zero: live resources
 	Data                     bool      // return bodies even if Where does not need them
+	After                    *Key      // only what follows it in the order of Find and Diff; nil: all
+	Limit                    int       // of Find: at most this many; 0: all
 }
+
+// A Key identifies a resource. Find and Diff yield resources in the order of their keys.
+type Key struct{ Kind, Account, Region, ID, AccountID, Partition string }
+
+// KeyOf returns the key of r.
+func KeyOf(r *Resource) Key { return Key{r.Kind, r.Account, r.Region, r.ID, r.AccountID, r.Partition} }
 
 // A Resource is one version of a resource.
 type Resource struct {
@@ -157,4 +165,22 @@ type Delta struct {
 	Path string          `json:"path"`
 	From json.RawMessage `json:"from"` // null: it did not exist
 	To   json.RawMessage `json:"to"`
+}
+
+// First yields at most n of rows; 0: all. A driver whose statement has no limit uses it.
+func First[T any](n int, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+	if n == 0 {
+		return rows
+	}
+	return func(yield func(T, error) bool) {
+		left := n
+		for row, err := range rows {
+			if !yield(row, err) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
 }

@@ -171,6 +171,7 @@ type RunQuery struct {
 	Accounts []string // names or globs
 	Statuses []record.Status
 	Since    time.Time // by the time of the run's id
+	Before   string    // only runs with a lower id; "": all
 	Limit    int
 }
 

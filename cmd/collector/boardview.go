@@ -4,6 +4,7 @@ import (
 	"iter"
 	"sync/atomic"
 
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
 )
@@ -20,7 +21,7 @@ func (v boardView) Accounts() []web.Account {
 	for a := range v.board.Accounts() {
 		out := web.Account{
 			Name: a.Name, Identity: a.Identity, Expires: a.Expires, Next: a.Next,
-			Organization: isOrganization(a.Name),
+			Organization: query.IsOrganization(a.Name),
 		}
 		if len(a.Running) > 0 {
 			out.Running = a.Running[0].Started

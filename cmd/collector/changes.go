@@ -7,11 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 )
 
 func (c *cli) changesCommand() *cobra.Command {
 	var q queryFlags
-	var since string
 	var follow bool
 	var every time.Duration
 	cmd := &cobra.Command{
@@ -26,26 +26,27 @@ that time are not shown again.
 ` + whereHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query, err := q.query()
+			question, err := q.question()
 			if err != nil {
 				return err
 			}
-			after := q.now
-			if !follow || cmd.Flags().Changed("since") {
-				if after, err = q.parseTime("--since", since); err != nil {
-					return usageError(err)
-				}
+			after := question.Since
+			switch {
+			case !after.IsZero():
+			case follow:
+				after = q.now
+			default:
+				after = q.now.Add(-24 * time.Hour)
 			}
-			query.Data = true
+			question.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				return c.changes(cmd.Context(), r, changesOptions{q.format, query, after, follow, every})
+				return c.changes(cmd.Context(), r, changesOptions{q.format, question.Query, after, follow, every})
 			})
 		},
 	}
-	q.addFlags(cmd)
-	q.addWhereFlag(cmd)
-	cmd.Flags().StringVar(&since, "since", "1d", "show changes after this `TIME`: 2026-11-01, 2026-11-01T08:00Z, "+
-		"or 3d for three days ago; the default with --follow is now")
+	q.addFlags(cmd, resourceParameters(query.Where, query.ChangesSince)...)
+	since := cmd.Flags().Lookup(query.ChangesSince.FlagName())
+	since.DefValue, since.Usage = "1d", since.Usage+"; the default with --follow is now"
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "continue with new changes until Ctrl-C")
 	cmd.Flags().DurationVar(&every, "every", time.Second, "with --follow: how often to look for changes")
 	return cmd
@@ -81,7 +82,7 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) 
 			after = ch.At
 			switch {
 			case format == "jsonl" || follow && format == "json":
-				if _, err := c.out(format).Write(jsonLine(line)); err != nil {
+				if _, err := c.out(format).Write(query.JSONLine(line)); err != nil {
 					return err
 				}
 			case format == "json":

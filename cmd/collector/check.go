@@ -329,23 +329,16 @@ func (ac *accountCheck) status() record.Status {
 
 // unusable reports whether no region can be listed. A single region that cannot be listed is not a failure.
 func (ac *accountCheck) unusable() bool {
-	refused := len(ac.plan.Disabled)
+	refused, kinds := len(ac.plan.Disabled), catalogue()
 	for _, t := range ac.results {
 		switch {
 		case t.State == record.RegionDisabled:
 			refused++
-		case provesUsable(t.Outcome):
+		case kinds.ProvesUsable(t.Outcome):
 			return false
 		}
 	}
 	return refused > 0
-}
-
-// provesUsable reports whether a target shows that a region of its account can be listed, or fails for itself. A kind
-// that is the same in every region shows neither if it is ok.
-func provesUsable(o record.Outcome) bool {
-	k, _ := collectors.KindNamed(o.Kind)
-	return o.State != record.RegionDisabled && o.State != record.Skipped && (!k.Global || o.State != record.OK)
 }
 
 func checkExitError(all []*accountCheck) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -65,7 +66,7 @@ func summarizeBoard(board *runner.Board, onPurpose map[string]string, now time.T
 			text := printable.Text(a.Name + ": " + a.Warning.Error())
 			notes = append(notes, demoProblem{"waiting", text, printable.Text(record.HintOf(a.Warning))})
 		}
-		if isOrganization(a.Name) { // not an account, so it comes last
+		if query.IsOrganization(a.Name) { // not an account, so it comes last
 			organizations = append(organizations, row)
 			continue
 		}

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 )
 
 func changeRow(l inventory.ChangeLine) map[string]any {
@@ -23,14 +22,13 @@ func changeRow(l inventory.ChangeLine) map[string]any {
 		"changes": formatDeltas(l.Changes),
 	}
 	if l.At != nil {
-		row["at"] = cellText(*l.At)
+		row["at"] = query.CellText(*l.At)
 	}
 	return row
 }
 
 func (c *cli) diffCommand() *cobra.Command {
 	var q queryFlags
-	var from, to string
 	cmd := &cobra.Command{
 		Use:   "diff --from TIME [--to TIME]",
 		Short: "Show what was added, changed and gone between two times",
@@ -41,32 +39,21 @@ resources without the counts.
 ` + whereHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query, err := q.query()
+			question, err := q.question()
 			if err != nil {
 				return err
 			}
-			a, errA := q.parseTime("--from", from)
-			b, errB := q.now, error(nil)
-			if to != "" {
-				b, errB = q.parseTime("--to", to)
+			if question.To.IsZero() {
+				question.To = q.now
 			}
-			if err := errors.Join(errA, errB); err != nil {
-				return usageError(err)
-			}
-			if !a.Before(b) {
-				return usageError(fmt.Errorf("--from %s is not before --to %s", a.Format(time.RFC3339), b.Format(time.RFC3339)))
-			}
-			query.Data = true
+			question.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				return c.diff(q.format, r.Diff(cmd.Context(), query, a, b))
+				return c.diff(q.format, r.Diff(cmd.Context(), question.Query, question.From, question.To))
 			})
 		},
 	}
-	q.addFlags(cmd)
-	q.addWhereFlag(cmd)
-	cmd.Flags().StringVar(&from, "from", "", "the earlier `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
-	cmd.Flags().StringVar(&to, "to", "", "the later `TIME`; default: now")
-	_ = cmd.MarkFlagRequired("from") // it exists
+	q.addFlags(cmd, resourceParameters(query.Where, query.From, query.To)...)
+	_ = cmd.MarkFlagRequired(query.From.FlagName()) // it exists
 	return cmd
 }
 
@@ -85,7 +72,7 @@ func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) er
 		}
 		switch format {
 		case "jsonl":
-			if _, err := c.out(format).Write(jsonLine(line)); err != nil {
+			if _, err := c.out(format).Write(query.JSONLine(line)); err != nil {
 				return err
 			}
 			continue

@@ -15,6 +15,7 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs/parquet"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -41,7 +42,7 @@ file with the same name.`,
 			if !cmd.Flags().Changed("output") {
 				q.format = formatFromName(file)
 			}
-			query, err := q.query()
+			question, err := q.question()
 			if err != nil {
 				return err
 			}
@@ -54,24 +55,22 @@ file with the same name.`,
 					Err: errors.New("-o parquet: a terminal cannot show Parquet"),
 				})
 			}
-			query.Data = true
+			question.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				versions := r.Find
 				if history {
 					versions = r.History
 				}
 				return c.writeToFile(file, func(w io.Writer) error {
-					return export(cmd.Context(), c.forCSV(w), q.format, versions, query)
+					return export(cmd.Context(), c.forCSV(w), q.format, versions, question.Query)
 				})
 			})
 		},
 	}
-	q.addFlags(cmd)
+	q.addFlags(cmd, resourceParameters(query.Where, query.At)...)
 	o := cmd.Flags().Lookup("output")
 	o.Usage = "`FORMAT`: jsonl, json, csv or parquet; default: what the name of --file says, else jsonl"
 	o.DefValue = ""
-	q.addWhereFlag(cmd)
-	q.addAtFlag(cmd)
 	cmd.Flags().StringVar(&file, "file", "", "write to this `FILE`")
 	cmd.Flags().BoolVar(&history, "history", false, "write every stored version, with the time in which it was valid")
 	cmd.MarkFlagsMutuallyExclusive("at", "history")
@@ -97,7 +96,7 @@ func export(ctx context.Context, w io.Writer, format string, versions finder, q 
 	if format == parquetFormat {
 		return exportParquet(w, versions(ctx, q))
 	}
-	columns, _, err := parseColumns(allColumns())
+	columns, err := query.ParseColumns(query.AllFields())
 	if err != nil {
 		return err
 	}

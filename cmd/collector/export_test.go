@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory/inventorytest"
 	collectorparquet "github.com/aws-collector/collector/outputs/parquet"
+	"github.com/aws-collector/collector/query"
 )
 
 // newExporter fills a store with two current resources, an older version and a resource that is gone. It returns `db
@@ -71,18 +72,18 @@ func TestExportParquet(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			var asLines []storedResource
+			var asLines []query.ResourceLine
 			for _, r := range rows {
 				got = append(got, strings.TrimSpace(r.ID+" "+r.State+" "+r.Ended))
-				l := storedResource{
+				l := query.ResourceLine{
 					State:      r.State,
 					Type:       r.Type,
 					FirstSeen:  r.FirstSeen,
 					StateSince: r.StateSince,
 					ValidFrom:  r.ValidFrom,
-					ValidTo:    nullIfZero(r.ValidTo),
+					ValidTo:    query.NullIfZero(r.ValidTo),
 					Ended:      r.Ended,
-					LastSeen:   nullIfZero(r.LastSeen),
+					LastSeen:   query.NullIfZero(r.LastSeen),
 				}
 				asLines = append(asLines, l)
 				var data map[string]any
@@ -97,9 +98,9 @@ func TestExportParquet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var lines []storedResource
+			var lines []query.ResourceLine
 			for line := range strings.Lines(text) {
-				var l storedResource
+				var l query.ResourceLine
 				if err := json.Unmarshal([]byte(line), &l); err != nil {
 					t.Fatal(err)
 				}

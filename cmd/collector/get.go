@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -28,37 +29,36 @@ the same id, for example of a public image: then use --account, --region and --k
 a list. CSV has the data in one column, as JSON.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query, err := q.query()
+			question, err := q.question()
 			if err != nil {
 				return err
 			}
-			query.ID, query.Data = args[0], true
+			question.ID, question.Data = args[0], true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				var found []*inventory.Resource
-				for res, err := range r.Find(cmd.Context(), query) {
+				for res, err := range r.Find(cmd.Context(), question.Query) {
 					if err != nil {
 						return err
 					}
 					found = append(found, res)
 				}
 				if len(found) == 0 {
-					return notFound(cmd, r, query)
+					return notFound(cmd, r, question.Query)
 				}
 				return printFull(c.out(q.format), q.format, found)
 			})
 		},
 	}
-	q.addFlags(cmd)
-	q.addAtFlag(cmd)
+	q.addFlags(cmd, resourceParameters(query.At)...)
 	return cmd
 }
 
 // notFound says when and why the resource ended, if it ever existed.
 func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
 	var last *inventory.Resource
-	query := q
-	query.Data, query.At = false, time.Time{}
-	for v, err := range r.History(cmd.Context(), query) {
+	everything := q
+	everything.Data, everything.At = false, time.Time{}
+	for v, err := range r.History(cmd.Context(), everything) {
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func printFull(w io.Writer, format string, found []*inventory.Resource) error {
 		}
 		return nil
 	case "csv":
-		columns, _, err := parseColumns(allColumns())
+		columns, err := query.ParseColumns(query.AllFields())
 		if err != nil {
 			return err
 		}
@@ -111,17 +111,12 @@ func resourceSeq(found []*inventory.Resource) iter.Seq2[*inventory.Resource, err
 	}
 }
 
-// allColumns has every field, for CSV.
-func allColumns() []string {
-	return append(slices.Clone(inventory.Fields[:]), "tags", "extra_tags", "data")
-}
-
 // printDetails prints the fields of a resource, then its data, a line for each value.
 func printDetails(w io.Writer, r *inventory.Resource) error {
 	var errs []error
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name string, value any) {
-		if s := cellText(value); s != "" {
+		if s := query.CellText(value); s != "" {
 			errs = append(errs, safeFprintf(t, "%s\t%s\n", name, s))
 		}
 	}

@@ -8,19 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/query"
 )
-
-// versionLine is a line of history -o jsonl. Programs rely on its format.
-type versionLine struct {
-	ID        string            `json:"id"`
-	Kind      string            `json:"kind"`
-	ValidFrom time.Time         `json:"valid_from"`
-	ValidTo   *time.Time        `json:"valid_to"`
-	Ended     *string           `json:"ended"`
-	Changes   []inventory.Delta `json:"changes"`
-	Record    *record.Record    `json:"record"`
-}
 
 func (c *cli) historyCommand() *cobra.Command {
 	var q queryFlags
@@ -33,54 +22,48 @@ same, and AWS had reported its termination), account_removed, region_removed and
 no longer names it).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query, err := q.query()
+			question, err := q.question()
 			if err != nil {
 				return err
 			}
-			query.ID, query.Data = args[0], true
+			question.ID, question.Data = args[0], true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				var previous *inventory.Resource
 				l := resultTable{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
 				var array []any
-				for v, err := range r.History(cmd.Context(), query) {
+				for v, err := range r.History(cmd.Context(), question.Query) {
 					if err != nil {
 						return err
 					}
-					line := versionLine{
-						ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: nullIfZero(v.ValidTo),
-						Changes: []inventory.Delta{}, Record: &v.Record,
-					}
-					if v.Ended != "" {
-						line.Ended = &v.Ended
+					line, follows, err := query.NewVersionLine(previous, v)
+					if err != nil {
+						return err
 					}
 					what := "appeared"
-					if previous != nil && isNextVersion(previous, v) {
+					if follows {
 						what = "changed"
-						if line.Changes, err = inventory.Deltas(previous.Data, v.Data); err != nil {
-							return err
-						}
 					}
 					previous = v
 					switch q.format {
 					case "jsonl":
-						if _, err := c.out(q.format).Write(jsonLine(line)); err != nil {
+						if _, err := c.out(q.format).Write(query.JSONLine(line)); err != nil {
 							return err
 						}
 					case "json":
 						array = append(array, line)
 					}
-					to := cellText(timeOrNil(line.ValidTo))
+					to := query.CellText(timeOrNil(line.ValidTo))
 					if v.Ended != "" {
 						what += ", then " + v.Ended
 					}
 					l.rows = append(l.rows, map[string]any{
-						"valid_from": cellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
+						"valid_from": query.CellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
 						"state": v.State, "what": what, "changes": formatDeltas(line.Changes),
 					})
 				}
 				switch {
 				case previous == nil:
-					return fmt.Errorf("no version of a resource with the id %s is stored", query.ID)
+					return fmt.Errorf("no version of a resource with the id %s is stored", question.ID)
 				case q.format == "jsonl":
 					return nil
 				case q.format == "json":
@@ -90,14 +73,8 @@ no longer names it).`,
 			})
 		},
 	}
-	q.addFlags(cmd)
+	q.addFlags(cmd, resourceParameters()...)
 	return cmd
-}
-
-// isNextVersion reports whether b follows a as its next version.
-func isNextVersion(a, b *inventory.Resource) bool {
-	return a.ID == b.ID && a.Kind == b.Kind && a.AccountID == b.AccountID && a.Partition == b.Partition &&
-		a.Region == b.Region && a.FirstSeen.Equal(b.FirstSeen)
 }
 
 func timeOrNil(t *time.Time) any {

@@ -2,10 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"iter"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -13,36 +12,70 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/query"
 )
 
 // queryFlags are the flags of the commands that read the store.
 type queryFlags struct {
-	kinds, accounts, regions []string
-	where, at                string
-	format                   string
-	extraFormats             []string // formats besides those of every such command
-	columns                  []string
-	now                      time.Time
+	values       url.Values // of the parameters, as a URL has them
+	parameters   []query.Parameter
+	format       string
+	extraFormats []string // formats besides those of every such command
+	now          time.Time
 }
 
-// addFlags adds the flags that all of these commands have.
-func (q *queryFlags) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&q.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
-	q.addAccountFlags(cmd)
-	q.addRegionFlag(cmd)
-}
-
-// addAccountFlags adds the flags of every question about accounts.
-func (q *queryFlags) addAccountFlags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&q.accounts, "account", nil,
-		"only accounts whose name or id matches this `GLOB`; can be repeated")
+// addFlags adds a flag for each parameter, and the format of the output.
+func (q *queryFlags) addFlags(cmd *cobra.Command, parameters ...query.Parameter) {
+	q.values, q.parameters, q.now = url.Values{}, parameters, time.Now()
+	for i := range parameters {
+		p := &parameters[i]
+		f := cmd.Flags().VarPF(parameterValue{p, q.values}, p.FlagName(), "", p.Usage)
+		if p.Value == "" {
+			f.NoOptDefVal = "true"
+		}
+		if p.Name == query.Where.Name {
+			f.Shorthand = "w"
+		}
+	}
 	outputFlag(cmd, &q.format)
-	q.now = time.Now()
 }
 
-func (q *queryFlags) addRegionFlag(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&q.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
+// resourceParameters select resources.
+func resourceParameters(more ...query.Parameter) []query.Parameter {
+	return append([]query.Parameter{query.Kind, query.Account, query.Region}, more...)
+}
+
+// parameterValue is a flag that sets a parameter.
+type parameterValue struct {
+	parameter *query.Parameter
+	values    url.Values
+}
+
+func (v parameterValue) Type() string {
+	switch {
+	case v.parameter.Value == "":
+		return "bool"
+	case v.parameter.List:
+		return "list"
+	}
+	return "string"
+}
+
+func (v parameterValue) String() string {
+	if v.parameter == nil { // the zero value, with which help compares
+		return ""
+	}
+	return strings.Join(v.values[v.parameter.Name], ",")
+}
+
+// Set replaces the value, or adds to those of a list.
+func (v parameterValue) Set(s string) error {
+	if v.parameter.List {
+		v.values.Add(v.parameter.Name, s)
+	} else {
+		v.values.Set(v.parameter.Name, s)
+	}
+	return nil
 }
 
 const whereHelp = `--where takes a condition. It compares fields with values (= != ~ !~ < <= > >= in). Join comparisons
@@ -56,33 +89,11 @@ as 30d means: that long ago. Examples:
   not tags.owner
   type in (t2.micro, t2.small) or name~'*test*'`
 
-func (q *queryFlags) addWhereFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&q.where, "where", "w", "", "only resources that meet this `CONDITION`")
-}
-
-func (q *queryFlags) addAtFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&q.at, "at", "",
-		"show the state at this `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
-}
-
-// query converts the flags to a query of the store. Its errors are usage errors.
-func (q *queryFlags) query() (inventory.Query, error) {
-	out := inventory.Query{Kinds: q.kinds, Accounts: q.accounts, Regions: q.regions}
-	var errs []error
-	if q.where != "" {
-		w, err := inventory.ParseWhere(q.where, q.now)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--where: %w", err))
-		}
-		out.Where = w
-	}
-	if q.at != "" {
-		at, err := q.parseTime("--at", q.at)
-		errs = append(errs, err)
-		out.At = at
-	}
-	if err := errors.Join(errs...); err != nil {
-		return out, usageError(err)
+// question parses the flags. Its errors are usage errors.
+func (q *queryFlags) question() (query.Question, error) {
+	out, err := query.Parse(q.values, q.parameters, query.Options{Now: q.now, Kinds: catalogue()})
+	if err != nil {
+		return out, usageError(query.FlagErrors(err))
 	}
 	if slices.Contains(q.extraFormats, q.format) {
 		return out, nil
@@ -90,95 +101,14 @@ func (q *queryFlags) query() (inventory.Query, error) {
 	return out, validateFormat(q.format)
 }
 
-func (q *queryFlags) parseTime(flag, s string) (time.Time, error) {
-	t, err := inventory.ParseTime(s, q.now)
-	if err != nil {
-		return t, fmt.Errorf("%s: %q %w", flag, s, err)
-	}
-	return t, nil
-}
-
-// storedResource is a version as JSON: the record as outputs get it, and what the store knows about the version.
-type storedResource struct {
-	*record.Record
-	State      string     `json:"state,omitempty"`
-	Type       string     `json:"type,omitempty"`
-	FirstSeen  time.Time  `json:"first_seen"`
-	StateSince time.Time  `json:"state_since"`
-	ValidFrom  time.Time  `json:"valid_from"`
-	ValidTo    *time.Time `json:"valid_to"`
-	Ended      string     `json:"ended,omitempty"`
-	LastSeen   *time.Time `json:"last_seen"`
-}
-
-func newStoredResource(r *inventory.Resource) storedResource {
-	return storedResource{
-		Record: &r.Record, State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince,
-		ValidFrom: r.ValidFrom, ValidTo: nullIfZero(r.ValidTo), Ended: r.Ended, LastSeen: nullIfZero(r.LastSeen),
-	}
-}
-
-func nullIfZero(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-// column is a field and the name under which the user asked for it.
-type column struct {
-	name  string
-	field inventory.Field
-}
-
-func parseColumns(names []string) (cs []column, data bool, err error) {
-	var errs []error
-	for _, n := range names {
-		f, err := inventory.ParseField(strings.TrimSpace(n))
-		errs = append(errs, err)
-		cs = append(cs, column{strings.TrimSpace(n), f})
-		data = data || f.NeedsData()
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, false, usageError(fmt.Errorf("--columns: %w", err))
-	}
-	return cs, data, nil
-}
-
-// cellText formats a value for a table cell.
-func cellText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case time.Time:
-		return v.Format(time.RFC3339)
-	case json.Number:
-		return v.String()
-	}
-	return strings.TrimSpace(string(jsonLine(v)))
-}
-
-// jsonLine encodes v as a line of JSON, without escapes for < and &.
-func jsonLine(v any) []byte {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return []byte("null\n") // v was decoded from JSON
-	}
-	return []byte(b.String())
-}
-
 // printResources prints versions. JSON has the given columns, or with whole the whole record. JSON lines and CSV are
 // written while rows arrive.
 func printResources(
-	w io.Writer, format string, columns []column, whole bool, rows iter.Seq2[*inventory.Resource, error],
+	w io.Writer, format string, columns []query.Column, whole bool, rows iter.Seq2[*inventory.Resource, error],
 ) (n int, err error) {
 	names := make([]string, len(columns))
 	for i, c := range columns {
-		names[i] = c.name
+		names[i] = c.Name
 	}
 	table := resultTable{columns: names}
 	cells := newCSVWriter(w)
@@ -195,27 +125,27 @@ func printResources(
 		n++
 		if whole && (format == "json" || format == "jsonl") {
 			if format == "json" {
-				array = append(array, newStoredResource(r))
-			} else if _, err := w.Write(jsonLine(newStoredResource(r))); err != nil {
+				array = append(array, query.NewResourceLine(r))
+			} else if _, err := w.Write(query.JSONLine(query.NewResourceLine(r))); err != nil {
 				return n, err
 			}
 			continue
 		}
-		row, line := make(map[string]any, len(columns)), make([]string, len(columns))
+		row, err := query.Row(r, columns)
+		if err != nil {
+			return n, err
+		}
+		line := make([]string, len(columns))
 		for i, c := range columns {
-			v, err := c.field.Value(r)
-			if err != nil {
-				return n, err
-			}
-			if row[c.name], line[i] = v, cellText(v); format == "table" {
-				row[c.name] = line[i]
+			if line[i] = query.CellText(row[c.Name]); format == "table" {
+				row[c.Name] = line[i]
 			}
 		}
 		switch format {
 		case "csv":
 			err = cells.Write(line)
 		case "jsonl":
-			_, err = w.Write(jsonLine(row))
+			_, err = w.Write(query.JSONLine(row))
 		default:
 			table.rows = append(table.rows, row)
 			array = append(array, row)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -188,7 +189,7 @@ func TestRuns(t *testing.T) {
 	} {
 		var ids []string
 		for l := range strings.Lines(s.want(command + " -o jsonl")) {
-			var r runLine
+			var r query.RunLine
 			s.must(json.Unmarshal([]byte(l), &r))
 			ids = append(ids, r.Run)
 		}
@@ -213,7 +214,7 @@ func TestRunsForPrograms(t *testing.T) {
 	s := newStoreScene(t, noAccounts)
 	runs := sampleRuns(time.Now())
 	s.store(runs)
-	var array []runLine
+	var array []query.RunLine
 	s.must(json.Unmarshal([]byte(s.want("runs -o json")), &array))
 	if len(array) != 4 {
 		t.Fatalf("%+v", array)
@@ -267,7 +268,7 @@ func TestOneRun(t *testing.T) {
 	}
 	s.want("runs "+runs[1].ID+" -o csv", "state,reason,targets,region,kind,error,hint\n",
 		"denied,access_denied,299,us-east-1,ec2_volume,")
-	var array []runLine
+	var array []query.RunLine
 	s.must(json.Unmarshal([]byte(s.want("runs "+runs[1].ID+" -o json")), &array))
 	if len(array) != 1 || array[0].Run != runs[1].ID || len(array[0].Causes) != 2 {
 		t.Errorf("%+v", array)

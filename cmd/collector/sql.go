@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 )
 
 func (c *cli) sqlCommand() *cobra.Command {
@@ -41,17 +42,17 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 			if err := validateFormat(format); err != nil {
 				return err
 			}
-			query := args[0]
-			if query == "-" {
+			statement := args[0]
+			if statement == "-" {
 				b, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
 				if err != nil {
 					return err
 				}
-				query = string(b)
+				statement = string(b)
 			}
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				var l resultTable
-				err := r.Query(cmd.Context(), query, func(columns []string, row []any) error {
+				err := r.Query(cmd.Context(), statement, func(columns []string, row []any) error {
 					if l.columns == nil {
 						l.columns = append([]string(nil), columns...)
 					}
@@ -63,7 +64,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 						out[name] = sqlValue(row[i], format)
 					}
 					if format == "jsonl" {
-						_, err := c.out(format).Write(jsonLine(out))
+						_, err := c.out(format).Write(query.JSONLine(out))
 						return err
 					}
 					l.rows = append(l.rows, out)

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -44,16 +47,24 @@ func (s *storeScene) list(account, region, kind string, state record.State) {
 }
 
 // statusAfter runs the command as if it was called later, and returns its rows by account/region.
-func (s *storeScene) statusAfter(later time.Duration, problems bool, q queryFlags) (map[string]regionStatus, string) {
+func (s *storeScene) statusAfter(
+	later time.Duration, problems bool, values url.Values,
+) (map[string]query.CoverageLine, string) {
 	s.t.Helper()
+	q := queryFlags{
+		values: maps.Clone(values), parameters: []query.Parameter{query.Account, query.Region, query.Problems},
+		format: "jsonl", now: time.Now().Add(later),
+	}
+	if problems {
+		q.values.Set("problems", "true")
+	}
 	var out, errs bytes.Buffer
 	c := &cli{getenv: func(string) string { return "" }, configPath: s.config,
 		stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&errs)}
-	q.format, q.now = "jsonl", time.Now().Add(later)
-	s.must(c.status(s.t.Context(), q, problems))
-	rows := map[string]regionStatus{}
+	s.must(c.status(s.t.Context(), q))
+	rows := map[string]query.CoverageLine{}
 	for l := range strings.Lines(out.String()) {
-		var r regionStatus
+		var r query.CoverageLine
 		s.must(json.Unmarshal([]byte(l), &r))
 		rows[r.Account+"/"+r.Region] = r
 	}
@@ -107,35 +118,36 @@ func fillStatus(t *testing.T) *storeScene {
 
 func TestStatus(t *testing.T) {
 	s := fillStatus(t)
-	rows, errs := s.statusAfter(0, false, queryFlags{})
+	rows, errs := s.statusAfter(0, false, url.Values{})
 	if errs != "" {
 		t.Errorf("%s", errs)
 	}
 	for key, want := range map[string]struct {
 		state   record.State
-		counts  targetCounts
+		counts  query.TargetCounts
 		problem bool
 	}{
-		"account1/us-east-1": {record.OK, targetCounts{OK: 2}, false},
-		"account1/eu-west-1": {record.Denied, targetCounts{OK: 1, Failed: 1}, true},
-		"account1/ap-east-1": {record.RegionDisabled, targetCounts{Other: 2}, false},
-		"account2/us-east-1": {record.RegionDisabled, targetCounts{Failed: 2}, true},
-		"account3/":          {neverListed, targetCounts{}, true},
-		"account4/us-east-1": {record.OK, targetCounts{OK: 1, Other: 1}, false},
-		"account4/eu-west-1": {neverListed, targetCounts{}, true},
-		"account5/us-east-1": {record.AuthFailed, targetCounts{Failed: 2}, true},
-		"account5/eu-west-1": {record.AuthFailed, targetCounts{Failed: 2}, true},
-		"account6/us-east-1": {record.OK, targetCounts{OK: 2}, false},
+		"account1/us-east-1": {record.OK, query.TargetCounts{OK: 2}, false},
+		"account1/eu-west-1": {record.Denied, query.TargetCounts{OK: 1, Failed: 1}, true},
+		"account1/ap-east-1": {record.RegionDisabled, query.TargetCounts{Other: 2}, false},
+		"account2/us-east-1": {record.RegionDisabled, query.TargetCounts{Failed: 2}, true},
+		"account3/":          {query.NeverListed, query.TargetCounts{}, true},
+		"account4/us-east-1": {record.OK, query.TargetCounts{OK: 1, Other: 1}, false},
+		"account4/eu-west-1": {query.NeverListed, query.TargetCounts{}, true},
+		"account5/us-east-1": {record.AuthFailed, query.TargetCounts{Failed: 2}, true},
+		"account5/eu-west-1": {record.AuthFailed, query.TargetCounts{Failed: 2}, true},
+		"account6/us-east-1": {record.OK, query.TargetCounts{OK: 2}, false},
 	} {
 		r, ok := rows[key]
 		delete(rows, key)
-		if !ok || r.State != want.state || r.Targets != want.counts || r.isProblem() != want.problem || r.Overdue != 0 {
+		if !ok || r.State != want.state || r.Targets != want.counts || r.IsProblem() != want.problem || r.Overdue != 0 {
 			t.Errorf("%s: %+v, want %+v", key, r, want)
 		}
 		if listed := r.State == record.OK || r.State == record.Denied; (r.LastComplete != nil) != listed {
 			t.Errorf("%s: last complete %v", key, r.LastComplete)
 		}
-		if r.State != neverListed && r.State != record.AuthFailed && (r.Since == nil || time.Since(*r.Since) > time.Minute) {
+		if r.State != query.NeverListed && r.State != record.AuthFailed &&
+			(r.Since == nil || time.Since(*r.Since) > time.Minute) {
 			t.Errorf("%s: since %v", key, r.Since)
 		}
 		switch key {
@@ -154,24 +166,24 @@ func TestStatus(t *testing.T) {
 	for key := range rows {
 		t.Errorf("%s is shown", key)
 	}
-	for n, q := range map[int]queryFlags{
-		3:  {accounts: []string{"1111*"}},
-		5:  {regions: []string{"us-*"}, accounts: []string{"!account2"}}, // and the account without a region
-		2:  {regions: []string{euWest}, accounts: []string{"account1", "account4"}},
-		10: {accounts: []string{"account*"}},
+	for n, q := range map[int]url.Values{
+		3:  {"account": {"1111*"}},
+		5:  {"region": {"us-*"}, "account": {"!account2"}}, // and the account without a region
+		2:  {"region": {euWest}, "account": {"account1,account4"}},
+		10: {"account": {"account*"}},
 	} {
 		if rows, _ := s.statusAfter(0, false, q); len(rows) != n {
-			t.Errorf("%v %v: %d rows, want %d", q.accounts, q.regions, len(rows), n)
+			t.Errorf("%v: %d rows, want %d", q, len(rows), n)
 		}
 	}
-	if rows, _ := s.statusAfter(0, true, queryFlags{}); len(rows) != 6 {
+	if rows, _ := s.statusAfter(0, true, url.Values{}); len(rows) != 6 {
 		t.Errorf("%d problems", len(rows))
 	}
-	if _, errs := s.statusAfter(0, true, queryFlags{accounts: []string{"account6"}}); errs !=
+	if _, errs := s.statusAfter(0, true, url.Values{"account": {"account6"}}); errs !=
 		"no problem in 1 accounts and regions\n" {
 		t.Errorf("%q", errs)
 	}
-	if _, errs := s.statusAfter(0, true, queryFlags{accounts: []string{"nobody"}}); errs !=
+	if _, errs := s.statusAfter(0, true, url.Values{"account": {"nobody"}}); errs !=
 		"no account and region matches\n" {
 		t.Errorf("%q", errs)
 	}
@@ -182,7 +194,7 @@ func TestStatusOverdue(t *testing.T) {
 	s := fillStatus(t)
 	overdue := func(later time.Duration, key string) time.Duration {
 		t.Helper()
-		rows, _ := s.statusAfter(later, false, queryFlags{})
+		rows, _ := s.statusAfter(later, false, url.Values{})
 		return (time.Duration(rows[key].Overdue) * time.Second).Round(time.Minute)
 	}
 	for _, c := range []struct {
@@ -208,35 +220,8 @@ func TestStatusOverdue(t *testing.T) {
 	if got := overdue(time.Hour, "account1/us-east-1"); got != 45*time.Minute {
 		t.Errorf("after the timeout of the run: %s", got)
 	}
-	if rows, _ := s.statusAfter(20*time.Minute, true, queryFlags{}); rows["account4/us-east-1"].Overdue == 0 {
+	if rows, _ := s.statusAfter(20*time.Minute, true, url.Values{}); rows["account4/us-east-1"].Overdue == 0 {
 		t.Errorf("an overdue row is not shown as a problem: %+v", rows)
-	}
-}
-
-// A region is in its state since the first of its targets failed so, or the last became ok.
-func TestStateSince(t *testing.T) {
-	at := func(minute int) time.Time { return time.Date(2026, 11, 1, 0, minute, 0, 0, time.UTC) }
-	target := func(state record.State, since time.Time) inventory.Coverage {
-		return inventory.Coverage{Outcome: record.Outcome{State: state}, StateSince: since}
-	}
-	for name, c := range map[string]struct {
-		targets []inventory.Coverage
-		state   record.State
-		want    time.Time
-	}{
-		"ok": {[]inventory.Coverage{target(record.OK, at(1)), target(record.OK, at(3)), target(record.OK, at(2))},
-			record.OK, at(3)},
-		"denied": {[]inventory.Coverage{target(record.OK, at(9)), target(record.Denied, at(3)), target(record.Denied, at(2))},
-			record.Denied, at(2)},
-		"the worst": {[]inventory.Coverage{target(record.Denied, at(1)), target(record.AuthFailed, at(3)),
-			target(record.Partial, at(0))}, record.AuthFailed, at(3)},
-		"not known": {[]inventory.Coverage{target(record.OK, at(1)), target(record.OK, time.Time{})},
-			record.OK, time.Time{}},
-	} {
-		r := newStatusReport(queryFlags{}).regionStatus(c.targets)
-		if r.State != c.state || c.want.IsZero() != (r.Since == nil) || r.Since != nil && !r.Since.Equal(c.want) {
-			t.Errorf("%s: %s since %v, want %s since %s", name, r.State, r.Since, c.state, c.want)
-		}
 	}
 }
 
@@ -284,8 +269,8 @@ func TestStatusWithoutSecrets(t *testing.T) {
 // Members of organizations are those that the collector saved.
 func TestStatusOfMembers(t *testing.T) {
 	s := newStoreScene(t, "accounts: []\norganizations: [{via: {profile: company}, role: inventory}]\n")
-	rows, errs := s.statusAfter(0, false, queryFlags{})
-	if r := rows["organization:company/"]; len(rows) != 1 || r.State != neverListed {
+	rows, errs := s.statusAfter(0, false, url.Values{})
+	if r := rows["organization:company/"]; len(rows) != 1 || r.State != query.NeverListed {
 		t.Errorf("without a list: %+v %s", rows, errs)
 	}
 	l, err := (&cli{getenv: func(string) string { return "" }, configPath: s.config}).loadConfig(t.Context())
@@ -303,9 +288,9 @@ func TestStatusOfMembers(t *testing.T) {
 	s.must(members.Refresh(t.Context(), l.file.Organizations[0], time.Hour))
 	s.end(record.Outcome{Target: record.Target{Account: "111111111111", Region: usEast, Kind: "ec2_instance"},
 		Run: "01JD", State: record.OK})
-	rows, errs = s.statusAfter(time.Hour*48, false, queryFlags{})
+	rows, errs = s.statusAfter(time.Hour*48, false, url.Values{})
 	if one, two := rows["111111111111/"+usEast], rows["222222222222/"]; len(rows) != 2 || one.State != record.OK ||
-		one.Overdue == 0 || two.State != neverListed || two.AccountID != "222222222222" {
+		one.Overdue == 0 || two.State != query.NeverListed || two.AccountID != "222222222222" {
 		t.Errorf("%+v %s", rows, errs)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -69,7 +70,7 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 
 // isHealthyOrganization reports whether the account stands for an organization without errors: it needs no row.
 func isHealthyOrganization(a runner.AccountInfo) bool {
-	return isOrganization(a.Name) && a.Last.Status == record.Success
+	return query.IsOrganization(a.Name) && a.Last.Status == record.Success
 }
 
 func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {

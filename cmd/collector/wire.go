@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs/deliver"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
@@ -135,7 +135,7 @@ func (p *program) runOnce(ctx context.Context) error {
 func runsExitError(results []runner.RunResult, board *runner.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
-		if isOrganization(r.Account) && r.Status == record.Success {
+		if query.IsOrganization(r.Account) && r.Status == record.Success {
 			continue // the run of an organization collects nothing
 		}
 		switch r.Status {
@@ -237,14 +237,11 @@ func (p *program) reload(ctx context.Context) error {
 	return nil
 }
 
-// isOrganization reports whether an account of the runner stands for an organization. Other names cannot begin so.
-func isOrganization(name string) bool { return strings.HasPrefix(name, config.OrganizationPrefix) }
-
 // accountCounts returns the attributes of a log record: the numbers of accounts and organizations, then more.
 func (p *program) accountCounts(more ...any) []any {
 	accounts, organizations := 0, 0
 	for _, a := range p.runner.Configuration().Accounts {
-		if isOrganization(a.Name) {
+		if query.IsOrganization(a.Name) {
 			organizations++
 		} else {
 			accounts++

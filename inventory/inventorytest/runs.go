@@ -72,6 +72,7 @@ func (fx *fixture) runsStored() {
 		}
 	}
 	fx.wantText("by status", fx.runsOf(inventory.RunQuery{Statuses: []record.Status{record.RunFailed}}), "test failed")
+	fx.wantText("before", fx.runsOf(inventory.RunQuery{Before: inventory.FirstRunID(now)}), "prod partial")
 	fx.wantText("by id", fx.runsOf(inventory.RunQuery{IDs: []string{r.ID}}), "prod partial")
 	fx.wantText("since", fx.runsOf(inventory.RunQuery{Since: now.Add(-30 * time.Minute), Accounts: []string{"prod"}}),
 		"prod skipped")

@@ -204,7 +204,7 @@ var dialect = sqlquery.Dialect{
 	Pattern:     regexpOf,
 }
 
-// Find yields resources, ordered by kind, account, region and id.
+// Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	n := sqlquery.New(dialect)
 	n.Versions(q)
@@ -214,9 +214,12 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 		at := n.Param(q.At.UnixMicro())
 		n.Add("v.valid_from <= " + at + " AND (v.valid_to IS NULL OR v.valid_to > " + at + ")")
 	}
+	n.After(q.After, "v")
+	where, limit := n.Where(), n.Limit(q)
 	columns := versionColumns("v", q.Data || q.Where.NeedsData())
-	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.Where()+
-		" ORDER BY s.kind, s.account, s.region, v.id", n.Params())
+	found := r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+where+
+		" ORDER BY "+sqlquery.KeyOrder("v")+limit, n.Params())
+	return inventory.First(q.Limit, found)
 }
 
 // History yields every version.
@@ -263,10 +266,11 @@ func (r *Reader) queryChanges(
 	})
 }
 
-// Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
-// and changed back is no difference.
+// Diff yields the differences between two instants, in the order of keys. A resource that changed and changed back is
+// no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
 	n := sqlquery.New(dialect)
+	n.After(q.After, "e")
 	n.Resources(q, "e") // queryChanges applies q.Where to the later version: it may match only one of the two
 	x, y := n.Param(from.UnixMicro()), n.Param(to.UnixMicro())
 	at := func(v, instant string) string {
@@ -278,7 +282,7 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 			SELECT scope, id FROM version WHERE valid_from > `+x+` AND valid_from <= `+y+`
 			UNION SELECT scope, id FROM version WHERE valid_to > `+x+` AND valid_to <= `+y+`) t`+at("b", x)+at("a", y)+`
 		WHERE (b.version IS NOT NULL OR a.version IS NOT NULL) AND b.sum IS DISTINCT FROM a.sum`,
-		n, "s.kind, s.account, s.region, e.id")
+		n, sqlquery.KeyOrder("e"))
 }
 
 // Changes yields the changes after an instant. A commit that is not yet visible has a later instant than every visible

@@ -263,7 +263,7 @@ var dialect = sqlquery.Dialect{
 	Pattern:     func(glob string) string { return glob },
 }
 
-// Find yields resources, ordered by kind, account, region and id.
+// Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	b := sqlquery.New(dialect)
 	from := "version v"
@@ -275,8 +275,11 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 			" UNION ALL SELECT * FROM version WHERE valid_to > " + at + " AND valid_from <= " + at + ") v"
 	}
 	b.Versions(q)
-	return r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+b.Where()+
-		" ORDER BY s.kind, s.account, s.region, v.id", b.Params())
+	b.After(q.After, "v")
+	where, limit := b.Where(), b.Limit(q)
+	found := r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+where+
+		" ORDER BY "+sqlquery.KeyOrder("v")+limit, b.Params())
+	return inventory.First(q.Limit, found)
 }
 
 // History yields every version.
@@ -349,13 +352,14 @@ func (s *snapshot) selectChanges(
 	return rows.Err()
 }
 
-// Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
-// and changed back is no difference.
+// Diff yields the differences between two instants, in the order of keys. A resource that changed and changed back is
+// no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
 	n := sqlquery.New(dialect)
 	x, y := n.Param(from.UnixMicro()), n.Param(to.UnixMicro())
 	n.Add("(a.version IS NOT NULL OR b.version IS NOT NULL)")
 	n.Add("a.sum IS NOT b.sum")
+	n.After(q.After, "t")
 	n.Resources(q, "t") // selectChanges applies q.Where to the later version: it may match only one of the two
 	at := func(v, instant string) string {
 		return " LEFT JOIN version " + v + " ON " + v + ".id = t.id AND " + v + ".scope = t.scope AND " + v +
@@ -365,7 +369,7 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 			SELECT scope, id FROM version WHERE valid_from > `+x+" AND valid_from <= "+y+`
 			UNION SELECT scope, id FROM version WHERE valid_to > `+x+" AND valid_to <= "+y+`)
 		SELECT NULL, a.version, b.version FROM touched t JOIN scope s ON s.scope = t.scope`+at("a", x)+at("b", y)+
-		n.Where()+" ORDER BY s.kind, s.account, s.region, t.id", n.Params())
+		n.Where()+" ORDER BY "+sqlquery.KeyOrder("t"), n.Params())
 }
 
 // Changes yields the changes after an instant.

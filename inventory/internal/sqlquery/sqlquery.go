@@ -104,6 +104,31 @@ func (b *Builder) Versions(q inventory.Query) {
 	}
 }
 
+// KeyOrder is the order of resources by their keys, of scopes s and the ids of v.
+func KeyOrder(v string) string {
+	return "s.kind, s.account, s.region, " + v + ".id, s.account_id, s.partition"
+}
+
+// After adds that a resource follows a key, of scopes s and the ids of v. nil adds nothing.
+func (b *Builder) After(k *inventory.Key, v string) {
+	if k == nil {
+		return
+	}
+	var params []string
+	for _, part := range []string{k.Kind, k.Account, k.Region, k.ID, k.AccountID, k.Partition} {
+		params = append(params, b.Param(part))
+	}
+	b.Add("(" + KeyOrder(v) + ") > (" + strings.Join(params, ", ") + ")")
+}
+
+// Limit is the LIMIT clause of a query; "" if its Where may leave out rows, which the caller then counts.
+func (b *Builder) Limit(q inventory.Query) string {
+	if q.Limit == 0 || q.Where != nil {
+		return ""
+	}
+	return " LIMIT " + b.Param(q.Limit)
+}
+
 // Runs adds the conditions of a query on runs r.
 func (b *Builder) Runs(q inventory.RunQuery) {
 	b.In("r.run", q.IDs)
@@ -115,6 +140,9 @@ func (b *Builder) Runs(q inventory.RunQuery) {
 	}
 	if !q.Since.IsZero() {
 		b.Add("r.run >= " + b.Param(inventory.FirstRunID(q.Since)))
+	}
+	if q.Before != "" {
+		b.Add("r.run < " + b.Param(q.Before))
 	}
 }
 

@@ -1,0 +1,93 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws-collector/collector/config"
+)
+
+// A KindLine is a kind as JSON.
+type KindLine struct {
+	Kind      string `json:"kind"`
+	Operation string `json:"operation"`
+	Parent    string `json:"parent"`
+	Action    string `json:"action"`
+	Doc       string `json:"doc"`
+	Service   string `json:"-"`
+	Global    bool   `json:"-"` // the same in every region
+}
+
+// A Catalogue is the kinds of this program.
+type Catalogue []KindLine
+
+func (c Catalogue) isGlobal(kind string) bool {
+	for i := range c {
+		if c[i].Kind == kind {
+			return c[i].Global
+		}
+	}
+	return false
+}
+
+// Pattern completes a kind as people write it: instance, volume, "vpc*". The result matches some kind.
+func (c Catalogue) Pattern(s string) (string, error) {
+	name, isExcluded := strings.CutPrefix(s, "!")
+	patterns := []string{name}
+	for i := range c {
+		if i == 0 || c[i].Service != c[i-1].Service {
+			p := c[i].Service + "_" + name
+			patterns = append(patterns, p, strings.TrimSuffix(p, "s"))
+		}
+	}
+	for _, p := range patterns {
+		for i := range c {
+			if config.Matches([]string{p}, c[i].Kind) {
+				if isExcluded {
+					p = "!" + p
+				}
+				return p, nil
+			}
+		}
+	}
+	return "", c.unknown(name)
+}
+
+// unknown is the error for an unknown kind. It suggests a kind with a similar name.
+func (c Catalogue) unknown(s string) error {
+	names := make([]string, 0, 2*len(c))
+	suggestion := ""
+	for i := range c {
+		short := strings.TrimPrefix(c[i].Kind, c[i].Service+"_")
+		names = append(names, c[i].Kind, short)
+		if suggestion == "" && strings.Contains(c[i].Kind, strings.TrimPrefix(s, c[i].Service+"_")) {
+			suggestion = c[i].Kind
+		}
+	}
+	if suggestion == "" {
+		if suggestion = Nearest(s, names); suggestion != "" {
+			suggestion, _ = c.Pattern(suggestion) // it is a kind
+		}
+	}
+	if suggestion != "" {
+		return fmt.Errorf(`unknown kind %q; did you mean %s? Run "collector kinds" to list all kinds`, s, suggestion)
+	}
+	return fmt.Errorf(`unknown kind %q; run "collector kinds" to list all kinds`, s)
+}
+
+// setKinds completes the names of kinds. Without a catalogue it takes them as they are.
+func setKinds(q *Question, values []string, o Options) error {
+	var errs []error
+	for _, s := range values {
+		if len(o.Kinds) > 0 {
+			p, err := o.Kinds.Pattern(s)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			s = p
+		}
+		q.Kinds = append(q.Kinds, s)
+	}
+	return errors.Join(errs...)
+}
