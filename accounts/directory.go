@@ -61,8 +61,8 @@ type List struct {
 	Missing  []string        `json:"missing,omitempty"`
 }
 
-// ListingTimeout limits a listing. The tags of a thousand members take long.
-const ListingTimeout = 5 * time.Minute
+// listingTimeout limits a listing. The tags of a thousand members take long.
+const listingTimeout = 5 * time.Minute
 
 // NewDirectory returns a directory that saves its lists in a file; path "": they are not saved. With list nil it only
 // reads the file.
@@ -161,9 +161,9 @@ func (d *Directory) Refresh(ctx context.Context, o config.Organization, maxAge t
 
 // runListing lists the members of a block once.
 func (d *Directory) runListing(o config.Organization, b *state) {
-	ctx, cancel := context.WithTimeoutCause(d.background, ListingTimeout, &record.Fault{
+	ctx, cancel := context.WithTimeoutCause(d.background, listingTimeout, &record.Fault{
 		Reason: record.TimedOut, Hint: "Nothing to do: the last list stays in use, and the next run tries again.",
-		Err: fmt.Errorf("the organization's members were not listed within %s", ListingTimeout),
+		Err: fmt.Errorf("the organization's members were not listed within %s", listingTimeout),
 	})
 	defer cancel()
 	found, err := d.listMembers(ctx, o)

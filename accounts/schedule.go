@@ -39,9 +39,9 @@ func Ticks(a config.Account, names []string) ([]runner.Tick, error) {
 // listingAhead is how long before a run of the members they are listed.
 const listingAhead = time.Minute
 
-// ListingTicks is the schedule of an organization's listing: a short time before each run of its members, which collect
+// listingTicks is the schedule of an organization's listing: a short time before each run of its members, which collect
 // these kinds.
-func ListingTicks(o config.Organization, kinds []string, jitter time.Duration) ([]runner.Tick, error) {
+func listingTicks(o config.Organization, kinds []string, jitter time.Duration) ([]runner.Tick, error) {
 	account := config.Account{Name: o.Label, Schedule: o.Schedule, Timezone: o.Timezone, Collect: o.Collect}
 	ticks, err := Ticks(account, kinds)
 	if err != nil {
@@ -121,14 +121,14 @@ func listingLead(o config.Organization) time.Duration {
 	return min(listingAhead, schedulePeriod(o)/2)
 }
 
-// MaxListAge is the age up to which a list is not refreshed.
-func MaxListAge(o config.Organization) time.Duration { return listingLead(o) / 2 }
+// maxListAge is the age up to which a list is not refreshed.
+func maxListAge(o config.Organization) time.Duration { return listingLead(o) / 2 }
 
 // schedulePeriod is the shortest time between the next few runs of the schedule.
 func schedulePeriod(o config.Organization) time.Duration {
 	loc, err := config.LoadTimezone(o.Timezone)
 	if err != nil {
-		return time.Hour // ListingTicks reports the error
+		return time.Hour // listingTicks reports the error
 	}
 	s, err := config.ParseSchedule(o.Schedule, loc)
 	if err != nil {

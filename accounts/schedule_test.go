@@ -18,7 +18,7 @@ func TestOrganizationSchedule(t *testing.T) {
 			Timezone: "UTC",
 			Collect:  config.Collect{Kinds: []string{"ec2_instance"}},
 		}
-		ticks, err := ListingTicks(o, o.Collect.Kinds, 0)
+		ticks, err := listingTicks(o, o.Collect.Kinds, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +31,7 @@ func TestOrganizationSchedule(t *testing.T) {
 		Timezone: "UTC",
 		Collect:  config.Collect{Kinds: []string{"ec2_*"}, Schedules: map[string]string{"ec2_image": "0 14 * * *"}},
 	}
-	ticks, err := ListingTicks(o, []string{"ec2_instance", "ec2_image"}, 10*time.Minute)
+	ticks, err := listingTicks(o, []string{"ec2_instance", "ec2_image"}, 10*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

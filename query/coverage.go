@@ -336,9 +336,6 @@ func (c *Coverage) addNeverListed(ctx context.Context) error {
 		return err
 	}
 	for _, a := range configured {
-		if IsOrganization(a.Name) {
-			continue // its runs list members
-		}
 		listed := c.listed[a.Name]
 		line := c.unlistedLine(a.Name)
 		if last, ok := lastRuns[a.Name]; ok && last.EndedAlike() {
@@ -363,9 +360,6 @@ func (c *Coverage) addNeverListed(ctx context.Context) error {
 	}
 	return nil
 }
-
-// IsOrganization reports whether an account of the runner stands for an organization. Other names cannot begin so.
-func IsOrganization(name string) bool { return strings.HasPrefix(name, config.OrganizationPrefix) }
 
 func (c *Coverage) unlistedLine(account string) CoverageLine {
 	id := cmp.Or(c.accounts.Members[account].AccountID, c.SignIns[account].AccountID)

@@ -15,12 +15,13 @@ import (
 // at the end and exit code 3 show. It belongs to one process; what must survive a restart is in the Store. Reading it
 // does not delay collection: every answer is a copy, taken one account at a time. boardaccount.go has its data.
 type Board struct {
-	mu          sync.RWMutex
-	accounts    map[string]*boardAccount
-	configured  bool // accounts has the accounts of the configuration only; before Configured it may have any
-	plan        *boardPlan
-	subs        map[chan struct{}]bool
-	regionKinds regionKindTable
+	mu            sync.RWMutex
+	accounts      map[string]*boardAccount
+	configured    bool           // accounts has the accounts of the configuration only; before Configured it may have any
+	configuration *Configuration // nil before Configured
+	plan          *boardPlan
+	subs          map[chan struct{}]bool
+	regionKinds   regionKindTable
 }
 
 // NewBoard returns an empty board.
@@ -31,6 +32,7 @@ func NewBoard() *Board {
 // An AccountInfo is the current state of an account.
 type AccountInfo struct {
 	Name     string
+	Task     bool            // it is a task: it has a warning, runs and at most one target, which failed
 	Kinds    []string        // configured for it; shared, read only
 	Identity record.Identity // zero until the first sign-in
 	Regions  []string        // of the last plan
@@ -59,10 +61,14 @@ type RunInfo struct {
 	Throttles int           // of ended targets
 }
 
+// Ended is when the run ended.
+func (r RunInfo) Ended() time.Time { return r.Started.Add(r.Took) }
+
 // A TargetInfo is the current state of a target.
 type TargetInfo struct {
 	record.Outcome           // the last
 	LastSuccess    time.Time // the end of its last ok listing; zero: never
+	Due            time.Time // when its schedule lists it again after LastSuccess; zero: never
 	Resources      int       // the records of its last ok listing
 }
 
@@ -113,7 +119,7 @@ func (b *Board) notify() {
 func (b *Board) Observe(e Event) {
 	switch e := e.(type) {
 	case Configured:
-		b.configure(e.Kinds)
+		b.configure(e)
 	case RunStarted:
 		b.runStarted(e)
 	case RunEnded:
@@ -130,6 +136,8 @@ func (b *Board) Observe(e Event) {
 		})
 	case TargetEnded:
 		b.targetEnded(e.Outcome)
+	case TaskEnded:
+		b.taskEnded(e)
 	case SessionExpires:
 		b.update(e.Account, func(a *boardAccount) { a.expires = instantOf(e.At) })
 	case SignedIn:
@@ -194,6 +202,16 @@ func (b *Board) targetEnded(o record.Outcome) {
 	})
 }
 
+// taskEnded keeps a failure until the next success.
+func (b *Board) taskEnded(e TaskEnded) {
+	if e.State != record.OK {
+		b.targetEnded(e.Outcome)
+		return
+	}
+	plan := b.sharedPlan(nil, nil, e.Warning)
+	b.update(e.Account, func(a *boardAccount) { a.plan, a.ended = plan, nil })
+}
+
 // regionsPlanned also removes targets in regions that the account no longer has.
 func (b *Board) regionsPlanned(e RegionsPlanned) {
 	plan := b.sharedPlan(e.Regions, e.Disabled, e.Warning)
@@ -206,8 +224,10 @@ func (b *Board) regionsPlanned(e RegionsPlanned) {
 }
 
 // configure removes accounts and kinds that are no longer in the configuration, and adds the new ones.
-func (b *Board) configure(kinds map[string][]string) {
+func (b *Board) configure(e Configured) {
+	kinds := e.Kinds
 	b.mu.Lock()
+	b.configuration = e.Configuration
 	if len(b.accounts) == 0 {
 		b.accounts = make(map[string]*boardAccount, len(kinds))
 	}
@@ -240,7 +260,7 @@ func (b *Board) sortedAccounts() []*boardAccount {
 func (b *Board) Accounts() iter.Seq[AccountInfo] {
 	return func(yield func(AccountInfo) bool) {
 		for _, a := range b.sortedAccounts() {
-			if !yield(a.snapshot()) {
+			if !yield(b.info(a)) {
 				return
 			}
 		}
@@ -255,14 +275,27 @@ func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 	if a == nil {
 		return AccountInfo{}, false
 	}
-	return a.snapshot(), true
+	return b.info(a), true
+}
+
+// info adds what the configuration says about an account.
+func (b *Board) info(a *boardAccount) AccountInfo {
+	info := a.snapshot()
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	info.Task = b.configuration != nil && b.configuration.Task(a.name) != nil
+	return info
 }
 
 // Targets returns every target that has ended at least once, sorted by account, region and kind.
 func (b *Board) Targets() iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
+		b.mu.RLock()
+		calendar := NewCalendar(b.configuration)
+		b.mu.RUnlock()
 		for _, a := range b.sortedAccounts() {
 			for _, t := range a.targets() {
+				t.Due = calendar.Due(t.Account, t.Kind, t.LastSuccess)
 				if !yield(t) {
 					return
 				}

@@ -27,7 +27,7 @@ func TestBoard(t *testing.T) {
 				return false
 			}
 		}
-		b.Observe(Configured{map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}}})
+		b.Observe(Configured{Kinds: map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}}})
 		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[0].Name != "a" || !nudged() || nudged() {
 			t.Error(as)
 		}
@@ -98,7 +98,7 @@ func TestBoard(t *testing.T) {
 			}
 		}
 		// Kinds, regions and accounts that are gone.
-		b.Observe(Configured{map[string][]string{"a": {"k1"}, "c": nil}})
+		b.Observe(Configured{Kinds: map[string][]string{"a": {"k1"}, "c": nil}})
 		if ts := slices.Collect(b.Targets()); len(ts) != 1 || ts[0].Kind != "k1" {
 			t.Error(ts)
 		}
@@ -183,7 +183,7 @@ func TestBoardConcurrent(t *testing.T) {
 				for range b.Resources() {
 				}
 				if i == 0 {
-					b.Observe(Configured{map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}}})
+					b.Observe(Configured{Kinds: map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}}})
 				}
 			}
 		})
@@ -278,7 +278,7 @@ func TestBoardLoad(t *testing.T) {
 	}
 	b := NewBoard()
 	kinds := []string{"k1", "k2", "k3", "k4"}
-	b.Observe(Configured{map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds, "again": kinds}})
+	b.Observe(Configured{Kinds: map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds, "again": kinds}})
 	b.Observe(RunStarted{"c", "run-2", at})
 	live := outcome("c", "k1", record.Timeout)
 	live.Run, live.Ended = "run-2", at.Add(2*time.Minute)

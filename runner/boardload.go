@@ -21,7 +21,11 @@ type StateReader interface {
 // came before are newer, and stay.
 func (r *Runner) LoadBoard(ctx context.Context, b *Board, from StateReader) error {
 	return b.load(ctx, from, func(account string) []record.Target {
-		if a := r.Configuration().Account(account); a != nil {
+		conf := r.Configuration()
+		if t := conf.Task(account); t != nil {
+			return []record.Target{t.target()}
+		}
+		if a := conf.Account(account); a != nil {
 			return r.expectedTargets(ctx, a, a.Kinds)
 		}
 		return nil

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/aws-collector/collector/record"
 )
 
 func TestCalendar(t *testing.T) {
@@ -65,5 +67,37 @@ func TestCalendar(t *testing.T) {
 	}
 	if got := NewCalendar(nil).Due("often", "instance", friday); !got.IsZero() {
 		t.Error(got)
+	}
+}
+
+// The board says when each target is due again, by the configuration in force.
+func TestBoardDue(t *testing.T) {
+	s, err := cron.ParseStandard("0 * * * *")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := NewConfiguration(Configuration{Accounts: []*Account{{Name: "a", AccountSpec: &AccountSpec{
+		Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{{Spec: "hourly", Schedule: s}},
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	b := NewBoard()
+	b.Observe(TargetEnded{record.Outcome{
+		Target: record.Target{Account: "a", Region: "r", Kind: "instance"}, State: record.OK, Ended: noon.Add(time.Minute),
+	}})
+	due := func() (at time.Time) {
+		for target := range b.Targets() {
+			at = target.Due
+		}
+		return at
+	}
+	if at := due(); !at.IsZero() {
+		t.Errorf("without a configuration: %s", at)
+	}
+	b.Observe(Configured{map[string][]string{"a": {"instance"}}, conf})
+	if at := due(); !at.Equal(noon.Add(time.Hour)) {
+		t.Errorf("due at %s", at)
 	}
 }

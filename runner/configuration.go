@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -14,12 +15,14 @@ import (
 // starts and keeps it to its end; a reload replaces the pointer ([Runner.Swap]).
 type Configuration struct {
 	Accounts []*Account // in the file's order; names are unique
+	Tasks    []*Task
 	Outputs  []Output
 	Jitter   time.Duration // spreads the starts of accounts: each has a fixed offset, at most a tenth of its period
 	Close    func()        // called once, when the configuration is replaced and its last job is done; may be nil
 
-	byName map[string]int
-	refs   int // guarded by Runner.mu
+	byName map[string]int   // accounts
+	tasks  map[string]*Task // by name
+	refs   int              // guarded by Runner.mu
 }
 
 // NewConfiguration checks what the file's reader cannot check: names are unique, each schedule has a Spec and names
@@ -53,7 +56,36 @@ func NewConfiguration(conf Configuration) (*Configuration, error) {
 			}
 		}
 	}
+	conf.tasks = make(map[string]*Task, len(conf.Tasks))
+	for _, t := range conf.Tasks {
+		if conf.Has(t.Name) {
+			return nil, fmt.Errorf("task %q: duplicate name", t.Name)
+		}
+		conf.tasks[t.Name] = t
+	}
 	return &conf, nil
+}
+
+// Task finds a task by its name, or returns nil.
+func (c *Configuration) Task(name string) *Task { return c.tasks[name] }
+
+// Has reports whether there is an account or a task with this name.
+func (c *Configuration) Has(name string) bool { return c.Account(name) != nil || c.Task(name) != nil }
+
+// schedules returns the schedules of each account and task.
+func (c *Configuration) schedules() iter.Seq2[string, []Tick] {
+	return func(yield func(string, []Tick) bool) {
+		for _, a := range c.Accounts {
+			if !yield(a.Name, a.Ticks) {
+				return
+			}
+		}
+		for _, t := range c.Tasks {
+			if !yield(t.Name, t.Ticks) {
+				return
+			}
+		}
+	}
 }
 
 // Account finds an account by its name, or returns nil.
@@ -161,8 +193,6 @@ type Plan struct {
 	Disabled []string // configured by name, but not enabled: their targets end region_disabled without a call
 	// Complete means that AWS returned these regions and nothing narrowed them: the store retires targets in others.
 	Complete bool
-	// NothingToList means that opening the account was the whole run.
-	NothingToList bool
 	// Warning is a problem that a person should know about although there is a plan: DescribeRegions was denied.
 	Warning error
 }

@@ -76,8 +76,18 @@ type (
 		Run, Output string
 		Err         error
 	}
-	// Configured: from now on these are the accounts and their kinds. Others can be removed from memory.
-	Configured struct{ Kinds map[string][]string }
+	// TaskEnded: a run of a task is over; its RunEnded follows. The target is the task's name and kind. Warning is a
+	// problem of a run that succeeded; it may be nil.
+	TaskEnded struct {
+		record.Outcome
+		Warning error
+	}
+	// Configured: from now on these are the accounts and tasks, and their kinds. Others can be removed from memory.
+	// Without a Configuration there are no tasks, and nothing is ever due.
+	Configured struct {
+		Kinds         map[string][]string
+		Configuration *Configuration
+	}
 )
 
 func (RunStarted) event()     {}
@@ -93,6 +103,7 @@ func (SignedIn) event()       {}
 func (RegionsPlanned) event() {}
 func (NextStart) event()      {}
 func (Undelivered) event()    {}
+func (TaskEnded) event()      {}
 func (Configured) event()     {}
 
 // Reasons for a missed run.

@@ -558,9 +558,6 @@ func (j *job) applyPlan(plan Plan) {
 	j.tally.AllKinds = len(kinds) == len(j.a.Kinds)
 	plan = j.r.plans.set(j.Account, plan)
 	j.r.observe(RegionsPlanned{j.Account, plan.Regions, plan.Disabled, plan.Warning})
-	if plan.NothingToList {
-		return
-	}
 	var all, regional []string
 	for _, k := range kinds {
 		all = append(all, k.Name)

@@ -47,8 +47,9 @@ type Local struct {
 	queue     *fairQueue[queued]
 	begunRuns int // runs in progress that have had a slot
 	accounts  map[string]*accountRuns
-	pool      *workerPool    // while running
-	wg        sync.WaitGroup // of runs
+	tasks     map[string]context.CancelCauseFunc // of the runs in progress, by name
+	pool      *workerPool                        // while running
+	wg        sync.WaitGroup                     // of runs
 }
 
 // The classes of waiting jobs.
@@ -120,6 +121,7 @@ func NewLocal(r *Runner, o LocalOptions) *Local {
 		r: r, o: o,
 		queue:    newFairQueue[queued](o.Slots),
 		accounts: map[string]*accountRuns{},
+		tasks:    map[string]context.CancelCauseFunc{},
 		clock:    func() time.Time { return time.Now().Round(0) },
 	}
 }
@@ -189,8 +191,8 @@ func (l *Local) applySchedules(table *timetable, conf *Configuration, now time.T
 		return
 	}
 	table.set(conf, now, restart)
-	for _, a := range conf.Accounts {
-		l.r.observe(NextStart{a.Name, table.next(a.Name)})
+	for name := range conf.schedules() {
+		l.r.observe(NextStart{name, table.next(name)})
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -236,6 +238,12 @@ func (l *Local) startDue(conf *Configuration, s start) {
 		l.storeMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: MissedDrain, Ticks: 1})
 		return
 	}
+	if t := conf.Task(s.key.Account); t != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		_ = l.startTask(t, s.tick, nil) // the observer was told the error
+		return
+	}
 	a := conf.Account(s.key.Account)
 	now := time.Now()
 	n := &run{id: NewRun(), a: a, spec: s.key.Spec, kinds: s.kinds, tick: s.tick, due: now}
@@ -263,63 +271,64 @@ func (l *Local) storeMissed(r inventory.Run) {
 	l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.EndRun(ctx, r) })
 }
 
-// Start runs all kinds of an account now, by its overlap rule. It does not wait for the run.
+// Start runs all kinds of an account now, by its overlap rule, or a task. It does not wait for the run.
 func (l *Local) Start(_ context.Context, account string) error {
-	n, err := l.requestedRun(account, nil)
-	if err != nil {
-		return err
+	conf := l.r.Configuration()
+	if conf == nil || !conf.Has(account) {
+		return fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.running || l.draining.Load() {
 		return ErrNotRunning
 	}
-	return l.admit(n)
+	return l.startRequested(conf, account, nil)
 }
 
-// requestedRun makes a run that a person requested.
-func (l *Local) requestedRun(account string, done func(RunResult)) (*run, error) {
-	conf := l.r.Configuration()
-	if conf == nil || conf.Account(account) == nil {
-		return nil, fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
+// startRequested starts a run that a person requested, of an account or task of the configuration. l.mu is held.
+func (l *Local) startRequested(conf *Configuration, name string, done func(RunResult)) error {
+	if t := conf.Task(name); t != nil {
+		return l.startTask(t, l.clock(), done)
 	}
-	a := conf.Account(account)
-	return &run{id: NewRun(), a: a, kinds: a.kindNames(), tick: l.clock(), due: time.Now(), done: done}, nil
+	a := conf.Account(name)
+	return l.admit(&run{id: NewRun(), a: a, kinds: a.kindNames(), tick: l.clock(), due: time.Now(), done: done})
 }
 
 // A RunResult is how a run of [Local.Once] ended.
 type RunResult struct {
 	Account, Run string
+	Task         bool
 	Status       record.Status
 	Took         time.Duration
 }
 
-// Once runs all kinds of each named account now and once; without names, of every account. It returns when all have
-// ended, in the order of the names. When ctx ends it drains as Run does, and the results have the status of each.
+// Once runs all kinds of each named account now and once; without names, of every account, and every task. It returns
+// when all have ended, in the order of the names. When ctx ends it drains as Run does, and the results have the status
+// of each.
 func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, error) {
-	if conf := l.r.Configuration(); conf != nil && len(accounts) == 0 {
+	conf := l.r.Configuration()
+	if conf != nil && len(accounts) == 0 {
 		for _, a := range conf.Accounts {
 			accounts = append(accounts, a.Name)
 		}
+		for _, t := range conf.Tasks {
+			accounts = append(accounts, t.Name)
+		}
+	}
+	for _, name := range accounts {
+		if conf == nil || !conf.Has(name) {
+			return nil, fmt.Errorf("account %q: %w", name, ErrUnknownAccount)
+		}
 	}
 	results := make([]RunResult, len(accounts))
-	runs := make([]*run, len(accounts))
-	for i, name := range accounts {
-		n, err := l.requestedRun(name, func(res RunResult) { results[i] = res })
-		if err != nil {
-			return nil, err
-		}
-		runs[i] = n
-	}
 	if err := l.markRunning(); err != nil {
 		return nil, err
 	}
 	defer l.markStopped()
 	defer l.r.runWriter.flush(l.r.o.EndTimeout)
 	l.mu.Lock()
-	for i, n := range runs {
-		_ = l.admit(n)
-		runs[i] = nil // free it when it has ended
+	for i, name := range accounts {
+		_ = l.startRequested(conf, name, func(res RunResult) { results[i] = res })
 	}
 	l.mu.Unlock()
 	idle := make(chan struct{})
@@ -591,6 +600,9 @@ func (l *Local) drain() <-chan struct{} {
 			for _, n := range runs.active {
 				n.cancel(cause)
 			}
+		}
+		for _, cancel := range l.tasks {
+			cancel(cause)
 		}
 	})
 	drained := make(chan struct{})

@@ -121,13 +121,16 @@ func (r *Runner) Swap(conf *Configuration) {
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
 
-	kinds := make(map[string][]string, len(conf.Accounts))
+	kinds := make(map[string][]string, len(conf.Accounts)+len(conf.Tasks))
 	for _, a := range conf.Accounts {
 		kinds[a.Name] = a.kindNames()
 	}
+	for _, t := range conf.Tasks {
+		kinds[t.Name] = []string{t.Kind}
+	}
 	r.claims.reset(conf)
 	r.plans.retain(kinds)
-	r.observe(Configured{kinds})
+	r.observe(Configured{kinds, conf})
 	r.release(old)
 }
 

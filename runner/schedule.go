@@ -75,9 +75,9 @@ func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
 	if conf == nil {
 		return
 	}
-	for _, a := range conf.Accounts {
-		for _, tick := range a.Ticks {
-			key := TickKey{a.Name, tick.Spec}
+	for name, ticks := range conf.schedules() {
+		for _, tick := range ticks {
+			key := TickKey{name, tick.Spec}
 			if t.byKey[key] != nil {
 				continue
 			}
@@ -86,7 +86,7 @@ func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
 				d = &due{key: key}
 				d.tick = tick.Schedule.Next(now)
 			}
-			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(a.Name, conf.Jitter, tick.Schedule, now)
+			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(name, conf.Jitter, tick.Schedule, now)
 			if last := t.last[key]; restart && !last.IsZero() && last.Before(now.Add(maxClockCorrection)) {
 				if d.tick = tick.Schedule.Next(last); d.tick.Before(now) {
 					d.notBefore, d.reason = now.Add(d.offset), MissedDowntime
@@ -96,7 +96,7 @@ func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
 				d.tick = now
 			}
 			t.byKey[key] = d
-			t.byAccount[a.Name] = append(t.byAccount[a.Name], d)
+			t.byAccount[name] = append(t.byAccount[name], d)
 			if !d.tick.IsZero() {
 				heap.Push(&t.due, d)
 			}

@@ -9,6 +9,8 @@ import (
 	"html/template"
 	"runtime"
 	"time"
+
+	"github.com/aws-collector/collector/runner"
 )
 
 //go:embed page.html
@@ -49,7 +51,7 @@ func (p *page) render(status StatusSource, notReady []string, now time.Time) ([]
 		Now       time.Time
 		NotReady  []string
 		Accounts  []accountRow
-		Failed    []Target
+		Failed    []runner.TargetInfo
 		MoreFails int
 	}{
 		CSS:     template.CSS(pageCSS), //nolint:gosec // our own file

@@ -29,6 +29,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 func newServer(t *testing.T, o Options) *Server {
@@ -459,17 +460,19 @@ func TestPage(t *testing.T) {
 	bad := target("prod"+evil, "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)
 	bad.Error, bad.Hint = `not "allowed" `+evil, "ask <b>them</b>"
 	live := &fixedStatus{
-		accounts: []Account{
+		accounts: []runner.AccountInfo{
 			{
 				Name:     "prod" + evil,
 				Identity: record.Identity{AccountID: "222222222222"},
 				Next:     time.Now().Add(90 * time.Second),
-				Warning:  evil,
-				Last:     Run{Status: record.RunPartial, Ended: time.Now().Add(-3 * time.Hour), Took: 42 * time.Second},
+				Warning:  errors.New(evil),
+				Last: runner.RunInfo{
+					Status: record.RunPartial, Started: time.Now().Add(-3*time.Hour - 42*time.Second), Took: 42 * time.Second,
+				},
 			},
 			{Name: "dev"},
 		},
-		targets: []Target{bad, target("prod"+evil, "us-east-1", "ec2_instance", record.OK, noon, 12)},
+		targets: []runner.TargetInfo{bad, target("prod"+evil, "us-east-1", "ec2_instance", record.OK, noon, 12)},
 	}
 	s := newServer(t,
 		Options{Status: live, Version: "1.2.3" + evil, Ready: func() []string { return []string{"output file: " + evil} }},

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // maxFailedSeries is how many failed targets have a series.
@@ -156,14 +157,14 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	for k, n := range resources {
 		gauge(s.resources, float64(n), k[0], k[1])
 	}
-	for _, a := range s.status.Accounts() {
+	for a := range s.status.Accounts() {
 		if !s.metrics.counts.has(a.Name) {
 			continue
 		}
 		if !a.Expires.IsZero() {
 			gauge(s.expiry, seconds(a.Expires), a.Name)
 		}
-		if !a.Organization {
+		if !a.Task {
 			labels := []string{a.Name, a.Identity.AccountID, a.Identity.Partition}
 			gauge(s.info, 1, append(labels, s.metrics.infoValues(a.Name)...)...)
 		}
@@ -171,7 +172,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 }
 
 // add counts a target. A target that cannot succeed does not make its region stale.
-func (r *regionSummary) add(t Target) {
+func (r *regionSummary) add(t runner.TargetInfo) {
 	r.states[t.State]++
 	if !t.CanComplete() {
 		return
@@ -197,7 +198,7 @@ func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // accountRow is an account on the page.
 type accountRow struct {
-	Account
+	runner.AccountInfo
 	States    []stateCount
 	Resources int
 }
@@ -209,7 +210,7 @@ type stateCount struct {
 }
 
 // summary returns the contents of the page: each account with its states, and the failed targets.
-func summary(status StatusSource, most int) (accounts []accountRow, failed []Target, more int) {
+func summary(status StatusSource, most int) (accounts []accountRow, failed []runner.TargetInfo, more int) {
 	states := map[string]map[record.State]int{}
 	resources := map[string]int{}
 	unusable := map[string]bool{}
@@ -231,8 +232,8 @@ func summary(status StatusSource, most int) (accounts []accountRow, failed []Tar
 			}
 		}
 	}
-	for _, a := range status.Accounts() {
-		row := accountRow{Account: a, Resources: resources[a.Name]}
+	for a := range status.Accounts() {
+		row := accountRow{AccountInfo: a, Resources: resources[a.Name]}
 		for _, s := range record.States {
 			if n := states[a.Name][s]; n > 0 {
 				failed := s.Failed() || s == record.RegionDisabled && unusable[a.Name]

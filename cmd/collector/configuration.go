@@ -51,11 +51,12 @@ func (p *program) buildConfiguration(
 		out.Accounts = append(out.Accounts, acc)
 	}
 	for _, o := range p.selectedOrganizations(f) {
-		acc, err := p.organizationAccount(o, out.Jitter)
+		kinds := config.Match(o.Collect.Kinds, knownNames().Kinds)
+		task, err := p.members.Task(o, kinds, out.Jitter, p.applyMemberChanges)
 		if err != nil {
 			return nil, nil, usageError(err)
 		}
-		out.Accounts = append(out.Accounts, acc)
+		out.Tasks = append(out.Tasks, task)
 	}
 	if p.opt.dryRun {
 		built, err := runner.NewConfiguration(out)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/internal/printable"
-	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -66,7 +65,7 @@ func summarizeBoard(board *runner.Board, onPurpose map[string]string, now time.T
 			text := printable.Text(a.Name + ": " + a.Warning.Error())
 			notes = append(notes, demoProblem{"waiting", text, printable.Text(record.HintOf(a.Warning))})
 		}
-		if query.IsOrganization(a.Name) { // not an account, so it comes last
+		if a.Task { // not an account, so it comes last
 			organizations = append(organizations, row)
 			continue
 		}
@@ -140,7 +139,7 @@ func lastRun(a runner.AccountInfo, now time.Time) string {
 	case a.Last.Run == "":
 		return "-"
 	}
-	return countdown(now.Sub(a.Last.Started.Add(a.Last.Took))) + " ago"
+	return countdown(now.Sub(a.Last.Ended())) + " ago"
 }
 
 func nextRun(a runner.AccountInfo, now time.Time) string {

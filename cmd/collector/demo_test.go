@@ -27,7 +27,11 @@ import (
 // exampleBoard has an account in each state, as of a minute after start, and an organization with a warning.
 func exampleBoard(start time.Time) *runner.Board {
 	b := runner.NewBoard()
-	b.Observe(runner.Configured{Kinds: map[string][]string{
+	conf, err := runner.NewConfiguration(runner.Configuration{Tasks: []*runner.Task{{Name: "organization:key"}}})
+	if err != nil {
+		panic(err)
+	}
+	b.Observe(runner.Configured{Configuration: conf, Kinds: map[string][]string{
 		"prod": nil, "sandbox": nil, "legacy": nil, "new-team": nil, "fresh": nil, "later": nil, "organization:key": nil,
 	}})
 	end := func(account string, records int, reasons ...record.Reason) {
@@ -61,9 +65,12 @@ func exampleBoard(start time.Time) *runner.Board {
 		State: record.OK, Records: 5,
 	}})
 	b.Observe(runner.RunStarted{Account: "organization:key", Run: "run-o", Tick: start})
-	b.Observe(runner.RunEnded{Account: "organization:key", Run: "run-o", Status: record.Success, Took: 57 * time.Second})
 	members := &accounts.List{Inactive: []config.Member{{ID: "161616161616", Name: "old-shop", State: "SUSPENDED"}}}
-	b.Observe(runner.RegionsPlanned{Account: "organization:key", Warning: members.Warning()})
+	b.Observe(runner.TaskEnded{
+		Outcome: record.Outcome{Target: record.Target{Account: "organization:key"}, Run: "run-o", State: record.OK},
+		Warning: members.Warning(),
+	})
+	b.Observe(runner.RunEnded{Account: "organization:key", Run: "run-o", Status: record.Success, Took: 57 * time.Second})
 	return b
 }
 

@@ -109,7 +109,7 @@ func (p *program) renamedAccounts(ticks []runner.TickKey) map[string]string {
 	unclaimed, saved := map[string]bool{}, map[string]map[string]bool{}
 	for _, key := range ticks {
 		kind := positionalName.FindString(key.Account)
-		if kind != "" && p.runner.Configuration().Account(key.Account) == nil {
+		if kind != "" && !p.runner.Configuration().Has(key.Account) {
 			unclaimed[key.Account] = true
 			addName(saved, kind, key.Account)
 		}

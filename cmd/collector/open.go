@@ -6,7 +6,6 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws-collector/collector/accounts"
@@ -40,8 +39,8 @@ func (p *program) openDisplay(ctx context.Context, _ *loadedConfig) (err error) 
 
 // openMetrics connects the observers of the runner: status board, metrics, log.
 func (p *program) openMetrics(ctx context.Context, cfg *loadedConfig) (err error) {
-	p.registry, p.current, p.mounts = prometheus.NewRegistry(), new(atomic.Pointer[runner.Configuration]), new(web.Mounts)
-	p.metrics, err = web.NewMetrics(p.registry, p.view(), web.MetricsOptions{
+	p.registry, p.mounts = prometheus.NewRegistry(), new(web.Mounts)
+	p.metrics, err = web.NewMetrics(p.registry, p.board, web.MetricsOptions{
 		Version: buildInfo().version, Revision: buildInfo().revision,
 		LabelTags: cfg.file.Web.LabelTags, Detail: cfg.file.Web.MetricsDetail,
 	})
@@ -58,8 +57,6 @@ func (p *program) openMetrics(ctx context.Context, cfg *loadedConfig) (err error
 	p.observe = runner.Tee(p.board.Observe, p.metrics.Observe, p.runLog.observe)
 	return nil
 }
-
-func (p *program) view() boardView { return boardView{p.board, p.current} }
 
 // lockDataDir locks data_dir for this process. A dry run stores nothing.
 func (p *program) lockDataDir(_ context.Context, cfg *loadedConfig) error {
@@ -171,7 +168,7 @@ func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
 	calls := cfg.file.Limits.CallsInFlight
 	limits := runner.NewLimits(calls, p.observe)
 	p.runner = runner.New(runner.Options{
-		Store: storeWithoutOrganizations{p.store}, Observe: p.observe, Limits: limits, Log: p.log,
+		Store: p.store, Observe: p.observe, Limits: limits, Log: p.log,
 		Process: thisProcess(),
 		OnAbandoned: func(_ record.Target, holdsPage bool) {
 			if holdsPage {
@@ -206,7 +203,7 @@ func (p *program) loadBoard(ctx context.Context, _ *loadedConfig) error {
 func (p *program) openListener(ctx context.Context, cfg *loadedConfig) error {
 	w := cfg.file.Web
 	server, err := web.NewServer(web.Options{
-		Status: p.view(), Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts,
+		Status: p.board, Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts,
 		Version: buildInfo().version, Reload: p.reload, Mounts: p.mounts,
 		Ready: func() []string {
 			return slices.Concat(

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,8 +321,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	board := runner.NewBoard()
-	p.current = new(atomic.Pointer[runner.Configuration])
-	p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.current}, web.MetricsOptions{})
+	p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), board, web.MetricsOptions{})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -337,7 +335,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	)
 	p.runner = runner.New(
 		runner.Options{
-			Store:   storeWithoutOrganizations{store},
+			Store:   store,
 			Observe: p.observe,
 			Limits:  runner.NewLimits(256, p.observe),
 			Log:     log,

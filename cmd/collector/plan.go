@@ -142,7 +142,7 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 		return nil, err
 	}
 	out := &plan{Warnings: []string{}, Total: planTotal{Accounts: len(blocks)}}
-	out.Warnings = append(out.Warnings, pl.program.memberWarnings(f)...)
+	out.Warnings = append(out.Warnings, pl.program.members.EstimateNotes(pl.program.selectedOrganizations(f))...)
 	costs := map[string]*planCost{}
 	for i := range blocks {
 		block := blocks[i].Account()

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -116,6 +114,8 @@ func (l *runLogger) observe(e runner.Event) {
 		l.runMissed(e.Account, e.Reason)
 	case runner.TargetEnded:
 		l.targetEnded(e.Outcome)
+	case runner.TaskEnded:
+		l.taskEnded(e)
 	case runner.SignedIn:
 		l.log.Debug("signed in", "account", e.Account, "arn", e.Identity.ARN)
 	case runner.RegionsPlanned:
@@ -142,6 +142,21 @@ func (l *runLogger) targetEnded(o record.Outcome) {
 	if o.State == record.RegionDisabled {
 		o.AccountUnusable = true
 		addFailure(r.unusable, o)
+	}
+}
+
+// taskEnded counts a failure. A success ends the failure before it. What does not fail the task is logged at level
+// debug: it would repeat at each run.
+func (l *runLogger) taskEnded(e runner.TaskEnded) {
+	if e.State != record.OK {
+		l.targetEnded(e.Outcome)
+		return
+	}
+	l.mu.Lock()
+	l.runOf(e.Run).kinds[e.Kind] = true
+	l.mu.Unlock()
+	if e.Warning != nil {
+		l.log.Debug("task ended with a warning", "account", e.Account, "warning", e.Warning)
 	}
 }
 
@@ -285,12 +300,7 @@ func (l *runLogger) runMissed(account, reason string) {
 }
 
 func (l *runLogger) regionsPlanned(e runner.RegionsPlanned) {
-	if as := new(accounts.InactiveError); errors.As(e.Warning, &as) {
-		// The member directory logs changes. A suspended member would repeat this at each run.
-		l.log.Debug("members of the organization are not collected", "organization", e.Account, "reason", as)
-	} else {
-		l.logRegions(e.Account, len(e.Regions), e.Warning)
-	}
+	l.logRegions(e.Account, len(e.Regions), e.Warning)
 	l.log.Debug("regions planned", "account", e.Account, "regions", e.Regions, "disabled", e.Disabled)
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -47,7 +46,7 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		for a := range board.Accounts() {
 			last := a.Last
-			if last.Run == "" || isHealthyOrganization(a) {
+			if last.Run == "" || a.Task && last.Status == record.Success {
 				continue
 			}
 			identity := a.Identity.AccountID
@@ -66,11 +65,6 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 			}
 		}
 	}
-}
-
-// isHealthyOrganization reports whether the account stands for an organization without errors: it needs no row.
-func isHealthyOrganization(a runner.AccountInfo) bool {
-	return query.IsOrganization(a.Name) && a.Last.Status == record.Success
 }
 
 func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs/deliver"
-	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
@@ -31,7 +29,6 @@ type program struct {
 	runLog  *runLogger
 	observe runner.Observer
 	board   *runner.Board
-	current *atomic.Pointer[runner.Configuration] // for the status view; equals the runner's
 
 	metrics       *web.Metrics
 	registry      *prometheus.Registry
@@ -135,8 +132,8 @@ func (p *program) runOnce(ctx context.Context) error {
 func runsExitError(results []runner.RunResult, board *runner.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
-		if query.IsOrganization(r.Account) && r.Status == record.Success {
-			continue // the run of an organization collects nothing
+		if r.Task && r.Status == record.Success {
+			continue // it collects nothing
 		}
 		switch r.Status {
 		case record.Success:
@@ -201,7 +198,6 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 		}
 	})
 	p.runner.Swap(built)
-	p.current.Store(built)
 	if !p.opt.narrowed() { // a narrowed run knows nothing about the other accounts
 		p.retirer.SetAccounts(c)
 	}
@@ -239,17 +235,10 @@ func (p *program) reload(ctx context.Context) error {
 
 // accountCounts returns the attributes of a log record: the numbers of accounts and organizations, then more.
 func (p *program) accountCounts(more ...any) []any {
-	accounts, organizations := 0, 0
-	for _, a := range p.runner.Configuration().Accounts {
-		if query.IsOrganization(a.Name) {
-			organizations++
-		} else {
-			accounts++
-		}
-	}
-	attrs := []any{"accounts", accounts}
-	if organizations > 0 {
-		attrs = append(attrs, "organizations", organizations)
+	conf := p.runner.Configuration()
+	attrs := []any{"accounts", len(conf.Accounts)}
+	if n := len(conf.Tasks); n > 0 {
+		attrs = append(attrs, "organizations", n)
 	}
 	return append(attrs, more...)
 }
