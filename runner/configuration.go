@@ -110,9 +110,6 @@ const (
 type Account struct {
 	Name string
 	*AccountSpec
-	// LastIdentity is the AWS account of the block's last sign-in, also from before a restart; zero: unknown. With it, a
-	// second block of the same account is refused at once.
-	LastIdentity record.Identity
 	// Open signs in. It is called for every job, in any process, so it should be cheap the second time. Its error should
 	// hold a [record.Fault].
 	Open func(ctx context.Context) (OpenedAccount, error)

@@ -90,10 +90,10 @@ func (r *Runner) startJob(ctx context.Context, conf *Configuration, spec Job, en
 		stopWatching()
 		stop()
 		j.cancel(nil)
-		r.claims.removeJob(j)
+		r.active.remove(j)
 		engine.done(err)
 	}
-	r.claims.addJob(j)
+	r.active.add(j)
 	if j.Region == "" {
 		j.tally.Started = time.Now()
 		r.observe(RunStarted{j.Account, j.Run, j.Tick})
@@ -400,7 +400,7 @@ func (e *openStep) work(ctx context.Context) error {
 	e.mu.Unlock()
 	signIn := o.SignIn()
 	signIn.AccountID, signIn.Partition, signIn.ARN = identity.AccountID, identity.Partition, identity.ARN
-	if err := j.r.claims.claim(j.conf, j.Account, identity); err != nil {
+	if err := j.r.o.Claim(j.Account, identity); err != nil {
 		signIn.Error, signIn.Hint = err.Error(), record.HintOf(err)
 		e.storeSignIn(signIn)
 		return err

@@ -599,65 +599,38 @@ func TestParentAndChild(t *testing.T) {
 	})
 }
 
-// A second block of one account is refused at once after a reload, and after a start if the first one is known from
-// before, whichever signs in first. A block that has become another account since does not refuse the block that has
-// the account now.
-func TestTwoBlocksKnownBefore(t *testing.T) {
-	id := record.Identity{AccountID: "111111111111", Partition: "aws"}
-	other := record.Identity{AccountID: "222222222222", Partition: "aws"}
-	was := func(a *Account, id record.Identity) *Account { a.LastIdentity = id; return a }
-	synctest.Test(t, func(t *testing.T) {
-		one, two := slow(0), slow(0)
-		one.id, two.id = id, id
-		// the second one has signed in long before
-		one.open = func(ctx context.Context) error { return sleep(ctx, time.Minute) }
-		var listed atomic.Int64
-		two.list = func(context.Context, *Gate, record.Target, string, emitFunc) error {
-			listed.Add(1)
-			return nil
-		}
-		g := newHarness(t, Options{}, LocalOptions{})
-		for range 2 {
-			g.runner.Swap(buildConfiguration(t, was(account("one", one), id), was(account("two", two), id)))
-			res := g.once()
-			if res[0].Status != record.Success || res[1].Status == record.Success {
-				t.Error(res)
-			}
-		}
-		if listed.Load() > 0 {
-			t.Errorf("the second block was listed %d times", listed.Load())
-		}
-		one.id, one.open = other, nil // accepted since
-		g.runner.Swap(buildConfiguration(t, was(account("one", one), id), was(account("two", two), record.Identity{})))
-		g.once()
-		if res := g.once(); res[0].Status != record.Success || res[1].Status != record.Success {
-			t.Error(res)
-		}
-	})
-}
-
+// Of two blocks that are one AWS account, the second is refused after its sign-in; if it signed in first, its jobs in
+// progress end when the first one signs in.
 func TestTwoBlocksOneAccount(t *testing.T) {
-	id := record.Identity{AccountID: "111111111111", Partition: "aws"}
-	named := func(f *fakeAccount, id record.Identity) *fakeAccount { f.id = id; return f }
-	for _, c := range []struct {
-		name  string
-		first string // which signs in first
-	}{{"in the file's order", "one"}, {"the other way round", "two"}} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, first := range []string{"one", "two"} { // which signs in first
+		t.Run(first, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				wait := func(name string) func(ctx context.Context) error {
 					return func(ctx context.Context) error {
-						if name != c.first {
+						if name != first {
 							return sleep(ctx, time.Second)
 						}
 						return nil
 					}
 				}
-				one, two := named(slow(time.Minute), id), named(slow(time.Minute), id)
+				one, two := slow(time.Minute), slow(time.Minute)
+				one.id.AccountID, two.id.AccountID = "111111111111", "111111111111"
 				one.open, two.open = wait("one"), wait("two")
-				china := named(slow(time.Minute), record.Identity{AccountID: id.AccountID, Partition: "aws-cn"})
-				g := newHarness(t, Options{}, LocalOptions{})
-				g.runner.Swap(buildConfiguration(t, account("one", one), account("two", two), account("china", china)))
+				refused := &record.Fault{Reason: record.SameAccount, Err: errors.New(`it is "one"`)}
+				var g *harness
+				var taken atomic.Bool
+				claim := func(name string, id record.Identity) error {
+					switch {
+					case name == "one" && id == one.id:
+						taken.Store(true)
+						g.runner.Cancel("two", refused)
+					case name == "two" && taken.Load():
+						return refused
+					}
+					return nil
+				}
+				g = newHarness(t, Options{Claim: claim}, LocalOptions{})
+				g.runner.Swap(buildConfiguration(t, account("one", one), account("two", two), account("other", slow(time.Minute))))
 				for range 2 {
 					res := g.once()
 					if res[0].Status != record.Success || res[1].Status == record.Success || res[2].Status != record.Success {

@@ -62,6 +62,9 @@ type Options struct {
 	// EndTimeout is how long outputs may take to finish a target, also after the run's timeout. Default 5s. It does not
 	// apply to the store: many targets may wait for it, and an account may have much to write. See storeContext.
 	EndTimeout time.Duration
+	// Claim is called after each sign-in of an account, with the AWS account that it is. An error refuses it: its targets
+	// end with that error. nil: none is refused.
+	Claim func(account string, id record.Identity) error
 	// OnAbandoned is called when a call is abandoned, so that what it holds can be replaced. holdsPage reports whether
 	// an output or the store was using a page at that moment. nil: not called.
 	OnAbandoned func(t record.Target, holdsPage bool)
@@ -77,7 +80,7 @@ type Runner struct {
 	configuration *Configuration
 	changed       chan struct{} // closed at the next Swap
 
-	claims       claims
+	active       activeJobs
 	plans        plans
 	retireOutage outage
 	abandoned    atomic.Int64
@@ -97,6 +100,9 @@ func New(o Options) *Runner {
 	}
 	if o.EndTimeout == 0 {
 		o.EndTimeout = 5 * time.Second
+	}
+	if o.Claim == nil {
+		o.Claim = func(string, record.Identity) error { return nil }
 	}
 	if o.OnAbandoned == nil {
 		o.OnAbandoned = func(record.Target, bool) {}
@@ -128,7 +134,6 @@ func (r *Runner) Swap(conf *Configuration) {
 	for _, t := range conf.Tasks {
 		kinds[t.Name] = []string{t.Kind}
 	}
-	r.claims.reset(conf)
 	r.plans.retain(kinds)
 	r.observe(Configured{kinds, conf})
 	r.release(old)

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
-	"github.com/aws-collector/collector/record"
 )
 
 func (c *cli) acceptCommand() *cobra.Command {
@@ -38,7 +37,7 @@ the block.`,
 			if err != nil {
 				return err
 			}
-			identities, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(dir)}, log)
+			identities, err := accounts.OpenIdentities(dir, auth.IdentityStoreOptions{}, log)
 			if err != nil {
 				return err
 			}
@@ -51,7 +50,7 @@ the block.`,
 }
 
 // printRefusals prints the blocks that signed in to another account than before.
-func (c *cli) printRefusals(identities *auth.FileIdentityStore) error {
+func (c *cli) printRefusals(identities *accounts.Identities) error {
 	all := identities.Refusals()
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(c.stdout, "no account block signed in to another AWS account than before")
@@ -68,38 +67,17 @@ func (c *cli) printRefusals(identities *auth.FileIdentityStore) error {
 	return nil
 }
 
-func (c *cli) accept(identities *auth.FileIdentityStore, name string) error {
-	isBlock := func(b *auth.BlockIdentity) bool { return b.Block == name }
-	if !slices.ContainsFunc(identities.Refusals(), isBlock) {
-		return usageError(nothingToAccept(identities, name)) // nothing is written
-	}
-	last, err := identities.Accept(name)
+func (c *cli) accept(identities *accounts.Identities, name string) error {
+	last, err := identities.AcceptRefused(name)
 	switch {
-	case errors.Is(err, auth.ErrNothingRefused): // it was accepted meanwhile
-		return usageError(nothingToAccept(identities, name))
-	case errors.Is(err, fs.ErrPermission):
-		return &record.Fault{
-			Reason: record.Other, Hint: "Run the command as the collector's user, who owns data_dir.",
-			Err: fmt.Errorf("account %q: accept: %w", name, err),
-		}
+	case errors.Is(err, accounts.ErrNothingToAccept):
+		return usageError(err)
 	case err != nil:
-		return fmt.Errorf("account %q: accept: %w", name, err)
+		return err
 	}
 	return safeFprintf(c.stdout,
 		"%s: account %s (%s) replaces account %s, which it was since %s; the next run collects it\n",
 		name, last.Refused.AccountID, last.Refused.ARN, last.AccountID, day(last.Since))
-}
-
-func nothingToAccept(identities *auth.FileIdentityStore, name string) error {
-	if known := identities.ForBlock(name); len(known) > 0 {
-		return fmt.Errorf("account %q: nothing to accept: it is account %s since %s, and no other account was refused",
-			name, known[0].AccountID, day(known[0].Since))
-	}
-	if refused := identities.Refusals(); len(refused) > 0 {
-		return fmt.Errorf("account %q: nothing to accept; blocks with a refused account: %s",
-			name, quotedBlockNames(refused))
-	}
-	return fmt.Errorf("account %q: nothing to accept: no block signed in to another account", name)
 }
 
 // dataDir returns the configured data_dir. It resolves no other reference of the configuration.

@@ -133,8 +133,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, log *slog.Logger) (*program, error) {
 	o.once = true // the caller waits for the result
 	p := &program{cli: c, opt: o, log: log, observe: runner.Tee()}
-	identities := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}
-	if err := p.openSignIn(ctx, cfg, identities, nil); err != nil {
+	if err := p.openSignIn(ctx, cfg, auth.IdentityStoreOptions{Checking: true}, nil); err != nil {
 		return nil, err
 	}
 	p.members = accounts.NewDirectory(p.sessions.Members, accounts.MembersPath(cfg.file.DataDir), log)
@@ -304,7 +303,7 @@ func rejectDuplicateAccounts(all []*accountCheck) {
 		id := ac.session.Identity
 		key := record.Identity{AccountID: id.AccountID, Partition: id.Partition}
 		if name, duplicate := first[key]; duplicate {
-			ac.err = runner.SameAccountError(id, name)
+			ac.err = accounts.SameAccountError(id, name)
 			continue
 		}
 		first[key] = ac.account.Name

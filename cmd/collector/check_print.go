@@ -354,3 +354,18 @@ func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]
 		}
 	}
 }
+
+// identityJSON is the identity of a block in the JSON output of check.
+func identityJSON(c *auth.BlockIdentity) map[string]any {
+	if c == nil {
+		return nil
+	}
+	format := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	m := map[string]any{"account_id": c.AccountID, "partition": c.Partition, "since": format(c.Since)}
+	if r := c.Refused; r != nil {
+		m["refused"] = map[string]any{
+			"account_id": r.AccountID, "partition": r.Partition, "arn": r.ARN, "at": format(r.At),
+		}
+	}
+	return m
+}

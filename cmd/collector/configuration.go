@@ -196,7 +196,7 @@ func (p *program) runnerAccount(b *config.PackedAccount, specs specCache) (*runn
 		return nil, err
 	}
 	d := &accountOpener{program: p, block: b}
-	acct := &runner.Account{Name: a.Name, AccountSpec: t, LastIdentity: p.previousIdentity(a), Open: d.open}
+	acct := &runner.Account{Name: a.Name, AccountSpec: t, Open: d.open}
 	if p.opt.once {
 		acct.AfterRun = d.forgetSession
 	}

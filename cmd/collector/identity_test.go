@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,11 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
-	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
-	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/runner"
 )
 
 // The account behind a profile changes while the daemon runs. Nothing of the new account is delivered and nothing of
@@ -97,104 +92,6 @@ web: {listen: "127.0.0.1:0"}
 	}
 }
 
-// storedAccounts is a store that has only a list of accounts.
-type storedAccounts struct {
-	inventory.Driver
-	accounts []inventory.Account
-}
-
-func (s storedAccounts) Accounts(context.Context) ([]inventory.Account, error) {
-	return s.accounts, nil
-}
-
-// The last runs of blocks with positional names are found under their new names, if they are certainly the same blocks.
-func TestTicksFollowRenamedAccounts(t *testing.T) {
-	const profiles = "accounts: [{profile: a}, {profile: b}]\n"
-	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, ` +
-		`{assume_role_arn: "arn:aws:iam::222222222222:role/r"}]` + "\n"
-	stored := func(ids ...string) (all []inventory.Account) {
-		for i, id := range ids {
-			all = append(all, inventory.Account{Name: fmt.Sprint("account-", i+1), Partition: "aws", AccountID: id})
-		}
-		return all
-	}
-	for name, c := range map[string]struct {
-		file  string
-		ticks []string
-		known []inventory.Account
-		want  map[string]string
-	}{
-		"as it was": {
-			profiles, []string{"account-1", "account-2"}, stored("111111111111", "222222222222"),
-			map[string]string{"account-1": "a", "account-2": "b"},
-		},
-		"without a store": {
-			profiles, []string{"account-1", "account-2"}, nil, map[string]string{"account-1": "a", "account-2": "b"},
-		},
-		"one was removed meanwhile": {profiles, []string{"account-1", "account-2", "account-3"}, nil, nil},
-		"one was added meanwhile":   {profiles, []string{"account-1"}, nil, nil},
-		"somebody is called so":     {"accounts: [{profile: a}, {name: account-1}]\n", []string{"account-1"}, nil, nil},
-		"the store says so": {
-			roles, []string{"account-1", "account-2", "account-3"}, stored("111111111111", "222222222222"),
-			map[string]string{"account-1": "111111111111", "account-2": "222222222222"},
-		},
-		"the store says otherwise": {
-			roles, []string{"account-1", "account-2"}, stored("222222222222", "222222222222"),
-			map[string]string{"account-2": "222222222222"},
-		},
-		"nothing is left of before": {profiles, []string{"a", "b"}, nil, nil},
-		"an organization": {
-			"organizations: [{role: r}]\n", []string{"organization:1"}, nil,
-			map[string]string{"organization:1": "organization:default"},
-		},
-		"an organization and accounts": {
-			"organizations: [{role: r}]\n" + profiles, []string{"organization:1", "account-7"}, nil,
-			map[string]string{"organization:1": "organization:default"},
-		},
-	} {
-		f, err := config.Parse([]byte(c.file), "c.yaml", knownNames())
-		if err != nil {
-			t.Fatal(err)
-		}
-		configuration := runner.Configuration{}
-		for _, a := range accountsOf(f.Accounts) {
-			account := &runner.Account{Name: a.Name, AccountSpec: &runner.AccountSpec{}}
-			configuration.Accounts = append(configuration.Accounts, account)
-		}
-		built, err := runner.NewConfiguration(configuration)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &program{
-			config:     &loadedConfig{file: f},
-			runner:     runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}),
-			identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
-			store:      &runStore{driver: storedAccounts{accounts: c.known}},
-		}
-		p.runner.Swap(built)
-		at := time.Now()
-		path := filepath.Join(t.TempDir(), "ticks.json")
-		last := map[runner.TickKey]time.Time{{Account: "named", Spec: "@daily"}: at}
-		for i, name := range c.ticks {
-			last[runner.TickKey{Account: name, Spec: "@daily"}] = at.Add(time.Duration(i+1) * time.Hour)
-		}
-		files := runner.FileTicks(path, slog.New(slog.DiscardHandler))
-		if err := files.Save(last); err != nil {
-			t.Fatal(err)
-		}
-		want := maps.Clone(last)
-		for old, name := range c.want {
-			from := runner.TickKey{Account: old, Spec: "@daily"}
-			want[runner.TickKey{Account: name, Spec: "@daily"}] = want[from]
-			delete(want, from)
-		}
-		got, err := renamingTicks{files, p}.Load()
-		if err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {
-			t.Errorf("%s: %v, %v\nwant %v", name, got, err, want)
-		}
-	}
-}
-
 // An organization is not listed with the credentials of another account: its members would replace those of the old
 // one, whose resources would end.
 func TestOrganizationOfAnotherAccount(t *testing.T) {
@@ -224,7 +121,7 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	if code := c.once(path); code == exitDone {
 		t.Error("listed as another account")
 	}
-	identities, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(filepath.Join(c.dir, "data"))}, nil)
+	identities, err := accounts.OpenIdentities(filepath.Join(c.dir, "data"), auth.IdentityStoreOptions{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,8 +77,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	identityOptions := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}
-	identities, err := openIdentities(identityOptions, log)
+	identities, err := accounts.OpenIdentities(cfg.file.DataDir, auth.IdentityStoreOptions{Checking: true}, log)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
@@ -17,7 +19,6 @@ import (
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // openDisplay starts the live view, if there is a terminal, and the log above it.
@@ -81,7 +82,7 @@ func (p *program) openAWS(ctx context.Context, cfg *loadedConfig) error {
 	if err != nil {
 		return err
 	}
-	identities := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: p.opt.dryRun}
+	identities := auth.IdentityStoreOptions{ReadOnly: p.opt.dryRun}
 	if err := p.openSignIn(ctx, cfg, identities, digestKey); err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (p *program) openSignIn(
 	if err != nil {
 		return err
 	}
-	if p.identities, err = openIdentities(identities, p.log); err != nil {
+	if p.identities, err = accounts.OpenIdentities(cfg.file.DataDir, identities, p.log); err != nil {
 		return err
 	}
 	p.sessions = auth.NewSessions(auth.Options{
@@ -167,9 +168,10 @@ func (p *program) openOutputs(_ context.Context, cfg *loadedConfig) error {
 func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
 	calls := cfg.file.Limits.CallsInFlight
 	limits := runner.NewLimits(calls, p.observe)
+	p.claims = accounts.NewClaims(func(account string, cause error) { p.runner.Cancel(account, cause) })
 	p.runner = runner.New(runner.Options{
 		Store: p.store, Observe: p.observe, Limits: limits, Log: p.log,
-		Process: thisProcess(),
+		Process: thisProcess(), Claim: p.claims.Claim,
 		OnAbandoned: func(_ record.Target, holdsPage bool) {
 			if holdsPage {
 				p.pages.ReplaceAbandoned()

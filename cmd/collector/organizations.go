@@ -86,10 +86,10 @@ func (p *program) resolveAccounts(f *config.File) *accounts.Set {
 	if p.members == nil {
 		return &accounts.Set{Accounts: f.Accounts}
 	}
-	if len(f.Organizations) == 0 {
+	if len(f.Organizations) == 0 || p.identities == nil {
 		return p.members.Resolve(f, nil)
 	}
-	return p.members.Resolve(f, p.knownIdentities(f))
+	return p.members.Resolve(f, p.identities.LastOf(f))
 }
 
 // retireRemoved retires the names that are gone, in a store that knows only names. While an organization has no list,

@@ -333,8 +333,10 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		all.Types,
 		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},
 	)
+	p.claims = accounts.NewClaims(func(account string, cause error) { p.runner.Cancel(account, cause) })
 	p.runner = runner.New(
 		runner.Options{
+			Claim:   p.claims.Claim,
 			Store:   store,
 			Observe: p.observe,
 			Limits:  runner.NewLimits(256, p.observe),

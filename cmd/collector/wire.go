@@ -37,8 +37,9 @@ type program struct {
 	dataDir       lockedDir
 
 	sessions   *auth.Sessions
-	identities *auth.FileIdentityStore
-	members    *accounts.Directory // members of organizations
+	identities *accounts.Identities // which account each block was
+	claims     *accounts.Claims     // which block collects an account
+	members    *accounts.Directory  // members of organizations
 	retirer    *accounts.Retirer
 	pages      *record.PagePool
 	lister     *collectors.Lister
@@ -177,6 +178,13 @@ func (p *program) apply(ctx context.Context, cfg *loadedConfig) error {
 	return nil
 }
 
+// setIdentityBlocks tells the identities which blocks the configuration has.
+func (p *program) setIdentityBlocks(f *config.File) {
+	if err := p.identities.SetConfiguration(f); err != nil {
+		p.log.Error("identity file not read", "error", err, "hint", record.HintOf(err))
+	}
+}
+
 // installConfiguration builds a configuration with the members of its organizations, and lets new jobs use it.
 func (p *program) installConfiguration(ctx context.Context, f *config.File, c *accounts.Set) error {
 	built, handlers, err := p.buildConfiguration(ctx, f, c)
@@ -197,6 +205,7 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 			}
 		}
 	})
+	p.claims.Reset(p.identities.Claimants(c, func(name string) bool { return built.Account(name) != nil }))
 	p.runner.Swap(built)
 	if !p.opt.narrowed() { // a narrowed run knows nothing about the other accounts
 		p.retirer.SetAccounts(c)
@@ -284,7 +293,12 @@ func (p *program) savedTicks(dataDir string) runner.Ticks {
 	if p.opt.once { // a single run is not a tick
 		return nil
 	}
-	return renamingTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), p.log), p}
+	return accounts.FormerNames{
+		Ticks:      runner.FileTicks(filepath.Join(dataDir, "ticks.json"), p.log),
+		File:       func() *config.File { return p.config.file },
+		Named:      func(name string) bool { return p.runner.Configuration().Has(name) },
+		Identities: p.identities, Store: p.store.accounts(),
+	}
 }
 
 // closeOutputs waits for the outputs to deliver what they still hold, until the flush timeout.
