@@ -160,7 +160,7 @@ func TestWrong(t *testing.T) {
 		}},
 		{"profile with MFA and no key", func(s *scene) {
 			s.load.ConfigFiles = []string{write(s.t, "config", "[profile x]\nrole_arn = "+
-				"arn:aws:iam::222222222222:role/reader\ncredential_source = Environment\nmfa_serial = "+s.mfa.Serial+"\n")}
+				"arn:aws:iam::222222222222:role/reader\ncredential_source = EcsContainer\nmfa_serial = "+s.mfa.Serial+"\n")}
 			profile("x")(&s.block)
 		}, record.NoCredentials, []string{"mfa_serial", "long-lived"}},
 

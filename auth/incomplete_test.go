@@ -100,7 +100,7 @@ func (incompleteSSO) CreateToken(
 // TestIncompleteSSO: the same for IAM Identity Center, whose responses the SDK does not check.
 func TestIncompleteSSO(t *testing.T) {
 	s := newFixture(t, awsfake.Options{}).sessions(Options{})
-	step := s.profileStep("x", "us-east-1").(*sdkStep)
+	step := s.profileStep("x", "us-east-1")
 	_, portalErr := ssoPortal{incompleteSSO{}, step}.GetRoleCredentials(t.Context(), &sso.GetRoleCredentialsInput{})
 	_, tokenErr := ssoTokenClient{incompleteSSO{}, "", step}.renew(t.Context(), &ssooidc.CreateTokenInput{})
 	for _, err := range []error{portalErr, tokenErr} {

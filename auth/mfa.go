@@ -83,11 +83,25 @@ const (
 	refusedCodesPause = time.Hour        // how long a source is not used after two refused codes
 )
 
-func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credentials, err error) {
+func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error) {
 	base, err := s.baseKey(ctx, prev)
 	if err != nil {
 		return aws.Credentials{}, err
 	}
+	c, err := s.session(ctx, base)
+	if record.ReasonOf(err) != record.BadKey {
+		return c, err
+	}
+	prev.Reject(base) // it may have been rotated in the file or the process that it comes from
+	other, otherErr := s.baseKey(ctx, prev)
+	if otherErr != nil || sameCredentials(other, base) {
+		return c, err
+	}
+	return s.session(ctx, other)
+}
+
+// session returns the stored session of a key, or begins one.
+func (s *mfaStep) session(ctx context.Context, base aws.Credentials) (c aws.Credentials, err error) {
 	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, s.Name()) // the lock of another process, then our own
 	defer cancel()
 	var noCode error

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,66 @@ func TestMFAProfile(t *testing.T) {
 		w.open(w.sessions(o), a)
 		w.count("GetSessionToken", 1)
 	})
+}
+
+// TestMFAOverAnyKey: the key below a profile that requires MFA may come from a process or the environment. When it was
+// rotated there, the new one is used for the next session.
+func TestMFAOverAnyKey(t *testing.T) {
+	for name, tt := range map[string]struct {
+		source string
+		give   func(t *testing.T, dir string, k awsfake.Key)
+	}{
+		"process": {"source_profile = p\n[profile p]\ncredential_process = cat {dir}/key.json\n",
+			func(t *testing.T, dir string, k awsfake.Key) {
+				text := fmt.Sprintf(`{"Version":1,"AccessKeyId":%q,"SecretAccessKey":%q}`, k.ID, k.Secret)
+				if err := os.WriteFile(filepath.Join(dir, "key.json"), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}},
+		"environment": {"credential_source = Environment\n", func(t *testing.T, _ string, k awsfake.Key) {
+			t.Setenv("AWS_ACCESS_KEY_ID", k.ID)
+			t.Setenv("AWS_SECRET_ACCESS_KEY", k.Secret)
+		}},
+		"file": {"source_profile = u\n", func(t *testing.T, dir string, k awsfake.Key) {
+			file := filepath.Join(dir, "credentials")
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+			if err := os.WriteFile(file, []byte("[u]\n"+keyLines(k)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := ordinaryEnv(t)
+			dir := t.TempDir()
+			w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, MFA: true})
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile m]\nrole_arn = "+w.role.ARN+"\nmfa_serial = "+
+				w.mfa.Serial+"\n"+strings.ReplaceAll(tt.source, "{dir}", dir)))
+			tt.give(t, dir, w.key)
+			data := t.TempDir()
+			s := w.sessions(Options{Getenv: os.Getenv, DataDir: data})
+			open := func(code string) *Session {
+				t.Helper()
+				got := w.open(s, block(profile("m"), device("", code)))
+				if want := []string{"profile m (", "mfa " + w.mfa.Serial, "role " + w.role.ARN}; len(got.Path()) != 3 ||
+					!strings.HasPrefix(got.Path()[0], want[0]) || !slices.Equal(got.Path()[1:], want[1:]) {
+					t.Errorf("path %q", got.Path())
+				}
+				return got
+			}
+			open(w.mfa.Code(w.aws.Now().Add(-codePeriod)))
+			next := w.user.NewKey()
+			tt.give(t, dir, next)
+			w.user.DeleteKey(w.key.ID)
+			w.count("GetSessionToken", 1)
+			if err := os.RemoveAll(filepath.Join(data, "sessions")); err != nil { // as if the session had ended
+				t.Fatal(err)
+			}
+			if !w.works(open(w.mfa.Now())) {
+				t.Error("the new key was not used")
+			}
+			w.count("GetSessionToken", 2)
+		})
+	}
 }
 
 // TestMFAWindow: a code is sent once, and early enough in its window; the wait for the next is one window at most.

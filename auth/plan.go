@@ -48,7 +48,9 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 			steps = append(steps, s.profileStep(a.Profile, region))
 			break
 		}
-		steps = append(steps, &mfa.key)
+		base := s.profileStep(a.Profile, region)
+		base.ownRoles = true
+		steps = append(steps, base)
 		hops = append(mfa.roles, hops...)
 		if serial == "" {
 			serial = mfa.serial
@@ -93,7 +95,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	return steps, region, nil
 }
 
-func (s *Sessions) profileStep(name, region string) Step {
+func (s *Sessions) profileStep(name, region string) *sdkStep {
 	return &sdkStep{
 		profile: name, region: region, loader: s.loader, getenv: s.getenv, sts: s.sts, sso: s.sso, instance: s.instance,
 	}

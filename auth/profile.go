@@ -18,7 +18,6 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/secret"
 )
 
 // sdkStep is a profile of the shared AWS files, or the default chain (environment, shared files, SSO, web identity,
@@ -26,6 +25,7 @@ import (
 // read again for each renewal, so that rotated credentials are noticed.
 type sdkStep struct {
 	profile  string // "": the default chain
+	ownRoles bool   // the profile's roles are steps of their own: this step is only the source below them
 	region   string // of STS, for roles inside
 	loader   *loader
 	getenv   func(string) string
@@ -48,7 +48,7 @@ func (s *sdkStep) nameWithSource(source string) string {
 	return fmt.Sprintf("%s (%s)", s.Name(), source)
 }
 
-func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s", s.profile, s.region) }
+func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s %t", s.profile, s.region, s.ownRoles) }
 
 func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {
 	ctx, cancel := withTimeout(ctx, 2*callTimeout, s.Name())
@@ -68,7 +68,7 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 		}
 		err = names.check(s.Name()+": "+r.Source.String(), c)
 	}
-	for i := 0; err == nil && i < len(r.Roles); i++ {
+	for i := 0; err == nil && i < len(r.Roles) && !s.ownRoles; i++ {
 		c, err = s.assume(ctx, cfg, c, r.Roles[i])
 	}
 	if err != nil {
@@ -270,10 +270,9 @@ func (s stsAdapter) AssumeRoleWithWebIdentity(
 	return out, nil
 }
 
-// mfaProfile is a profile that requires MFA, in parts that this package handles itself: the SDK would ask for a code
-// for each role and each renewal.
+// mfaProfile is a profile that requires MFA, in parts that are steps of their own: the SDK would ask for a code for each
+// role and each renewal. The key below may come from a file, a process or the environment.
 type mfaProfile struct {
-	key    keyStep
 	serial string
 	roles  []config.Role
 }
@@ -308,14 +307,13 @@ func readMFAProfile(files *awsfiles.Files, name string) (*mfaProfile, error) {
 	if m.serial == "" {
 		return nil, nil
 	}
-	if r.Source != awsfiles.FromCredentialsFile && r.Source != awsfiles.FromConfigFile {
-		return nil, fault(record.NoCredentials,
-			"Put a user's long-lived key into the last profile of the `source_profile` chain: MFA needs one.",
-			"profile %s: mfa_serial is set, but the chain has no aws_access_key_id", name)
+	switch r.Source {
+	case awsfiles.FromCredentialsFile, awsfiles.FromConfigFile, awsfiles.FromProcess, awsfiles.FromEnvironment:
+		return &m, nil
 	}
-	key := r.Section.AccessKey(r.Source)
-	m.key = keyStep{key.AccessKeyID, secret.New(key.SecretAccessKey), secret.New(key.SessionToken)}
-	return &m, nil
+	return nil, fault(record.NoCredentials,
+		"Put a user's long-lived key into the last profile of the `source_profile` chain: MFA needs one.",
+		"profile %s: mfa_serial is set, but the source of the chain (%s) has no long-lived key", name, r.Source)
 }
 
 // explain is for errors between the route and the credentials. Errors of calls are Faults already; the SDK's other

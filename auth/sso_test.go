@@ -156,7 +156,7 @@ func TestSSOOtherProcess(t *testing.T) {
 	c.aws.SSOLogout("alice")
 	c.logIn()
 	s := c.sessions(Options{})
-	step := s.profileStep("p0", "us-east-1").(*sdkStep)
+	step := s.profileStep("p0", "us-east-1")
 	r := ssoTokenClient{ssooidc.New(ssooidc.Options{Region: "eu-central-1"}), c.file, step}
 	in := &ssooidc.CreateTokenInput{
 		ClientId:     &spent.ClientID,
@@ -173,7 +173,7 @@ func TestSSOOtherProcess(t *testing.T) {
 
 	c.cache(c.file, time.Now().Add(-time.Minute)) // the file's token has expired too
 	s = c.sessions(Options{})
-	r.step = s.profileStep("p0", "us-east-1").(*sdkStep)
+	r.step = s.profileStep("p0", "us-east-1")
 	if _, err := r.CreateToken(t.Context(), in); record.ReasonOf(err) != record.SSOLogin {
 		t.Error(err)
 	}
