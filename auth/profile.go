@@ -270,8 +270,8 @@ func (s stsAdapter) AssumeRoleWithWebIdentity(
 	return out, nil
 }
 
-// mfaProfile is a profile that requires MFA, in parts that are steps of their own: the SDK would ask for a code for each
-// role and each renewal. The key below may come from a file, a process or the environment.
+// mfaProfile is a profile that requires MFA, in parts that are steps of their own: the SDK would ask for a code for
+// each role and each renewal. The key below may come from a file, a process or the environment.
 type mfaProfile struct {
 	serial string
 	roles  []config.Role
