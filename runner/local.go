@@ -48,7 +48,6 @@ type Local struct {
 	begunRuns int // runs in progress that have had a slot
 	accounts  map[string]*accountRuns
 	tasks     map[string]context.CancelCauseFunc // of the runs in progress, by name
-	pool      *workerPool                        // while running
 	wg        sync.WaitGroup                     // of runs
 }
 
@@ -212,7 +211,6 @@ func (l *Local) markRunning() error {
 		return errors.New("the engine is already running")
 	}
 	l.running = true
-	l.pool = newWorkerPool()
 	l.draining.Store(false)
 	return nil
 }
@@ -221,7 +219,6 @@ func (l *Local) markStopped() {
 	l.mu.Lock()
 	l.running = false
 	l.mu.Unlock()
-	l.pool.close()
 }
 
 // startDue starts a run that is due, or counts it as missed.
@@ -520,12 +517,10 @@ func (l *Local) dispatch() {
 			row := n.row(l.r.o.Process)
 			l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.StartRun(ctx, row) })
 		}
-		l.pool.run(func() {
-			l.r.startJob(n.ctx, n.configuration, q.job, jobEngine{
-				slots: (*localSlots)(l), shutdownCause: l.shutdownErr,
-				commit: func(ctx context.Context, c Completion) (Progress, error) { return l.commit(ctx, n, c) },
-				done:   func(err error) { l.jobDone(n, err) },
-			})
+		go l.r.startJob(n.ctx, n.configuration, q.job, jobEngine{
+			slots: (*localSlots)(l), shutdownCause: l.shutdownErr,
+			commit: func(ctx context.Context, c Completion) (Progress, error) { return l.commit(ctx, n, c) },
+			done:   func(err error) { l.jobDone(n, err) },
 		})
 	}
 }
