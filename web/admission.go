@@ -34,6 +34,9 @@ const (
 // or very little has a slot for [readerSlack]; while others wait, for [contendedSlack]. Others wait in a short queue;
 // the peer with the fewest slots is admitted first.
 type admission struct {
+	maxSlots, maxSlotsPerPeer int
+	maxTime                   time.Duration // of a whole response; 0: no limit
+
 	mu    sync.Mutex
 	slots map[*slot]bool
 	queue []*waiter // oldest first
@@ -43,7 +46,7 @@ type admission struct {
 type slot struct {
 	admission *admission
 	peer      string
-	endBy     time.Time // the deadline of the whole response
+	endBy     time.Time // the deadline of the whole response; zero: none
 
 	// Guarded by admission.mu.
 	abort          func() // ends a write in progress
@@ -58,7 +61,15 @@ type waiter struct {
 	granted chan *slot // holds one
 }
 
-func newAdmission() *admission { return &admission{slots: map[*slot]bool{}} }
+func newAdmission() *admission {
+	return &admission{
+		maxSlots: maxSlots, maxSlotsPerPeer: maxSlotsPerPeer, maxTime: writeTimeout, slots: map[*slot]bool{},
+	}
+}
+
+func newStreamAdmission() *admission {
+	return &admission{maxSlots: maxStreams, maxSlotsPerPeer: maxStreamsPerPeer, slots: map[*slot]bool{}}
+}
 
 // wrap admits requests to a handler, and measures how fast clients read the responses.
 func (a *admission) wrap(next http.Handler) http.Handler {
@@ -130,7 +141,7 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 
 // admits reports whether there is a slot for the peer. a.mu is held, here and in slotsOf and newSlot.
 func (a *admission) admits(peer string) bool {
-	return len(a.slots) < maxSlots && a.slotsOf(peer) < maxSlotsPerPeer
+	return len(a.slots) < a.maxSlots && a.slotsOf(peer) < a.maxSlotsPerPeer
 }
 
 func (a *admission) slotsOf(peer string) (n int) {
@@ -144,8 +155,10 @@ func (a *admission) slotsOf(peer string) (n int) {
 
 func (a *admission) newSlot(peer string) *slot {
 	s := &slot{
-		admission: a, peer: peer, endBy: time.Now().Add(writeTimeout),
-		slack: readerSlack, contendedSlack: contendedSlack, abort: func() {},
+		admission: a, peer: peer, slack: readerSlack, contendedSlack: contendedSlack, abort: func() {},
+	}
+	if a.maxTime > 0 {
+		s.endBy = time.Now().Add(a.maxTime)
 	}
 	a.slots[s] = true
 	return s
@@ -196,7 +209,7 @@ func (a *admission) evictSlowReaders(now time.Time) {
 		if leaving >= len(a.queue) {
 			return
 		}
-		if len(a.slots) < maxSlots && wanted[s.peer] == 0 {
+		if len(a.slots) < a.maxSlots && wanted[s.peer] == 0 {
 			continue // the waiting peers are at their own limit: this slot would not help them
 		}
 		s.evicted = true
@@ -211,7 +224,7 @@ func (s *slot) beginWrite(now time.Time) (time.Time, bool) {
 	defer s.admission.mu.Unlock()
 	s.writeSince = now
 	by := now.Add(s.slack)
-	if s.endBy.Before(by) {
+	if !s.endBy.IsZero() && s.endBy.Before(by) {
 		by = s.endBy
 	}
 	return by, !s.evicted && by.After(now)

@@ -16,6 +16,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/web/api"
 )
 
 // Options configure a Server.
@@ -31,7 +32,8 @@ type Options struct {
 	// Ready returns the reasons why the program is not ready: no configuration yet, an output that fails. If it is nil or
 	// returns none, the program is ready. It is called from several goroutines and must not block.
 	Ready  func() []string
-	Mounts *Mounts // nil: none
+	Mounts *Mounts  // nil: none
+	API    *api.API // nil: none
 	// Reload loads the configuration again; the client gets its error. Nil: reload is not supported.
 	Reload func(context.Context) error
 }
@@ -51,6 +53,8 @@ type Server struct {
 	page  *page
 	hosts *hosts
 	http  *http.Server
+
+	streams context.Context // ends at shutdown, and streams with it
 }
 
 // NewServer refuses an invalid web configuration; the error names its path.
@@ -73,6 +77,9 @@ func NewServer(o Options) (*Server, error) {
 		// At level debug, because anybody can break off a TLS handshake.
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
+	streams, endStreams := context.WithCancel(context.Background())
+	s.streams = streams
+	s.http.RegisterOnShutdown(endStreams)
 	return s, nil
 }
 
@@ -119,6 +126,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /-/healthy", s.healthy)
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
+	if s.o.API != nil {
+		mux.Handle(api.Prefix, s.serveAPI())
+	}
 	mux.Handle("GET /{$}", newAdmission().wrap(http.HandlerFunc(s.index)))
 	return secured(s.hosts.wrap(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10)), s.page.policy)
 }

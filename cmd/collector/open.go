@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -141,6 +140,7 @@ func (p *program) openStore(ctx context.Context, cfg *loadedConfig) (err error) 
 	if p.store.inventory != nil {
 		p.registry.MustRegister(storeHealth{p.store.inventory})
 	}
+	p.storeType = cfg.file.Store.Type
 	p.retirer = accounts.NewRetirer(p.store.accounts(), p.log)
 	p.observe = runner.Tee(p.observe, p.retirer.Observe)
 	file := ""
@@ -206,12 +206,7 @@ func (p *program) openListener(ctx context.Context, cfg *loadedConfig) error {
 	w := cfg.file.Web
 	server, err := web.NewServer(web.Options{
 		Status: p.board, Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts,
-		Version: buildInfo().version, Reload: p.reload, Mounts: p.mounts,
-		Ready: func() []string {
-			return slices.Concat(
-				notReadyReasons(p.outputs.States()), p.store.notReadyReasons(), p.dataDir.notReadyReasons(),
-			)
-		},
+		Version: buildInfo().version, Reload: p.reload, Mounts: p.mounts, API: p.newAPI(), Ready: p.notReady,
 	})
 	if err != nil {
 		return usageError(err)

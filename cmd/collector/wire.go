@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs/deliver"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
@@ -29,6 +31,8 @@ type program struct {
 	runLog  *runLogger
 	observe runner.Observer
 	board   *runner.Board
+
+	configured atomic.Pointer[query.Accounts] // of the same configuration, for the API
 
 	metrics       *web.Metrics
 	registry      *prometheus.Registry
@@ -44,6 +48,7 @@ type program struct {
 	pages      *record.PagePool
 	lister     *collectors.Lister
 	store      *runStore
+	storeType  string
 	outputs    *deliver.Set
 	runner     *runner.Runner
 	engine     *runner.Local
@@ -78,7 +83,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		p.openRunner,   // schedules, limits, the engine
 		p.apply,        // the first built configuration: accounts, schedules, outputs
 		p.loadBoard,    // the status before the first run
-		p.openListener, // metrics, health, reload, the page
+		p.openListener, // metrics, health, reload, the API, the page
 	} {
 		if err := open(ctx, cfg); err != nil {
 			return err
@@ -207,6 +212,7 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 	})
 	p.claims.Reset(p.identities.Claimants(c, func(name string) bool { return built.Account(name) != nil }))
 	p.runner.Swap(built)
+	p.configured.Store(queryAccounts(built, c))
 	if !p.opt.narrowed() { // a narrowed run knows nothing about the other accounts
 		p.retirer.SetAccounts(c)
 	}

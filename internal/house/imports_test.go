@@ -31,7 +31,7 @@ var allowedImports = map[string][]string{
 	}, // with its drivers: they know resources, not how they are listed
 	// Questions and answers, the same for the command line and the API.
 	"query":              {"config", "inventory", "record", "runner"},
-	"web":                {"internal/printable", "record", "runner"},
+	"web":                {"internal/printable", "inventory", "query", "record", "runner"},
 	"internal/awsfake":   {"record"},
 	"internal/filelock":  {},
 	"internal/printable": {}, // escapes untrusted text for display

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/aws-collector/collector/accounts"
+	"github.com/aws-collector/collector/outputs/deliver"
+	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web/api"
+)
+
+// newAPI makes what answers questions over HTTP.
+func (p *program) newAPI() *api.API {
+	o := api.Options{
+		Board: p.board, Kinds: catalogue(), Log: p.log, Status: p.status(time.Now().UTC()),
+		Accounts: func() query.Accounts { return *p.configured.Load() },
+	}
+	if p.store.driver != nil {
+		o.Store = p.store.driver
+	}
+	return api.New(o)
+}
+
+// queryAccounts is what questions need of a configuration in force.
+func queryAccounts(built *runner.Configuration, set *accounts.Set) *query.Accounts {
+	tags := make(map[string]map[string]string, len(set.Accounts))
+	for i := range set.Accounts {
+		if a := set.Accounts[i].Account(); len(a.ExtraTags) > 0 {
+			tags[a.Name] = a.ExtraTags
+		}
+	}
+	return &query.Accounts{Configuration: built, Members: set.Identities, Unlisted: set.Unlisted, Tags: tags}
+}
+
+// notReady returns why the program is not ready.
+func (p *program) notReady() []string {
+	return slices.Concat(
+		notReadyReasons(p.outputs.States()), p.store.notReadyReasons(), p.dataDir.notReadyReasons(),
+	)
+}
+
+// status returns a function that says how the program is.
+func (p *program) status(started time.Time) func() api.Status {
+	return func() api.Status {
+		s := api.Status{
+			Version: buildInfo().version, Started: started, NotReady: p.notReady(), Engine: api.EngineStatus{Type: "local"},
+			Store: api.StoreStatus{Type: p.storeType},
+		}
+		if p.store.inventory != nil {
+			h := p.store.inventory.Health()
+			s.Store.Since, s.Store.NotStored = query.NullIfZero(h.Since), h.NotStored
+			if h.Err != nil {
+				s.Store.Error, s.Store.Hint = h.Err.Error(), record.HintOf(h.Err)
+			}
+		}
+		for _, o := range p.outputs.States() {
+			s.Outputs = append(s.Outputs, outputStatus(o))
+		}
+		return s
+	}
+}
+
+func outputStatus(o deliver.State) api.OutputStatus {
+	s := api.OutputStatus{
+		Name: o.Name, Type: o.Type, Up: o.Up, Ready: o.Ready, Error: o.Error, Hint: o.Hint,
+		Since: query.NullIfZero(o.Since), Records: o.Records, Lost: o.Lost, Errors: o.Errors,
+	}
+	if o.Spool != nil {
+		s.Spool = &api.SpoolStatus{
+			Records: o.Spool.Records, Bytes: o.Spool.Bytes, Oldest: query.NullIfZero(o.Spool.Oldest), Full: o.Spool.Full,
+			Dropped: o.Spool.Dropped, DeadLetters: o.Spool.DeadLetters, Retries: o.Spool.Retries,
+		}
+	}
+	return s
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/query"
+)
+
+// The daemon answers what it collected, and the same as the command line says.
+func TestAPI(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, daemonConfig(dir, scene, ""))
+	d := startDaemon(t, config, s.URL)
+	d.waitUntil("a resource", func() bool {
+		return strings.Contains(d.get("/api/v1/resources?kind=instance&limit=1"), `"kind":"ec2_instance"`)
+	})
+	get := func(path string, v any) {
+		t.Helper()
+		if text := d.get("/api/v1/" + path); json.Unmarshal([]byte(text), v) != nil {
+			t.Fatalf("%s: %s", path, text)
+		}
+	}
+	var coverage struct{ Items []query.CoverageLine }
+	get("coverage", &coverage)
+	var account struct {
+		AccountID string `json:"account_id"`
+		Tags      map[string]string
+		SignIn    struct{ ARN string } `json:"sign_in"`
+	}
+	get("accounts/prod", &account)
+	if len(coverage.Items) == 0 || account.AccountID != "111111111111" || account.SignIn.ARN == "" {
+		t.Errorf("%+v %+v", coverage, account)
+	}
+	var status struct {
+		Ready   bool
+		Version string
+		Store   struct{ Type string }
+		Outputs []struct{ Name string }
+	}
+	get("status", &status)
+	if !status.Ready || status.Version == "" || status.Store.Type != "sqlite" || len(status.Outputs) == 0 {
+		t.Errorf("%+v", status)
+	}
+	var kinds struct{ Items query.Catalogue }
+	get("kinds", &kinds)
+	if len(kinds.Items) != len(catalogue()) || kinds.Items[0].Doc == "" {
+		t.Errorf("%d kinds", len(kinds.Items))
+	}
+}

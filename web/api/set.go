@@ -1,0 +1,149 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/query"
+)
+
+const (
+	defaultPage     = 100
+	maxPage         = 1000
+	cursorParameter = "cursor"
+)
+
+// The media types of answers.
+const (
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+	typeCSV    = "text/csv"
+	typeEvents = "text/event-stream"
+)
+
+// A set is a page of items.
+type set[T any] struct {
+	Items   []T       `json:"items"`
+	Next    string    `json:"next,omitempty"` // the cursor of the next page
+	AsOf    time.Time `json:"as_of"`
+	Unknown *unknown  `json:"unknown,omitempty"` // what the question is about and the answer cannot know
+}
+
+// newSet cuts a page from items, of which there is one more than the limit if there is a next page.
+func newSet[T any](r *request, items []T, key func(T) cursor) set[T] {
+	s := set[T]{Items: items, AsOf: r.question.Now}
+	if n := r.question.Limit; len(items) > n {
+		s.Items = items[:n]
+		s.Next = key(items[n-1]).encode(r.fingerprint())
+	}
+	if s.Items == nil {
+		s.Items = []T{}
+	}
+	return s
+}
+
+// A cursor is where a page begins: after the key. To a client it is opaque.
+type cursor struct {
+	Key  []string  `json:"k,omitempty"`
+	At   time.Time `json:"a,omitzero"` // an instant that all pages share, or that of the key
+	From time.Time `json:"f,omitzero"`
+	Of   string    `json:"q"` // the fingerprint of its question
+}
+
+func (c cursor) encode(of string) string {
+	c.Of = of
+	b, err := json.Marshal(c)
+	if err != nil {
+		return "" // a cursor is always JSON
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// parseCursor decodes a cursor of the question with a fingerprint; "" is the first page.
+func parseCursor(text, of string) (c cursor, err error) {
+	if text == "" {
+		return cursor{}, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	switch {
+	case err != nil:
+		return cursor{}, problem{Status: http.StatusBadRequest, Detail: "the cursor is not one of this API",
+			Hint: "Use the value of next as it is."}
+	case c.Of != of:
+		return cursor{}, problem{Status: http.StatusBadRequest, Detail: "the cursor belongs to another question",
+			Hint: "Repeat the parameters of the first page, or leave out the cursor."}
+	}
+	return c, nil
+}
+
+// fingerprint identifies the question, whatever its page.
+func (r *request) fingerprint() string {
+	rest := maps.Clone(r.values)
+	for _, name := range []string{cursorParameter, afterName, query.Limit.Name} {
+		delete(rest, name)
+	}
+	sum := sha256.Sum256([]byte(r.URL.Path + "?" + url.Values(rest).Encode()))
+	return base64.RawURLEncoding.EncodeToString(sum[:6])
+}
+
+// writeJSON writes an answer.
+func writeJSON(w http.ResponseWriter, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	_, _ = w.Write(append(b, '\n')) // an error means that the client has gone
+	return nil
+}
+
+// writeCacheable writes an answer that is the same until the program is replaced. A client may keep it and ask whether
+// it changed.
+func writeCacheable(w http.ResponseWriter, r *request, body []byte) {
+	sum := sha256.Sum256(body)
+	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	w.Header().Set("ETag", etag)
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("Content-Type", typeJSON)
+	for given := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+		if strings.TrimPrefix(strings.TrimSpace(given), "W/") == etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	_, _ = w.Write(body) // an error means that the client has gone
+}
+
+// acceptable returns the first media type that a request accepts of those that a route has, in the order of the
+// request; "" if there is none. Without a wish, it is the first of the route.
+func acceptable(r *http.Request, media []string) string {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	if strings.TrimSpace(accept) == "" {
+		accept = "*/*"
+	}
+	for wish := range strings.SplitSeq(accept, ",") {
+		name, parameters, _ := strings.Cut(wish, ";")
+		name = strings.ToLower(strings.TrimSpace(name))
+		if q := strings.ReplaceAll(parameters, " ", ""); q == "q=0" || q == "q=0.0" {
+			continue
+		}
+		if name == "*/*" {
+			return media[0]
+		}
+		for _, m := range media {
+			if name == m || name == m[:strings.IndexByte(m, '/')+1]+"*" {
+				return m
+			}
+		}
+	}
+	return ""
+}

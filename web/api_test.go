@@ -1,0 +1,172 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web/api"
+)
+
+// An endlessStore finds resources without end.
+type endlessStore struct {
+	api.Store
+	stopped chan struct{}
+}
+
+func (s endlessStore) Find(ctx context.Context, _ inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	return func(yield func(*inventory.Resource, error) bool) {
+		defer close(s.stopped)
+		data := []byte(`{"Pad":"` + strings.Repeat("x", 4000) + `"}`)
+		for i := 0; ; i++ {
+			r := &inventory.Resource{Record: record.Record{ID: fmt.Sprint(i), Data: data}}
+			if ctx.Err() != nil {
+				yield(nil, ctx.Err())
+				return
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func newAPI(t *testing.T) (o api.Options, board *runner.Board) {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	board = runner.NewBoard()
+	return api.Options{
+		Store: store, Board: board, Accounts: func() query.Accounts { return query.Accounts{} },
+		Status: func() api.Status { return api.Status{} },
+	}, board
+}
+
+// stream asks for a stream, without a limit on its duration.
+func stream(t *testing.T, addr, path, accept string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", accept)
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
+
+// The API has the guard of every route, its own errors, and does not hide what is mounted.
+func TestAPIIsGuarded(t *testing.T) {
+	o, _ := newAPI(t)
+	m := new(Mounts)
+	m.Swap(map[string]http.Handler{"/api/v1/sd/nodes": saying("targets")})
+	s := newServer(t, Options{API: api.New(o), Mounts: m})
+	for path, want := range map[string]int{
+		"/api/v1/status": 200, "/api/v1/nothing": 404, "/api/v1/sd/nodes": 200, "/api/v1/resources": 200,
+	} {
+		if w := ask(s, "GET", path); w.Code != want || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	w := ask(s, "POST", "/api/v1/status")
+	if w.Code != 405 || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("POST: %d %v", w.Code, w.Header())
+	}
+	other := func(r *http.Request) { r.Host = "evil.example" }
+	if w := ask(s, "GET", "/api/v1/resources", other); w.Code != http.StatusMisdirectedRequest {
+		t.Errorf("another host: %d", w.Code)
+	}
+	if w := ask(newServer(t, Options{}), "GET", "/api/v1/status"); w.Code != 404 {
+		t.Errorf("without an API: %d", w.Code)
+	}
+}
+
+// A stream that moves outlives the write timeout, and ends without an error when the server does.
+func TestStreamsEndWithTheServer(t *testing.T) {
+	o, board := newAPI(t)
+	s := newServer(t, Options{API: api.New(o)})
+	s.http.WriteTimeout = 500 * time.Millisecond
+	addr := start(t, s)
+	events := stream(t, addr, "/api/v1/events", "text/event-stream")
+	lines := bufio.NewScanner(events.Body)
+	begun := time.Now()
+	for i := 0; time.Since(begun) < 2500*time.Millisecond; i++ {
+		board.Observe(runner.NextStart{Account: "prod", At: time.Unix(int64(i)+1, 0)})
+		for lines.Scan() && lines.Text() != "" {
+		}
+		if lines.Err() != nil {
+			t.Fatalf("after %s: %v", time.Since(begun), lines.Err())
+		}
+	}
+	o.Store = endlessStore{o.Store, make(chan struct{})}
+	endless := newServer(t, Options{API: api.New(o)})
+	rows := stream(t, start(t, endless), "/api/v1/resources", "application/x-ndjson")
+	began := make(chan struct{})
+	last := make(chan string)
+	go func() {
+		sc := bufio.NewScanner(rows.Body)
+		text := ""
+		for n := 0; sc.Scan(); n++ {
+			if text = sc.Text(); n == 100 {
+				close(began)
+			}
+		}
+		last <- fmt.Sprint(text, sc.Err())
+	}()
+	<-began
+	for _, server := range []*Server{s, endless} {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		if err := server.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+	if rest, err := io.ReadAll(events.Body); err != nil {
+		t.Errorf("events end with %v after %q", err, rest)
+	}
+	if text := <-last; !strings.Contains(text, `"_end":{`) || !strings.Contains(text, "the collector stops") ||
+		!strings.HasSuffix(text, "<nil>") {
+		t.Errorf("rows end with %.300s", text)
+	}
+}
+
+// A reader that stops is disconnected, and the store is not read for it any longer.
+func TestStoppedReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as a reader may stop")
+	}
+	o, _ := newAPI(t)
+	stopped := make(chan struct{})
+	o.Store = endlessStore{o.Store, stopped}
+	addr := start(t, newServer(t, Options{API: api.New(o)}))
+	stream(t, addr, "/api/v1/resources?"+url.Values{"fields": {"id,data"}}.Encode(), "text/csv")
+	select {
+	case <-stopped:
+	case <-time.After(readerSlack + 5*time.Second):
+		t.Error("the store is still read")
+	}
+}
