@@ -304,6 +304,17 @@ func (b *Board) Targets() iter.Seq[TargetInfo] {
 	}
 }
 
+// TargetsOf returns the targets of one account, as Targets does.
+func (b *Board) TargetsOf(account string) iter.Seq[TargetInfo] {
+	b.mu.RLock()
+	a := b.accounts[account]
+	b.mu.RUnlock()
+	if a == nil {
+		return func(func(TargetInfo) bool) {}
+	}
+	return slices.Values(a.targets())
+}
+
 // Listings returns every listing in progress, oldest first.
 func (b *Board) Listings() []Listing {
 	var ls []Listing

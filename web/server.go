@@ -21,19 +21,19 @@ import (
 
 // Options configure a Server.
 type Options struct {
-	Status StatusSource
 	Gather prometheus.Gatherer
 	Log    *slog.Logger // nil: silence
 	// ConfigFile is exporter-toolkit's web configuration: TLS and basic auth; "" for neither.
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 	ConfigFile string
 	Hosts      []string // allowed besides this machine: host names, globs of them, addresses; see hosts
-	Version    string   // of the program, for the page
 	// Ready returns the reasons why the program is not ready: no configuration yet, an output that fails. If it is nil or
 	// returns none, the program is ready. It is called from several goroutines and must not block.
 	Ready  func() []string
 	Mounts *Mounts  // nil: none
 	API    *api.API // nil: none
+	// Routes are the routes of the page, by their patterns for [http.ServeMux].
+	Routes map[string]http.Handler
 	// Reload loads the configuration again; the client gets its error. Nil: reload is not supported.
 	Reload func(context.Context) error
 }
@@ -50,7 +50,6 @@ const (
 // A Server serves /metrics, health and the page.
 type Server struct {
 	o     Options
-	page  *page
 	hosts *hosts
 	http  *http.Server
 
@@ -65,11 +64,7 @@ func NewServer(o Options) (*Server, error) {
 	if err := toolkit.Validate(o.ConfigFile); err != nil {
 		return nil, fmt.Errorf("web.config_file %s: %w", o.ConfigFile, err)
 	}
-	p, err := newPage(o.Version)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{o: o, page: p, hosts: newHosts(o.Hosts)}
+	s := &Server{o: o, hosts: newHosts(o.Hosts)}
 	s.http = &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -129,13 +124,20 @@ func (s *Server) Handler() http.Handler {
 	if s.o.API != nil {
 		mux.Handle(api.Prefix, s.serveAPI())
 	}
-	mux.Handle("GET /{$}", newAdmission().wrap(http.HandlerFunc(s.index)))
-	return secured(s.hosts.wrap(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10)), s.page.policy)
+	admission := newAdmission()
+	for pattern, h := range s.o.Routes {
+		mux.Handle(pattern, admission.wrap(h))
+	}
+	return secured(s.hosts.wrap(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10)))
 }
+
+// policy is the Content-Security-Policy: scripts, styles and images come from here as files, and nothing is inline.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // secured sets the headers on every response that protect it in a browser.
 // https://owasp.org/www-project-secure-headers/
-func secured(next http.Handler, policy string) http.Handler {
+func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -194,15 +196,4 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	text(w, http.StatusOK, "Configuration reloaded.\n")
-}
-
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	b, err := s.page.render(s.o.Status, s.notReady(), time.Now())
-	if err != nil {
-		s.o.Log.Error("rendering the page failed", "error", err)
-		text(w, http.StatusInternalServerError, "Rendering the page failed. See the log and /metrics.\n")
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(b) // an error means that the client has gone
 }

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -195,53 +193,3 @@ func earlier(a, b time.Time) time.Time {
 
 // seconds returns seconds since the epoch. t must not be zero: that would export 1970.
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
-
-// accountRow is an account on the page.
-type accountRow struct {
-	runner.AccountInfo
-	States    []stateCount
-	Resources int
-}
-
-type stateCount struct {
-	State  record.State
-	Count  int
-	Failed bool
-}
-
-// summary returns the contents of the page: each account with its states, and the failed targets.
-func summary(status StatusSource, most int) (accounts []accountRow, failed []runner.TargetInfo, more int) {
-	states := map[string]map[record.State]int{}
-	resources := map[string]int{}
-	unusable := map[string]bool{}
-	for t := range status.Targets() {
-		resources[t.Account] += t.Resources
-		if t.State == "" {
-			continue
-		}
-		if states[t.Account] == nil {
-			states[t.Account] = map[record.State]int{}
-		}
-		states[t.Account][t.State]++
-		if t.Failed() {
-			unusable[t.Account] = unusable[t.Account] || t.AccountUnusable
-			if len(failed) < most {
-				failed = append(failed, t)
-			} else {
-				more++
-			}
-		}
-	}
-	for a := range status.Accounts() {
-		row := accountRow{AccountInfo: a, Resources: resources[a.Name]}
-		for _, s := range record.States {
-			if n := states[a.Name][s]; n > 0 {
-				failed := s.Failed() || s == record.RegionDisabled && unusable[a.Name]
-				row.States = append(row.States, stateCount{s, n, failed})
-			}
-		}
-		accounts = append(accounts, row)
-	}
-	slices.SortStableFunc(accounts, func(a, b accountRow) int { return cmp.Compare(a.Name, b.Name) })
-	return accounts, failed, more
-}

@@ -1,6 +1,7 @@
-// Package web shows the state of the collector: /metrics for Prometheus, health for orchestrators, a page for people.
-// It reads the status board, and changes nothing except through the reload function. It leaves the choice of the
-// listener to its caller. Begin at [NewMetrics], which counts events, and [NewServer], which serves them.
+// Package web shows the state of the collector: /metrics for Prometheus, health for orchestrators, the API and the
+// routes that its caller adds, such as those of the page. It reads the status board, and changes nothing except through
+// the reload function. It leaves the choice of the listener to its caller. Begin at [NewMetrics], which counts events,
+// and [NewServer], which serves them.
 package web
 
 import (

@@ -204,9 +204,13 @@ func (p *program) loadBoard(ctx context.Context, _ *loadedConfig) error {
 // openListener serves metrics, health, reload and the page. A single run does so only if asked to.
 func (p *program) openListener(ctx context.Context, cfg *loadedConfig) error {
 	w := cfg.file.Web
+	routes, err := p.pageRoutes(w.LabelTags)
+	if err != nil {
+		return err
+	}
 	server, err := web.NewServer(web.Options{
-		Status: p.board, Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts,
-		Version: buildInfo().version, Reload: p.reload, Mounts: p.mounts, API: p.newAPI(), Ready: p.notReady,
+		Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts,
+		Reload: p.reload, Mounts: p.mounts, Routes: routes, API: p.newAPI(), Ready: p.notReady,
 	})
 	if err != nil {
 		return usageError(err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -32,7 +33,7 @@ type program struct {
 	observe runner.Observer
 	board   *runner.Board
 
-	configured atomic.Pointer[query.Accounts] // of the same configuration, for the API
+	configured atomic.Pointer[query.Accounts] // of the runner's configuration, for the API and the page
 
 	metrics       *web.Metrics
 	registry      *prometheus.Registry
@@ -59,9 +60,10 @@ type program struct {
 	closers    []func() error // of what was opened, in that order
 
 	reloadMu   sync.Mutex
-	config     *loadedConfig // the configuration in force
-	accountSet *accounts.Set // the accounts of the configuration in force
-	lastRead   inputDigests  // the files that were read last, valid or not
+	config     *loadedConfig                 // the configuration in force
+	accountSet *accounts.Set                 // the accounts of the configuration in force
+	refused    atomic.Pointer[refusedReload] // nil: the last reload was taken
+	lastRead   inputDigests                  // the files that were read last, valid or not
 }
 
 // collect builds the program from top to bottom, in open.go; each part uses the parts above it. Then it runs each
@@ -240,10 +242,12 @@ func (p *program) reload(ctx context.Context) error {
 	}
 	if err != nil {
 		p.metrics.Reloaded(false)
+		p.refused.Store(&refusedReload{time.Now(), err})
 		p.log.Error("reload refused, configuration unchanged",
 			"config", p.cli.configPath, "error", err, "hint", record.HintOf(err))
 		return err
 	}
+	p.refused.Store(nil)
 	p.log.Info("configuration reloaded", p.accountCounts("config", p.cli.configPath)...)
 	return nil
 }

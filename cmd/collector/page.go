@@ -1,0 +1,74 @@
+package main
+
+import (
+	"cmp"
+	"net/http"
+	"time"
+
+	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/web/page"
+)
+
+// pageRoutes makes the page.
+func (p *program) pageRoutes(groupBy []string) (map[string]http.Handler, error) {
+	o := page.Options{
+		Board: p.board, Accounts: func() query.Accounts { return *p.configured.Load() }, Kinds: catalogue(),
+		GroupBy: groupBy, Problems: p.problems, Version: buildInfo().version, Log: p.log,
+	}
+	if p.store.driver != nil {
+		o.Store = p.store.driver
+	}
+	pages, err := page.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return pages.Routes(), nil
+}
+
+// A refusedReload is a configuration that was not taken.
+type refusedReload struct {
+	at  time.Time
+	err error
+}
+
+// outputLag is how long a spool may hold its oldest record before the page calls its output late.
+const outputLag = 5 * time.Minute
+
+// problems are what every view of the page shows while it lasts.
+func (p *program) problems() []page.Problem {
+	var all []page.Problem
+	if r := p.refused.Load(); r != nil {
+		all = append(all, page.Problem{
+			Title: "The changed configuration was refused, and the one before it stays in force", Since: r.at,
+			Text: printable.Lines(r.err.Error()), Hint: record.HintOf(r.err),
+		})
+	}
+	if p.store.inventory != nil {
+		if h := p.store.inventory.Health(); h.Err != nil {
+			all = append(all, page.Problem{
+				Title: "Store writes fail: listing and delivery continue, and the history has a gap", Since: h.Since,
+				Text: h.Err.Error(), Hint: record.HintOf(h.Err),
+			})
+		}
+	}
+	for _, reason := range p.dataDir.notReadyReasons() {
+		all = append(all, page.Problem{Title: "data_dir is not usable", Text: reason})
+	}
+	for _, s := range p.outputs.States() {
+		waiting := s.Spool != nil && !s.Spool.Oldest.IsZero() && time.Since(s.Spool.Oldest) > outputLag
+		switch {
+		case !s.Up || s.Error != "":
+			all = append(all, page.Problem{
+				Title: "Output " + s.Name + " fails", Since: s.Since, Text: s.Error, Hint: s.Hint, Retrying: s.Ready,
+			})
+		case waiting:
+			all = append(all, page.Problem{
+				Title: "Output " + s.Name + " is late", Since: s.Spool.Oldest, Retrying: true,
+				Text: cmp.Or(s.Error, "its oldest record waits since then."),
+			})
+		}
+	}
+	return all
+}
