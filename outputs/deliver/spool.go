@@ -124,7 +124,11 @@ func (s *spool) reportDamage(d journal.Damage) {
 	s.mu.Lock()
 	s.stats.Dropped += d.Records
 	s.mu.Unlock()
-	if s.observer != nil && d.Records > 0 {
+	if d.Records == 0 {
+		return
+	}
+	s.reportUnsavedLosses(s.losses.addUnknown(d.Records))
+	if s.observer != nil {
 		s.observer.OutputDropped(s.name, d.Records, "damaged")
 	}
 }

@@ -247,6 +247,9 @@ func (f *feeder) ack(ch journal.Chunk) {
 		f.log.Error("cannot save the spool cursor", "error", err,
 			"hint", addHint(err, "Expect repeats: after a restart, records are sent again."))
 	}
+	if f.journal.Stat().Bytes == 0 {
+		f.reportUnsavedLosses(f.losses.clearUnknown())
+	}
 	f.notifyProgress()
 	f.markDrained()
 	f.reportStat()

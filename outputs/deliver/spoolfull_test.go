@@ -45,30 +45,52 @@ func TestDropOldest(t *testing.T) {
 	})
 }
 
-// Records of a spool's file that was emptied between two starts are counted as dropped, which ends run --once with exit
-// code 3. The rest is sent.
-func TestEmptiedFile(t *testing.T) {
+// Records that damage took between two starts are counted as dropped, which ends run --once with exit code 3. The rest
+// is sent, and the ends that wait in the spool are partial, because nobody knows whose records are lost.
+func TestDamagedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		p := newSpoolHarness(dir)
-		o := &remoteOptions{To: &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}}
+		o := &remoteOptions{
+			To:     &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }},
+			Common: outputs.Common{Ends: true},
+		}
 		f := p.open(t, o)
-		noErr(t, f.Send(t.Context(), testPage("lost", 5)))
+		page := testPage("lost", 5)
+		noErr(t, f.Send(t.Context(), page))
+		end := func() {
+			noErr(t, f.End(t.Context(), record.Outcome{Target: page.Target, Run: page.Run, State: record.OK, Records: 5}))
+		}
+		end()
 		closeFan(t, f)
 		files, err := filepath.Glob(filepath.Join(dir, "spools", "remote", "*.seg"))
 		if err != nil || len(files) != 1 {
 			t.Fatal(files, err)
 		}
-		noErr(t, os.Truncate(files[0], 0))
+		b, err := os.ReadFile(files[0])
+		noErr(t, err)
+		b[10] ^= 1 // in the header of the first frame
+		noErr(t, os.WriteFile(files[0], b, 0o600))
 
-		p, o.To = newSpoolHarness(dir), new(fakeReceiver)
+		var sent []byte
+		o.To = &fakeReceiver{answer: func(b outputs.Batch) error {
+			sent = append(sent, b.Lines...)
+			return nil
+		}}
+		p = newSpoolHarness(dir)
 		f = p.open(t, o)
 		noErr(t, f.Send(t.Context(), testPage("i", 1)))
 		p.drain(t)
-		if st := p.set.States()[0]; st.Spool.Dropped != 5 || p.Dropped != 5 || p.logCount("spool is damaged") != 1 {
+		end()
+		p.drain(t)
+		if bytes.Count(sent, []byte(`"state":"partial","records":5`)) != 1 ||
+			bytes.Count(sent, []byte(`"state":"ok","records":5`)) != 1 {
+			t.Errorf("the end in the damaged spool is not partial, or the later one is not ok:\n%s", sent)
+		}
+		if st := p.set.States()[0]; st.Spool.Dropped != 5 || p.Dropped != 5 || p.logCount("spool is damaged") == 0 {
 			t.Errorf("%+v, observed %d, log:\n%s", st.Spool, p.Dropped, p.logs())
 		}
-		sameIDs(t, "the rest is sent", o.To.has(), []string{"i-0"})
+		sameIDs(t, "the rest is sent", o.To.has(), []string{"", "i-0", ""}) // an end has no id
 		closeFan(t, f)
 	})
 }

@@ -18,6 +18,9 @@ import (
 // losses counts the records that a spool will never send, by target and run: it dropped them, or the receiver refused
 // them. The line that marks a target's end was written before the loss and says that the target is complete. Before it
 // is sent, it is corrected, so that its receiver does not take lost resources for gone. The counts are kept in a file.
+//
+// Damage does not tell whose records it took. Such losses have the zero source: they make every end partial that is in
+// the spool, until the spool is empty.
 type losses struct {
 	path string
 
@@ -103,6 +106,25 @@ func (m *losses) add(counts map[journal.Source]int) error {
 	return m.save()
 }
 
+// addUnknown adds records that damage took.
+func (m *losses) addUnknown(records int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts[journal.Source{}] += records
+	return m.save()
+}
+
+// clearUnknown removes what addUnknown has added, because all ends were sent.
+func (m *losses) clearUnknown() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.counts[journal.Source{}] == 0 {
+		return nil
+	}
+	delete(m.counts, journal.Source{})
+	return m.save()
+}
+
 // addLine adds the record in a line, if the line belongs to a target's listing.
 func (m *losses) addLine(line []byte) error {
 	l, err := outputs.ParseLine(bytes.TrimSuffix(line, []byte("\n")))
@@ -126,8 +148,13 @@ func (m *losses) forEachEnd(lines []byte, do func(offset int, raw []byte, s jour
 			if l, err := outputs.ParseLine(bytes.TrimSuffix(raw, []byte("\n"))); err == nil {
 				t := record.Target{Account: l.Account, Region: l.Region, Kind: l.Target}
 				s := journal.Source{Run: l.Run, Target: t}
-				if m.counts[s] > 0 {
-					do(offset, raw, s, record.Outcome{Target: t, Run: l.Run, State: l.State, Records: l.Records})
+				o := record.Outcome{Target: t, Run: l.Run, State: l.State, Records: l.Records}
+				unknown := m.counts[journal.Source{}] > 0
+				if unknown && o.State == record.OK {
+					o.State = record.Partial
+				}
+				if unknown || m.counts[s] > 0 {
+					do(offset, raw, s, o)
 				}
 			}
 		}
@@ -161,8 +188,8 @@ func (m *losses) clearEnds(lines []byte) error {
 	defer m.mu.Unlock()
 	changed := false
 	m.forEachEnd(lines, func(_ int, _ []byte, s journal.Source, _ record.Outcome) {
+		changed = changed || m.counts[s] > 0
 		delete(m.counts, s)
-		changed = true
 	})
 	if !changed {
 		return nil
