@@ -73,8 +73,8 @@ type ScopeUpdate interface {
 // A Commit is the end of a scope update.
 type Commit struct {
 	Outcome   record.Outcome
-	ExtraTags []byte           // of the account, a JSON object; nil: no page arrived, keep them
-	Gone      iter.Seq[[]byte] // ids; nil: none
+	ExtraTags []byte   // of the account, a JSON object; nil: no page arrived, keep them
+	Gone      []string // ids
 }
 
 // A Reader answers queries, also while another process writes. Its results own their memory.

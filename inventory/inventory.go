@@ -283,19 +283,19 @@ func (w *scopeWriter) addPage(ctx context.Context, p *record.Page) error {
 		op := Added
 		if e := w.live.find(id); e != nil {
 			switch {
-			case e.seen(): // listed before, for example under another parent: the first one counts
+			case e.seen: // listed before, for example under another parent: the first one counts
 				continue
-			case e.hasOldSum(): // the stored hash is of another version, so a change cannot be detected
+			case e.oldSum: // the stored hash is of another version, so a change cannot be detected
 				op = Rebased
 			case e.sum == sum:
-				e.markSeen()
+				e.seen = true
 				continue
 			default:
 				op = Changed
 			}
-			e.markSeen()
-		} else if err := w.live.add(id, sum, seen); err != nil {
-			return err
+			e.seen = true
+		} else {
+			w.live.add(entry{id: string(id), sum: sum, seen: true})
 		}
 		changed = append(changed, changedRecord{view, id, sum, op})
 	}
@@ -355,11 +355,8 @@ func (w *scopeWriter) loadIndex(ctx context.Context) error {
 	}
 	live := newIndex()
 	err := w.update.Live(ctx, func(id []byte, sum record.Digest, version int) error {
-		var f flags
-		if version != record.DigestVersion {
-			f = oldSum
-		}
-		return live.add(id, sum, f)
+		live.add(entry{id: string(id), sum: sum, oldSum: version != record.DigestVersion})
+		return nil
 	})
 	if err != nil {
 		return err

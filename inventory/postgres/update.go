@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -251,7 +252,7 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 		if u.staged+u.rebased > 0 {
 			u.publish(b)
 		}
-		if c.Gone != nil {
+		if len(c.Gone) > 0 {
 			if err := u.endGone(ctx, tx, b, c); err != nil {
 				return err
 			}
@@ -313,23 +314,15 @@ const idsPerStatement = 5000
 
 // endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
 func (u *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
-	var ids []string
-	flush := func() {
+	for ids := range slices.Chunk(c.Gone, idsPerStatement) {
 		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock),
 			ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
 			WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)`, u.scope, ids)
-	}
-	for id := range c.Gone {
-		if ids = append(ids, string(id)); len(ids) == idsPerStatement {
-			flush()
+		if len(ids) == idsPerStatement { // others may follow: the batch stays small
 			if err := b.send(ctx, tx); err != nil {
 				return err
 			}
-			ids = nil
 		}
-	}
-	if len(ids) > 0 {
-		flush()
 	}
 	return nil
 }

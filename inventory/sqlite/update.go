@@ -227,7 +227,7 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 				return err
 			}
 		}
-		if c.Gone != nil {
+		if len(c.Gone) > 0 {
 			if err := u.endGone(ctx, tx, at, c); err != nil {
 				return err
 			}
@@ -293,8 +293,8 @@ func (u *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inven
 		return err
 	}
 	defer stmt.Close()
-	for id := range c.Gone {
-		if _, err := stmt.ExecContext(ctx, u.scope, string(id), at); err != nil {
+	for _, id := range c.Gone {
+		if _, err := stmt.ExecContext(ctx, u.scope, id, at); err != nil {
 			return err
 		}
 	}
