@@ -278,7 +278,7 @@ func (g *listing) listPage(ctx context.Context) (next string, err error) {
 	}
 	defer returnPage()
 	err = g.lister.caller.Call(ctx, g.req, func(body io.Reader) error {
-		if p = g.lister.options.Pages.Take(ctx.Done()); p == nil {
+		if p = g.lister.options.Pages.Take(ctx); p == nil {
 			return context.Cause(ctx)
 		}
 		d, _ := g.lister.decoders.Get().(*ec2xml.Decoder)

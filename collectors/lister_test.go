@@ -138,10 +138,8 @@ func newTestLister(t *testing.T, o Options, responses ...response) *testLister {
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
 		h.srv.Close()
-		now := make(chan struct{})
-		close(now)
 		for range 2 {
-			if h.pages.Take(now) == nil {
+			if h.pages.Take(ended()) == nil {
 				t.Error("a page leaked")
 			}
 		}
@@ -150,6 +148,13 @@ func newTestLister(t *testing.T, o Options, responses ...response) *testLister {
 		}
 	})
 	return h
+}
+
+// ended returns a context that has ended: with it, Take does not wait.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 func (h *testLister) callOptions(k *Kind, region string) CallOptions {
@@ -584,9 +589,7 @@ func TestPagesAreFree(t *testing.T) {
 	const begins = 16 << 10
 	var h *testLister
 	free := func() bool {
-		now := make(chan struct{})
-		close(now)
-		a, b := h.pages.Take(now), h.pages.Take(now)
+		a, b := h.pages.Take(ended()), h.pages.Take(ended())
 		for _, p := range []*record.Page{a, b} {
 			if p != nil {
 				h.pages.Return(p)
@@ -633,7 +636,7 @@ func TestCanceled(t *testing.T) {
 // While no page is free, a call that waits for one ends with its context.
 func TestNoPage(t *testing.T) {
 	h := newTestLister(t, Options{}, text(volumes("", "vol-1")))
-	a, b := h.pages.Take(nil), h.pages.Take(nil)
+	a, b := h.pages.Take(t.Context()), h.pages.Take(t.Context())
 	defer func() { h.pages.Return(a); h.pages.Return(b) }()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 50*time.Millisecond, errors.New("enough"))
 	defer cancel()

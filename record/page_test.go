@@ -2,11 +2,14 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 var (
@@ -236,27 +239,23 @@ func TestBorrowedBytesAreCapped(t *testing.T) {
 
 func TestPagePool(t *testing.T) {
 	s := NewPagePool(2, 1<<20)
-	a, b := s.Take(nil), s.Take(nil)
+	a, b := s.Take(t.Context()), s.Take(t.Context())
 	if a == nil || b == nil || a == b {
 		t.Fatal("two pages")
 	}
-	done := make(chan struct{})
-	close(done)
-	if p := s.Take(done); p != nil {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if p := s.Take(ended); p != nil {
 		t.Error("a third page")
 	}
 	s.Return(a)
-	if p := s.Take(done); p != a {
-		t.Error("a page that is free is taken even when done is closed")
+	if p := s.Take(ended); p != a {
+		t.Error("a page that is free is taken even when the context has ended")
 	}
 	a.Items.Buf = make([]byte, 2<<20)
 	s.Return(a)
-	if p := s.Take(nil); p == a || p.MemorySize() != 0 {
+	if p := s.Take(t.Context()); p == a || p.MemorySize() != 0 {
 		t.Error("a page over the size limit was kept")
-	}
-	s.ReplaceAbandoned() // for b, which is lost
-	if p := s.Take(nil); p == b || p == nil {
-		t.Error("no page replaced the lost one")
 	}
 }
 
@@ -274,20 +273,61 @@ func TestMaxEncodedSize(t *testing.T) {
 	}
 }
 
-// If a replaced page is returned after all, the pool is full: Return drops it and does not block.
-func TestReturnAfterReplace(t *testing.T) {
-	s := NewPagePool(1, 1<<20)
-	late := s.Take(nil)
-	s.ReplaceAbandoned()
-	p := s.Take(nil)
-	s.Return(p)
-	s.Return(late) // would block
-	if s.Take(nil) == nil {
-		t.Fatal("no page")
-	}
-	done := make(chan struct{})
-	close(done)
-	if s.Take(done) != nil {
-		t.Error("more pages than there were")
-	}
+// A page that is out for long after its borrower's context ended is replaced. If it is returned after all, the pool has
+// no more pages than before.
+func TestLostPageIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewPagePool(1, 1<<20)
+		ctx, cancel := context.WithCancel(t.Context())
+		free := func() *Page {
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			return s.Take(ended)
+		}
+		lost := s.Take(ctx)
+		cancel()
+		time.Sleep(replaceAfter - time.Millisecond)
+		if free() != nil {
+			t.Fatal("replaced too early")
+		}
+		time.Sleep(time.Second)
+		p := s.Take(t.Context())
+		if p == nil || p == lost {
+			t.Fatal("not replaced")
+		}
+		s.Return(lost)
+		if free() != nil {
+			t.Error("more pages than there were")
+		}
+		s.Return(p)
+		s.Return(p)
+		if got := s.Take(t.Context()); got != p || free() != nil {
+			t.Error("a page that was returned twice is twice in the pool")
+		}
+	})
+}
+
+// The end of a context has no effect on a page that was returned before, nor on its next borrower.
+func TestReturnedPageIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewPagePool(1, 1<<20)
+		for _, late := range []bool{false, true} {
+			ctx, cancel := context.WithCancel(t.Context())
+			p := s.Take(ctx)
+			if late {
+				cancel()
+				synctest.Wait()
+			}
+			s.Return(p)
+			cancel()
+			next := s.Take(t.Context())
+			time.Sleep(2 * replaceAfter)
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			if next != p || s.Take(ended) != nil {
+				t.Error("the page was replaced")
+			}
+			s.Return(next)
+		}
+	})
 }

@@ -1,13 +1,27 @@
 package record
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
 
 // PagePool bounds memory: it has n pages, so at most n are decoded or delivered at once. A sync.Pool would set no
-// bound.
+// bound. A borrower that hangs keeps its page, and may still write to it: such a page is replaced by a new one.
 type PagePool struct {
 	free    chan *Page
 	maxSize int
 	waiters atomic.Int32
+}
+
+// replaceAfter is how long a borrower may keep its page after its context has ended.
+const replaceAfter = 3 * time.Second
+
+// A loan is one use of a page, from Take to Return. Each use has its own, so that a late timer of one does not end the
+// next.
+type loan struct {
+	over        atomic.Bool // the page was returned or replaced
+	stopWaiting func() bool // for the end of the borrower's context
 }
 
 // NewPagePool makes n pages. A page that has grown beyond maxSize bytes is replaced by a new one when it is returned.
@@ -19,8 +33,21 @@ func NewPagePool(n, maxSize int) *PagePool {
 	return s
 }
 
-// Take waits for a page. It returns nil if done was closed first.
-func (s *PagePool) Take(done <-chan struct{}) *Page {
+// Take waits for a page. It returns nil if ctx ended first. The borrower must return the page soon after ctx ends.
+func (s *PagePool) Take(ctx context.Context) *Page {
+	p := s.wait(ctx.Done())
+	if p == nil {
+		return nil
+	}
+	l := &loan{}
+	l.stopWaiting = context.AfterFunc(ctx, func() {
+		time.AfterFunc(replaceAfter, func() { s.end(l, new(Page)) })
+	})
+	p.loan = l
+	return p
+}
+
+func (s *PagePool) wait(done <-chan struct{}) *Page {
 	select {
 	case p := <-s.free:
 		return p
@@ -39,21 +66,19 @@ func (s *PagePool) Take(done <-chan struct{}) *Page {
 // HasWaiters reports whether a caller waits for a page.
 func (s *PagePool) HasWaiters() bool { return s.waiters.Load() > 0 }
 
-// Return gives a page back. Only its owner may do so.
+// Return gives a page back. Only its borrower may do so. A page that was replaced is not used again.
 func (s *PagePool) Return(p *Page) {
+	l := p.loan
+	l.stopWaiting()
 	if p.MemorySize() > s.maxSize {
 		p = new(Page)
 	}
-	s.put(p)
+	s.end(l, p)
 }
 
-// ReplaceAbandoned adds a new page for one whose owner was abandoned, because that owner may still write to the old
-// page. If the old page is returned later, the pool is full and drops it.
-func (s *PagePool) ReplaceAbandoned() { s.put(new(Page)) }
-
-func (s *PagePool) put(p *Page) {
-	select {
-	case s.free <- p:
-	default:
+// end ends a loan, once, and puts a page in the place of the one that was lent.
+func (s *PagePool) end(l *loan, p *Page) {
+	if l.over.CompareAndSwap(false, true) {
+		s.free <- p
 	}
 }

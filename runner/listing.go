@@ -28,7 +28,6 @@ type listing struct {
 	started      time.Time
 	over         bool // late pages are refused
 	pages        int
-	lentPages    int // pages that an output or the store is using
 	records      int
 	duplicates   int
 	ids          []string // of the listed resources, for children
@@ -236,13 +235,7 @@ func (l *listing) emit(ctx context.Context, p *record.Page) error {
 	}
 	id := PageID{Run: l.j.Run, Target: l.t, Attempt: l.j.Attempt, Page: l.pages}
 	l.pages++
-	l.lentPages++
 	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		l.lentPages--
-		l.mu.Unlock()
-	}()
 	if len(l.children) > 0 {
 		if err := l.collectIDs(p); err != nil {
 			return err
@@ -387,11 +380,8 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 		l.j.slots.release(l.j.Account)
 	}
 	l.decide(err, calls, throttles)
-	o, lent := l.outcome, l.lentPages
+	o := l.outcome
 	l.mu.Unlock()
-	if o.Reason == record.Stuck {
-		l.j.r.o.OnAbandoned(l.t, lent > 0)
-	}
 	if l.hidden {
 		return
 	}

@@ -65,9 +65,6 @@ type Options struct {
 	// Claim is called after each sign-in of an account, with the AWS account that it is. An error refuses it: its targets
 	// end with that error. nil: none is refused.
 	Claim func(account string, id record.Identity) error
-	// OnAbandoned is called when a call is abandoned, so that what it holds can be replaced. holdsPage reports whether
-	// an output or the store was using a page at that moment. nil: not called.
-	OnAbandoned func(t record.Target, holdsPage bool)
 }
 
 // A Runner does jobs for the current [Configuration].
@@ -103,9 +100,6 @@ func New(o Options) *Runner {
 	}
 	if o.Claim == nil {
 		o.Claim = func(string, record.Identity) error { return nil }
-	}
-	if o.OnAbandoned == nil {
-		o.OnAbandoned = func(record.Target, bool) {}
 	}
 	return &Runner{
 		o: o, observe: Tee(o.Observe), log: o.Log, changed: make(chan struct{}), runWriter: newRunWriter(o.Log),

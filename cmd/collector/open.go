@@ -172,11 +172,6 @@ func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
 	p.runner = runner.New(runner.Options{
 		Store: p.store, Observe: p.observe, Limits: limits, Log: p.log,
 		Process: thisProcess(), Claim: p.claims.Claim,
-		OnAbandoned: func(_ record.Target, holdsPage bool) {
-			if holdsPage {
-				p.pages.ReplaceAbandoned()
-			}
-		},
 	})
 	p.onClose(func() error {
 		p.runner.Close()
