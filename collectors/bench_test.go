@@ -2,7 +2,6 @@ package collectors
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,9 +45,14 @@ func BenchmarkList(b *testing.B) {
 					record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z"),
 			}
 			list := func() {
-				st, err := l.List(b.Context(), w, k, "", func(context.Context, *record.Page) error { return nil })
-				if err != nil || st.Records != 1000 {
-					b.Fatal(st, err)
+				var st record.ListStats
+				for _, err := range l.Pages(b.Context(), w, k, "", &st) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				if st.Records != 1000 {
+					b.Fatal(st)
 				}
 			}
 			list() // the fake AWS renders its response, and the page grows

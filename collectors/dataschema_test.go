@@ -191,7 +191,7 @@ func TestDataSchemasOfRecords(t *testing.T) {
 			ids := func(name string) []string {
 				if parents[name] == nil {
 					k := kind(t, name)
-					if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+					if _, err := l.each(context.Background(), w(k, "eu-west-1"), k, "", func(p *record.Page) error {
 						for v := range p.Views() {
 							parents[name] = append(parents[name], strings.Trim(string(v.ID()), `"`))
 						}
@@ -212,7 +212,7 @@ func TestDataSchemasOfRecords(t *testing.T) {
 				}
 				before := n
 				for _, parent := range under {
-					validate := func(_ context.Context, p *record.Page) error {
+					validate := func(p *record.Page) error {
 						for v := range p.Views() {
 							n++
 							data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
@@ -228,7 +228,7 @@ func TestDataSchemasOfRecords(t *testing.T) {
 						}
 						return nil
 					}
-					if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, parent, validate); err != nil {
+					if _, err := l.each(context.Background(), w(k, "eu-west-1"), k, parent, validate); err != nil {
 						t.Errorf("%s: %v", k.Name, err)
 					}
 				}

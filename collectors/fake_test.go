@@ -21,6 +21,21 @@ func (u user) Retrieve(context.Context) (aws.Credentials, error) {
 }
 func (user) RejectCurrent() {}
 
+// each lists a kind and calls f for each page, unless f is nil. An error of f ends the loop.
+func (l *Lister) each(
+	ctx context.Context, o CallOptions, k *Kind, parent string, f func(*record.Page) error,
+) (st record.ListStats, err error) {
+	for p, err := range l.Pages(ctx, o, k, parent, &st) {
+		if err == nil && f != nil {
+			err = f(p)
+		}
+		if err != nil {
+			return st, err
+		}
+	}
+	return st, nil
+}
+
 // withFakeAWS runs f in a bubble, against the fake AWS with real limits: hours pass at once.
 func withFakeAWS(
 	t *testing.T,
@@ -72,7 +87,7 @@ func TestSDKStack(t *testing.T) {
 		k := kind(t, "ec2_volume")
 		var listed [2]string
 		for i, l := range []*Lister{l, old} {
-			_, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+			_, err := l.each(context.Background(), w(k, "eu-west-1"), k, "", func(p *record.Page) error {
 				listed[i] += string(p.Lines())
 				return nil
 			})
@@ -87,7 +102,7 @@ func TestSDKStack(t *testing.T) {
 	withFakeAWS(t, awsfake.Options{}, test)
 }
 
-// With each fault, each volume is emitted once, and a listing that fails says why.
+// With each fault, each volume is listed once, and a listing that fails says why.
 func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -119,9 +134,9 @@ func TestFaults(t *testing.T) {
 				func(a *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 					acct.AddInstances("eu-west-1", 600)
 					k := kind(t, "ec2_volume")
-					ids := func() (map[string]int, Stats, error) {
+					ids := func() (map[string]int, record.ListStats, error) {
 						m := map[string]int{}
-						st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+						st, err := l.each(context.Background(), w(k, "eu-west-1"), k, "", func(p *record.Page) error {
 							for v := range p.Views() {
 								m[string(v.ID())]++
 							}
@@ -148,7 +163,7 @@ func TestFaults(t *testing.T) {
 					}
 					for id, n := range got {
 						if n != 1 || want[id] != 1 {
-							t.Errorf("%s was emitted %d times", id, n)
+							t.Errorf("%s was listed %d times", id, n)
 						}
 					}
 					if len(got) != len(want) {
@@ -178,7 +193,7 @@ func TestRegionsOfAnAccount(t *testing.T) {
 				t.Errorf("%+v", rs)
 			}
 			k := kind(t, "ec2_instance")
-			_, err = l.List(context.Background(), w(k, "me-south-1"), k, "", nil)
+			_, err = l.each(context.Background(), w(k, "me-south-1"), k, "", nil)
 			if record.StateOf(err, 0) != record.RegionDisabled {
 				t.Errorf("%s: %v", record.StateOf(err, 0), err)
 			}
@@ -195,8 +210,8 @@ func TestClockIsOff(t *testing.T) {
 			func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 				c.AddInstances("eu-west-1", 1)
 				k := kind(t, "ec2_instance")
-				st, err := l.List(
-					context.Background(), w(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil },
+				st, err := l.each(
+					context.Background(), w(k, "eu-west-1"), k, "", func(*record.Page) error { return nil },
 				)
 				if err != nil || st.Records != 1 {
 					t.Errorf("%v off: %+v, %v", off, st, err)

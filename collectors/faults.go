@@ -15,16 +15,12 @@ import (
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors (RequestExpired)
 const skewLimit = 4*time.Minute + 30*time.Second
 
-// fault classifies the error of a call and adds a hint for the user. It does not change the context's cause and emit's
-// errors, which have texts of their own.
+// fault classifies the error of a call and adds a hint for the user. It does not change the context's cause, which
+// has a text of its own.
 func (l *Lister) fault(o CallOptions, k *Kind, err error) error {
 	operation := fmt.Sprintf("list %s in %s: ", k.Name, o.Region)
 	text := operation + record.ErrorSummary(err)
 	err = fmt.Errorf("%s%w", operation, err)
-	var own *emitError
-	if errors.As(err, &own) {
-		return err
-	}
 	if f := (*record.Fault)(nil); errors.As(err, &f) && f.Hint != "" {
 		return err // of the sign-in or of the run
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"strings"
@@ -100,61 +101,59 @@ func New(o Options) (*Lister, error) {
 	return l, nil
 }
 
-// Stats are the counts of a listing.
-type Stats struct {
-	Pages      int // complete responses, empty ones included
-	Records    int // emitted records
-	Duplicates int // repeated records; each is emitted once
-	Unknown    int // members that the tables do not contain; records carry them
-}
-
 // ErrRepeatedToken means that EC2 repeated a NextToken, so the listing would not end.
 var ErrRepeatedToken = errors.New("EC2 repeated a NextToken: the listing would not end")
 
-// List lists a kind, page by page. parent is the id of the parent's resource for a kind that has a Parent, else "".
+// Pages lists a kind. parent is the id of the parent's resource for a kind that has a Parent, else "".
 //
-// emit may use a page only during its call. List emits a page only after the whole response has been read and the call
-// has returned without an error, so a retry emits nothing twice. Pages without records are not emitted. Emitted records
-// stay valid if List fails later.
+// A page is lent until the loop asks for the next one; it is returned however the loop ends. It comes only after the
+// whole response has been read and the call has returned without an error, so a retry shows nothing twice. Pages
+// without records are left out. The records stay valid if the listing fails later.
 //
-// The error is a [*record.Fault], except where the context or emit ended the listing: then it holds their error.
-func (l *Lister) List(
-	ctx context.Context, o CallOptions, k *Kind, parent string, emit func(context.Context, *record.Page) error,
-) (Stats, error) {
-	var st Stats
+// An error comes last, without a page. It is a [*record.Fault], except where the context ended the listing: then it
+// holds the context's cause.
+func (l *Lister) Pages(
+	ctx context.Context, o CallOptions, k *Kind, parent string, st *record.ListStats,
+) iter.Seq2[*record.Page, error] {
+	return func(yield func(*record.Page, error) bool) {
+		g, err := l.newListing(o, k, parent, st)
+		if err == nil {
+			err = g.run(ctx, yield)
+		}
+		if err != nil && err != errStopped {
+			yield(nil, err)
+		}
+	}
+}
+
+func (l *Lister) newListing(o CallOptions, k *Kind, parent string, st *record.ListStats) (*listing, error) {
 	compiled, ok := l.programs[k.Name]
 	if !ok {
-		return st, fmt.Errorf("kind %q is not in the catalogue", k.Name)
+		return nil, fmt.Errorf("kind %q is not in the catalogue", k.Name)
 	}
 	prog, err := compiled()
 	if err != nil {
-		return st, fmt.Errorf("kind %s: %w", k.Name, err)
+		return nil, fmt.Errorf("kind %s: %w", k.Name, err)
 	}
 	if (parent == "") != (k.Parent == "") {
-		return st, fmt.Errorf("kind %s: parent is %q, of kind %q", k.Name, parent, k.Parent)
+		return nil, fmt.Errorf("kind %s: parent is %q, of kind %q", k.Name, parent, k.Parent)
 	}
 	mode, err := modeOf(o.Sensitive)
 	if err != nil {
-		return st, err
+		return nil, err
 	}
-	g := listing{
+	g := &listing{
 		lister:        l,
 		callOptions:   o,
 		kind:          k,
 		program:       prog,
 		decodeOptions: ec2xml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
 		creds:         &trackedSession{Session: o.Session},
-		emit:          emit,
-		stats:         &st,
+		stats:         st,
 		tokens:        map[uint64]struct{}{},
 	}
 	g.req = k.request(o, g.creds, parent)
-	err = g.run(ctx)
-	if st.Unknown > 0 {
-		l.options.Log.DebugContext(ctx, "response has unknown members",
-			"kind", k.Name, "region", o.Region, "members", st.Unknown)
-	}
-	return st, err
+	return g, nil
 }
 
 func modeOf(sensitive string) (ec2xml.Mode, error) {
@@ -213,7 +212,7 @@ func (g serviceGate) Enter(ctx context.Context, op string) (leave func(code stri
 	return g.gate.Enter(ctx, g.service, op)
 }
 
-// A listing is the state of one call of List.
+// A listing is the state of one loop over pages.
 type listing struct {
 	lister        *Lister
 	callOptions   CallOptions
@@ -222,16 +221,21 @@ type listing struct {
 	decodeOptions ec2xml.Options
 	creds         *trackedSession
 	req           call.Request
-	emit          func(context.Context, *record.Page) error
-	stats         *Stats
+	stats         *record.ListStats
 	seenIDs       record.SeenIDs
 	tokens        map[uint64]struct{} // hashes of all tokens that were sent
 }
 
-func (g *listing) run(ctx context.Context) error {
+// errStopped means that the loop over the pages has ended early.
+var errStopped = errors.New("the loop has ended")
+
+func (g *listing) run(ctx context.Context, yield func(*record.Page, error) bool) error {
+	defer g.logUnknown(ctx)
 	for renewed, repeated := false, false; ; {
-		next, err := g.listPage(ctx)
+		next, err := g.listPage(ctx, yield)
 		switch {
+		case err == errStopped:
+			return err
 		case err == nil:
 			g.creds.allowed(g.kind.Action())
 		case g.creds.denied(ctx, g.kind.Action(), err) && !repeated:
@@ -260,6 +264,13 @@ func (g *listing) run(ctx context.Context) error {
 	}
 }
 
+func (g *listing) logUnknown(ctx context.Context) {
+	if g.stats.Unknown > 0 {
+		g.lister.options.Log.DebugContext(ctx, "response has unknown members",
+			"kind", g.kind.Name, "region", g.callOptions.Region, "members", g.stats.Unknown)
+	}
+}
+
 // absent reports whether an error means that there is nothing to list: some APIs respond so for a singleton, and for
 // the children of a resource that was deleted after it was listed.
 func (g *listing) absent(err error) bool {
@@ -267,8 +278,9 @@ func (g *listing) absent(err error) bool {
 	return code != "" && code == g.kind.AbsentCode || g.kind.Parent != "" && strings.HasSuffix(code, ".NotFound")
 }
 
-// listPage gets one response and emits it. It owns the page from Take to Return.
-func (g *listing) listPage(ctx context.Context) (next string, err error) {
+// listPage gets one response and lends its page to the loop. It has the page from Take to Return, also if the loop
+// panics.
+func (g *listing) listPage(ctx context.Context, yield func(*record.Page, error) bool) (next string, err error) {
 	var p *record.Page
 	returnPage := func() {
 		if p != nil {
@@ -300,18 +312,13 @@ func (g *listing) listPage(ctx context.Context) (next string, err error) {
 	if p.Len() == 0 {
 		return next, nil
 	}
-	if err := g.emit(ctx, p); err != nil {
-		return "", &emitError{err}
+	n := p.Len()
+	if !yield(p, nil) {
+		return "", errStopped
 	}
-	g.stats.Records += p.Len()
+	g.stats.Records += n
 	return next, nil
 }
-
-// emitError marks an error of emit, which is not AWS's.
-type emitError struct{ err error }
-
-func (e *emitError) Error() string { return e.err.Error() }
-func (e *emitError) Unwrap() error { return e.err }
 
 // trackedSession is a session that records its latest credentials, for one listing.
 type trackedSession struct {

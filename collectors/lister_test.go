@@ -8,10 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,22 +182,16 @@ func kind(t *testing.T, name string) *Kind {
 }
 
 // list lists a kind and returns the ids of each page.
-func (h *testLister) list(k *Kind, parent string) (pages [][]string, st Stats, err error) {
-	st, err = h.l.List(
-		context.Background(),
-		h.callOptions(k, "eu-west-1"),
-		k,
-		parent,
-		func(_ context.Context, p *record.Page) error {
-			var ids []string
-			for v := range p.Views() {
-				ids = append(ids, strings.Trim(string(v.ID()), `"`))
-			}
-			pages = append(pages, ids)
-			p.Poison()
-			return nil
-		},
-	)
+func (h *testLister) list(k *Kind, parent string) (pages [][]string, st record.ListStats, err error) {
+	st, err = h.l.each(context.Background(), h.callOptions(k, "eu-west-1"), k, parent, func(p *record.Page) error {
+		var ids []string
+		for v := range p.Views() {
+			ids = append(ids, strings.Trim(string(v.ID()), `"`))
+		}
+		pages = append(pages, ids)
+		p.Poison()
+		return nil
+	})
 	return pages, st, err
 }
 
@@ -270,7 +266,7 @@ func TestPaging(t *testing.T) {
 	wantEqual(t, "ids", pages, [][]string{{"vol-1", "vol-2"}, {"vol-3"}, {"vol-4"}})
 	wantEqual(t, "tokens", h.tokens(), []string{"", "t1", "t1", "t2", "t3", "t3"})
 	wantEqual(t, "codes", h.g.codes, []string{"", "network", "", "", "RequestLimitExceeded", ""})
-	wantEqual(t, "stats", st, Stats{Pages: 4, Records: 4, Duplicates: 1})
+	wantEqual(t, "stats", st, record.ListStats{Pages: 4, Records: 4, Duplicates: 1})
 	for _, f := range h.forms {
 		if f.Get("MaxResults") != "500" {
 			t.Errorf("MaxResults %q was sent", f.Get("MaxResults"))
@@ -451,12 +447,12 @@ func TestRevokedSession(t *testing.T) {
 			stamp := record.NewEnvelope(
 				record.Target{Region: "eu-west-1", Kind: k.Name}, record.Identity{}, []byte("{}"), "", "",
 			)
-			_, err := h.l.List(
+			_, err := h.l.each(
 				t.Context(),
 				CallOptions{Session: r, Region: "eu-west-1", Gate: h.g, Envelope: stamp},
 				k,
 				"",
-				func(_ context.Context, p *record.Page) error {
+				func(p *record.Page) error {
 					for v := range p.Views() {
 						ids = append(ids, strings.Trim(string(v.ID()), `"`))
 					}
@@ -534,8 +530,8 @@ func TestRefusals(t *testing.T) {
 			k := kind(t, "ec2_volume")
 			w := h.callOptions(k, c.region)
 			w.RegionEnabled = c.known
-			_, err := h.l.List(
-				context.Background(), w, k, "", func(context.Context, *record.Page) error { t.Error("emitted"); return nil },
+			_, err := h.l.each(
+				context.Background(), w, k, "", func(*record.Page) error { t.Error("a page came"); return nil },
 			)
 			var f *record.Fault
 			if !errors.As(err, &f) || f.Reason != c.reason || !strings.Contains(f.Hint, c.hint) {
@@ -625,7 +621,7 @@ func TestCanceled(t *testing.T) {
 		t, Options{}, text(volumes("a", "vol-1")), func(http.ResponseWriter, url.Values) { cancel(cause); <-over },
 	)
 	k := kind(t, "ec2_volume")
-	_, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
+	_, err := h.l.each(ctx, h.callOptions(k, "eu-west-1"), k, "", func(*record.Page) error { return nil })
 	close(over)
 	if !errors.Is(err, cause) || record.ReasonOf(err) != record.TimedOut {
 		t.Errorf("%v", err)
@@ -641,35 +637,61 @@ func TestNoPage(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 50*time.Millisecond, errors.New("enough"))
 	defer cancel()
 	k := kind(t, "ec2_volume")
-	if _, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", nil); err == nil ||
+	if _, err := h.l.each(ctx, h.callOptions(k, "eu-west-1"), k, "", nil); err == nil ||
 		!strings.Contains(err.Error(), "enough") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestEmitFails(t *testing.T) {
-	full := errors.New("disk full")
-	h := newTestLister(t, Options{}, text(volumes("a", "vol-1")))
+// However the loop over the pages ends, its page is free again, and no further call is made.
+func TestLoopEnds(t *testing.T) {
 	k := kind(t, "ec2_volume")
-	st, err := h.l.List(
-		context.Background(), h.callOptions(k, "eu-west-1"), k, "",
-		func(context.Context, *record.Page) error { return full },
-	)
-	if !errors.Is(err, full) || len(h.forms) != 1 || st.Records != 0 {
-		t.Errorf("%v after %d calls, %+v", err, len(h.forms), st)
+	for name, loop := range map[string]func(pages iter.Seq2[*record.Page, error]){
+		"break": func(pages iter.Seq2[*record.Page, error]) {
+			for _, err := range pages {
+				if err != nil {
+					t.Error(err)
+				}
+				break
+			}
+		},
+		"panic": func(pages iter.Seq2[*record.Page, error]) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			for range pages {
+				panic("a bug")
+			}
+		},
+		"goexit": func(pages iter.Seq2[*record.Page, error]) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range pages {
+					runtime.Goexit()
+				}
+			}()
+			<-done
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTestLister(t, Options{}, text(volumes("a", "vol-1")))
+			var st record.ListStats
+			loop(h.l.Pages(t.Context(), h.callOptions(k, "eu-west-1"), k, "", &st))
+			if len(h.forms) != 1 || st.Records != 0 || st.Pages != 1 {
+				t.Errorf("%d calls, %+v", len(h.forms), st)
+			}
+			for range 2 {
+				if p := h.pages.Take(ended()); p == nil {
+					t.Error("a page leaked")
+				} else {
+					defer h.pages.Return(p)
+				}
+			}
+		})
 	}
-	if f := (*record.Fault)(nil); errors.As(err, &f) {
-		t.Error("emit's error was treated as AWS's")
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("no panic")
-		}
-	}()
-	h.l.List(
-		context.Background(), h.callOptions(k, "eu-west-1"), k, "",
-		func(context.Context, *record.Page) error { panic("a bug") },
-	)
 }
 
 func TestNone(t *testing.T) {
@@ -820,12 +842,12 @@ func TestGolden(t *testing.T) {
 				h := newTestLister(t, Options{GZIP: gzip}, text(string(body)))
 				k := kind(t, name)
 				var got bytes.Buffer
-				_, err = h.l.List(
+				_, err = h.l.each(
 					context.Background(),
 					h.callOptions(k, "us-east-1"),
 					k,
 					"",
-					func(_ context.Context, p *record.Page) error {
+					func(p *record.Page) error {
 						got.Write(p.Lines())
 						for v := range p.Views() {
 							data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
@@ -873,8 +895,8 @@ func TestEndpointOverride(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := kind(t, "ec2_volume")
-	discard := func(context.Context, *record.Page) error { return nil }
-	if _, err := l.List(context.Background(), h.callOptions(k, "cn-north-1"), k, "", discard); err != nil {
+	discard := func(*record.Page) error { return nil }
+	if _, err := l.each(context.Background(), h.callOptions(k, "cn-north-1"), k, "", discard); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(h.tokens(), []string{""}) {

@@ -60,11 +60,14 @@ func (l *Lister) describeRegions(ctx context.Context, o CallOptions) (Regions, e
 	k, _ := KindNamed("ec2_region")
 	rs := Regions{Complete: true}
 	o.Envelope = record.NewEnvelope(record.Target{Region: o.Region, Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
-	_, err := l.List(ctx, o, k, "", func(_ context.Context, p *record.Page) error {
+	for p, err := range l.Pages(ctx, o, k, "", new(record.ListStats)) {
+		if err != nil {
+			return Regions{}, err
+		}
 		for v := range p.Views() {
 			name, err := record.Unquote(v.ID())
 			if err != nil {
-				return &record.Fault{Reason: record.BadAnswer, Err: fmt.Errorf("region name: %w", err)}
+				return Regions{}, &record.Fault{Reason: record.BadAnswer, Err: fmt.Errorf("region name: %w", err)}
 			}
 			if bytes.Contains(v.Data(), notOptedIn) {
 				rs.Disabled = append(rs.Disabled, name)
@@ -72,10 +75,6 @@ func (l *Lister) describeRegions(ctx context.Context, o CallOptions) (Regions, e
 				rs.Enabled = append(rs.Enabled, name)
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return Regions{}, err
 	}
 	if len(rs.Enabled) == 0 {
 		return Regions{}, &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint,

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -138,7 +139,10 @@ func (i *Inventory) Begin(
 	if err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
-	return &scopeWriter{inv: i, update: update}, nil
+	w := &scopeWriter{inv: i, update: update}
+	h := &writerHandle{w}
+	runtime.AddCleanup(h, (*scopeWriter).drop, w)
+	return h, nil
 }
 
 // rename gives all scopes of an account the name of its block at once. A kind that is listed once a day would otherwise
@@ -189,7 +193,8 @@ func (i *Inventory) Retire(ctx context.Context, identity record.Identity, ts []r
 	return nil
 }
 
-// A ScopeWriter stores one listing of a target. It is used by one goroutine at a time.
+// A ScopeWriter stores one listing of a target. It is used by one goroutine at a time. A writer without an end, because
+// its caller hangs or because it panicked, needs no care: the next Begin of the target fences it.
 type ScopeWriter interface {
 	// Page takes what is new or changed in p, and keeps no reference to p.
 	Page(ctx context.Context, p *record.Page) error
@@ -197,18 +202,36 @@ type ScopeWriter interface {
 	// the target was begun again, or retired.
 	End(ctx context.Context, o record.Outcome) error
 	// Committed returns the outcome that the same run has already stored for the target, or nil: then the job is done
-	// again, nothing is listed, and the writer is dropped. nil after Drop.
+	// again, nothing is listed, and the writer is not used.
 	Committed() *record.Outcome
-	// Drop frees what the writer holds if End will not be called. It may be called after a Page that panicked, and more
-	// than once.
-	Drop()
+}
+
+// A writerHandle is what the caller has of a scopeWriter. The memory of a writer without an end is counted until the
+// garbage collector finds that nobody has the handle.
+type writerHandle struct{ w *scopeWriter }
+
+func (h *writerHandle) Page(ctx context.Context, p *record.Page) error {
+	defer runtime.KeepAlive(h)
+	return h.w.Page(ctx, p)
+}
+
+func (h *writerHandle) End(ctx context.Context, o record.Outcome) error {
+	defer runtime.KeepAlive(h)
+	return h.w.End(ctx, o)
+}
+
+func (h *writerHandle) Committed() *record.Outcome {
+	if h.w.update == nil { // dropped
+		return nil
+	}
+	return h.w.update.Committed()
 }
 
 // A scopeWriter is a ScopeWriter with a database. It compares each page with the live resources, of which it keeps ids
 // and hashes but no bodies. It is not safe for concurrent use.
 type scopeWriter struct {
 	inv       *Inventory
-	update    ScopeUpdate // nil after Drop
+	update    ScopeUpdate // nil after drop
 	live      *index
 	indexSize int64 // bytes of live that are counted in inv.indexed
 	buffered  int64 // bytes of update that are counted in inv.buffered
@@ -224,13 +247,13 @@ func (w *scopeWriter) Page(ctx context.Context, p *record.Page) error {
 	}
 	if w.failed = w.addPage(ctx, p); w.failed != nil {
 		w.failed = w.inv.observe(ctx, fmt.Errorf("store: %w", w.failed), false)
-		w.Drop()
+		w.drop()
 	}
 	return w.failed
 }
 
-// Drop frees the memory of a writer that will not be ended. It may be called more than once.
-func (w *scopeWriter) Drop() {
+// drop frees the memory of the writer. It may be called more than once.
+func (w *scopeWriter) drop() {
 	w.live, w.update = nil, nil
 	w.trackIndexSize()
 	w.trackBuffered()
@@ -372,7 +395,7 @@ func (w *scopeWriter) End(ctx context.Context, o record.Outcome) error {
 	if w.failed != nil {
 		return w.failed
 	}
-	defer w.Drop()
+	defer w.drop()
 	c := Commit{Outcome: o, ExtraTags: w.extraTags}
 	if o.State.Complete() && w.update.HasScope() {
 		if err := w.loadIndex(ctx); err != nil {
@@ -393,12 +416,4 @@ func (w *scopeWriter) commit(ctx context.Context, c Commit) error {
 	w.inv.admission.beginStoreCall()
 	defer w.inv.admission.endStoreCall()
 	return w.update.Commit(ctx, c)
-}
-
-// Committed implements ScopeWriter.
-func (w *scopeWriter) Committed() *record.Outcome {
-	if w.update == nil {
-		return nil
-	}
-	return w.update.Committed()
 }

@@ -55,7 +55,7 @@ func TestStoreAdmission(t *testing.T) {
 func TestTimeoutEndsTheWaitForTheStore(t *testing.T) {
 	for _, heeds := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			output := &fakeOutput{name: "file"}
+			output := &fakeOutput{}
 			store := &slowStore{MemoryStore: NewMemoryStore(), turn: make(chan struct{}, 1)}
 			g := newHarness(t, Options{Store: store}, LocalOptions{})
 			release := make(chan struct{})
@@ -66,7 +66,7 @@ func TestTimeoutEndsTheWaitForTheStore(t *testing.T) {
 				}
 			}
 			conf := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
-			conf.Outputs = []Output{output}
+			conf.Output = output
 			g.runner.Swap(conf)
 			if _, err := g.local.Once(t.Context()); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -16,7 +17,7 @@ import (
 type Configuration struct {
 	Accounts []*Account // in the file's order; names are unique
 	Tasks    []*Task
-	Outputs  []Output
+	Output   Output        // nil: pages go to the store only
 	Jitter   time.Duration // spreads the starts of accounts: each has a fixed offset, at most a tenth of its period
 	Close    func()        // called once, when the configuration is replaced and its last job is done; may be nil
 
@@ -194,11 +195,6 @@ type Plan struct {
 	Warning error
 }
 
-// ListStats is what a listing returns besides its pages.
-type ListStats struct {
-	Duplicates int // records that AWS returned again; they were delivered once
-}
-
 // An OpenedAccount lists an account. The caller makes it from a session and a lister, so that this package uses no type
 // of the SDK. It is used by many goroutines.
 type OpenedAccount interface {
@@ -207,29 +203,19 @@ type OpenedAccount interface {
 	SignIn() inventory.SignIn
 	// Regions returns where to list. g is the gate of region ""; g.ForRegion gives that of the region that is called.
 	Regions(ctx context.Context, g *Gate) (Plan, error)
-	// List lists one target page by page. It enters g before each attempt of a call. parent is the id to list under, for
-	// kinds with a Parent. emit borrows the page for the call. Emitted pages stay delivered when List fails.
-	List(
-		ctx context.Context, g *Gate, t record.Target, run, parent string,
-		emit func(context.Context, *record.Page) error,
-	) (ListStats, error)
+	// Pages lists one target. It enters g before each attempt of a call. parent is the id to list under, for kinds with a
+	// Parent. A page is lent until the loop asks for the next one. An error comes last, without a page.
+	Pages(
+		ctx context.Context, g *Gate, t record.Target, run, parent string, st *record.ListStats,
+	) iter.Seq2[*record.Page, error]
 }
 
-// An Output takes pages. It stands behind a spool, so it is at most as slow as a disk. It borrows a page until Write
-// returns, and is called by many goroutines, each with its own page. Its errors are not errors of the target: they are
-// logged once for each target.
+// An Output takes records; deliver.Fan is the one that passes them to all outputs of a configuration. It is called by
+// many goroutines. Its errors are not errors of the target: they are reported once for each target.
 type Output interface {
-	Name() string
-	Write(ctx context.Context, id PageID, p *record.Page) error
-	// End is called once for each target, also for one without pages. When it returns, everything that Write took for the
+	// Send borrows the lines until it returns.
+	Send(ctx context.Context, b outputs.Batch) error
+	// End is called once for each target, also for one without pages. When it returns, everything that Send took for the
 	// target survives a kill: so fsync is a group commit. An output with `ends: true` sends its line here.
 	End(ctx context.Context, o record.Outcome) error
-}
-
-// A PageID identifies a delivery. It includes Attempt: the third page of a second listing is not the third of the
-// first.
-type PageID struct {
-	Run           string
-	Target        record.Target
-	Attempt, Page int
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -22,7 +23,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	const fleets = 200
 	var closed [fleets + 1]atomic.Int32
 	build := func(i int) *Configuration {
-		output := &fakeOutput{name: "file", write: func(context.Context, PageID) error {
+		output := &fakeOutput{send: func(context.Context, outputs.Batch) error {
 			if closed[i].Load() > 0 {
 				t.Error("written to after it was closed")
 			}
@@ -31,7 +32,7 @@ func TestSwapUnderLoad(t *testing.T) {
 		f, err := NewConfiguration(
 			Configuration{
 				Accounts: []*Account{account("a", &fakeAccount{})},
-				Outputs:  []Output{output},
+				Output:   output,
 				Close:    func() { closed[i].Add(1) },
 			},
 		)

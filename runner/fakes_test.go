@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,13 +18,16 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// An emitFunc is what a lister emits its pages to.
+// An emitFunc passes a page to the loop. Its error says that the loop has ended.
 type emitFunc = func(context.Context, *record.Page) error
+
+var errLoopEnded = errors.New("the loop has ended")
 
 // A fakeAccount is an OpenedAccount with functions of a test.
 type fakeAccount struct {
@@ -42,17 +46,27 @@ func (f *fakeAccount) Regions(ctx context.Context, g *Gate) (Plan, error) {
 	return f.regions(ctx, g)
 }
 
-func (f *fakeAccount) List(
-	ctx context.Context,
-	g *Gate,
-	t record.Target,
-	run, parent string,
-	emit emitFunc,
-) (ListStats, error) {
-	if f.list == nil {
-		return ListStats{}, emit(ctx, page("i-1", "i-2"))
+func (f *fakeAccount) Pages(
+	ctx context.Context, g *Gate, t record.Target, _, parent string, _ *record.ListStats,
+) iter.Seq2[*record.Page, error] {
+	return func(yield func(*record.Page, error) bool) {
+		ended := false
+		emit := func(_ context.Context, p *record.Page) error {
+			if ended = ended || !yield(p, nil); ended {
+				return errLoopEnded
+			}
+			return nil
+		}
+		list := f.list
+		if list == nil {
+			list = func(context.Context, *Gate, record.Target, string, emitFunc) error {
+				return emit(ctx, page("i-1", "i-2"))
+			}
+		}
+		if err := list(ctx, g, t, parent, emit); err != nil && !ended {
+			yield(nil, err)
+		}
 	}
-	return ListStats{}, f.list(ctx, g, t, parent, emit)
 }
 
 // page returns a page with resources of these ids.
@@ -173,6 +187,10 @@ func (d *recorder) observe(e Event) {
 		d.missed[e.Account+" "+e.Reason]++
 	case TargetEnded:
 		d.targetEnded(e.Outcome)
+	case TargetProgress:
+		if _, ok := d.outcomes[e.Run][e.Target]; ok {
+			d.violations = append(d.violations, fmt.Sprint("progress after the end: ", e.Target))
+		}
 	case CallEnded:
 		d.calls[e.Region+" "+e.Op+" "+e.Code]++
 	case BudgetWaited:
@@ -239,27 +257,25 @@ func (d *recorder) status(account string) []record.Status {
 
 // A fakeOutput records what it receives.
 type fakeOutput struct {
-	name  string
-	write func(ctx context.Context, id PageID) error
+	send  func(ctx context.Context, b outputs.Batch) error
 	end   func(ctx context.Context, o record.Outcome) error
 	mu    sync.Mutex
-	pages map[PageID]int
+	pages map[string]int // records, by the batch's id
 	ended []record.Outcome
 }
 
-func (s *fakeOutput) Name() string { return s.name }
-func (s *fakeOutput) Write(ctx context.Context, id PageID, p *record.Page) error {
-	if s.write != nil {
-		if err := s.write(ctx, id); err != nil {
+func (s *fakeOutput) Send(ctx context.Context, b outputs.Batch) error {
+	if s.send != nil {
+		if err := s.send(ctx, b); err != nil {
 			return err
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pages == nil {
-		s.pages = map[PageID]int{}
+		s.pages = map[string]int{}
 	}
-	s.pages[id] += p.Len()
+	s.pages[b.ID] += b.N
 	return nil
 }
 func (s *fakeOutput) End(ctx context.Context, o record.Outcome) error {

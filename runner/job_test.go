@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -259,10 +260,10 @@ func TestAbandonedListing(t *testing.T) {
 				return nil
 			},
 		}
-		output := &fakeOutput{name: "file"}
+		output := &fakeOutput{}
 		g := newHarness(t, Options{}, LocalOptions{})
 		conf := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
-		conf.Outputs = []Output{output}
+		conf.Output = output
 		g.runner.Swap(conf)
 		from := time.Now()
 		res := g.once()
@@ -278,7 +279,7 @@ func TestAbandonedListing(t *testing.T) {
 			t.Error(log)
 		}
 		close(release)
-		if err := <-late; !errors.Is(err, errTargetOver) {
+		if err := <-late; !errors.Is(err, errLoopEnded) {
 			t.Error("a page that came late was taken:", err)
 		}
 		synctest.Wait()
@@ -323,16 +324,17 @@ func TestAbandonedFanOut(t *testing.T) {
 	})
 }
 
-// An output that ignores its context fails its target, and the slot is released.
+// An output that ignores its context fails its target, and the slot is released. The target ends in the store. When the
+// output returns at last, its loop sends and stores nothing more.
 func TestAbandonedOutput(t *testing.T) {
-	for _, where := range []string{"write", "end"} {
+	for _, where := range []string{"send", "end"} {
 		t.Run(where, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
-				bad := &fakeOutput{name: "bad"}
-				if where == "write" {
-					bad.write = func(_ context.Context, id PageID) error {
-						if id.Target.Region == "us-east-1" {
+				bad := &fakeOutput{}
+				if where == "send" {
+					bad.send = func(_ context.Context, b outputs.Batch) error {
+						if b.Target.Region == "us-east-1" {
 							<-release
 						}
 						return nil
@@ -345,13 +347,23 @@ func TestAbandonedOutput(t *testing.T) {
 						return nil
 					}
 				}
-				good := &fakeOutput{name: "good"}
-				g := newHarness(t, Options{}, LocalOptions{})
-				conf := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
-				conf.Outputs = []Output{good, bad}
+				store := &recordingStore{
+					MemoryStore: NewMemoryStore(), calls: map[string]int{}, boom: func(string, int) bool { return false },
+				}
+				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+					if err := emit(ctx, page("i-1", "i-2")); err != nil {
+						return err
+					}
+					return emit(ctx, page("i-3"))
+				}}
+				g := newHarness(t, Options{Store: store}, LocalOptions{})
+				conf := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
+				conf.Output = bad
 				g.runner.Swap(conf)
 				g.once()
-				if where == "write" {
+				pages := 4
+				if where == "send" {
+					pages = 2
 					g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
 				} else {
 					g.want(map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok"})
@@ -359,11 +371,29 @@ func TestAbandonedOutput(t *testing.T) {
 				if len(bad.ended) != 1 {
 					t.Error("the output got an end while it still held the page:", bad.ended)
 				}
-				if len(good.ended) != 2 || good.records() != 4 {
-					t.Error("the other output:", len(good.ended), good.records())
+				stored := func() {
+					t.Helper()
+					all := g.recorder.all()
+					for _, o := range store.ended {
+						if want := all["a "+o.Region+" ec2_instance"]; o != want {
+							t.Errorf("stored %+v, reported %+v", o, want)
+						}
+					}
+					if len(store.ended) != 2 || store.calls["page"] != pages {
+						t.Errorf("%d ends and %d pages are stored", len(store.ended), store.calls["page"])
+					}
 				}
+				stored()
+				sent := len(bad.pages)
 				close(release)
 				synctest.Wait()
+				stored()
+				if where == "send" {
+					sent++ // the page that the output had
+				}
+				if len(bad.pages) != sent {
+					t.Errorf("%d pages were sent, want %d", len(bad.pages), sent)
+				}
 				g.checkInvariants()
 			})
 		})
@@ -404,10 +434,10 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		store failingStore
-		write func(context.Context, PageID) error
+		send  func(context.Context, outputs.Batch) error
 		state string
 		lost  []string
-		other int // records that the other output received
+		sent  int // records that the output received
 	}{
 		{"the store does not begin", failingStore{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
 		{"the store takes no page", failingStore{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
@@ -415,10 +445,10 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 			[]string{"store eu-west-1", "store us-east-1"}, 6},
 		{"the store panics", failingStore{boom: true}, nil, "partial panic",
 			[]string{"store eu-west-1", "store us-east-1"}, 6},
-		{"an output fails", failingStore{}, func(context.Context, PageID) error { return full }, "ok",
-			[]string{"first eu-west-1", "first us-east-1"}, 6},
-		{"an output panics", failingStore{}, func(context.Context, PageID) error { panic("output") }, "partial panic",
-			[]string{"first eu-west-1", "first us-east-1"}, 6},
+		{"an output fails", failingStore{}, func(context.Context, outputs.Batch) error { return full }, "ok",
+			[]string{"outputs eu-west-1", "outputs us-east-1"}, 0},
+		{"an output panics", failingStore{}, func(context.Context, outputs.Batch) error { panic("output") }, "partial panic",
+			[]string{"outputs eu-west-1", "outputs us-east-1"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -429,9 +459,15 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 					},
 				}
 				g := newHarness(t, Options{Store: &c.store}, LocalOptions{})
-				first, second := &fakeOutput{name: "first", write: c.write}, &fakeOutput{name: "second"}
+				calls := 0
+				output := &fakeOutput{send: func(ctx context.Context, b outputs.Batch) error {
+					if calls++; c.send != nil {
+						return c.send(ctx, b)
+					}
+					return nil
+				}}
 				conf := buildConfiguration(t, account("a", f))
-				conf.Outputs = []Output{first, second}
+				conf.Output = output
 				g.runner.Swap(conf)
 				g.once()
 				g.want(map[string]string{"us-east-1 ec2_instance": c.state, "eu-west-1 ec2_instance": c.state})
@@ -439,8 +475,12 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 				if !slices.Equal(g.recorder.undelivered, c.lost) {
 					t.Errorf("undelivered: %v, want %v", g.recorder.undelivered, c.lost)
 				}
-				if second.records() != c.other || len(second.ended) != 2 {
-					t.Error("the other output has", second.records(), len(second.ended))
+				wantCalls, wantEnds := 4, 2
+				if c.state == "partial panic" && c.send != nil { // after a panic the output is not called for the target
+					wantCalls, wantEnds = 2, 0
+				}
+				if output.records() != c.sent || len(output.ended) != wantEnds || calls != wantCalls {
+					t.Errorf("the output has %d records and %d ends after %d calls", output.records(), len(output.ended), calls)
 				}
 				if info, _ := g.board.Account("a"); info.Undelivered[strings.Fields(c.lost[0])[0]] != 2 {
 					t.Error("the board:", info.Undelivered)
@@ -552,9 +592,9 @@ func TestParentAndChild(t *testing.T) {
 					a.Kinds = a.Kinds[1:] // account's own
 				})
 				g := newHarness(t, Options{}, LocalOptions{})
-				output := &fakeOutput{name: "file"}
+				output := &fakeOutput{}
 				conf := buildConfiguration(t, a)
-				conf.Outputs = []Output{output}
+				conf.Output = output
 				g.runner.Swap(conf)
 				g.once()
 				g.want(c.want)
@@ -760,10 +800,10 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 					a.Overlap, a.Regions, a.Timeout = rules[i], regions, 20*time.Minute
 				}))
 			}
-			output := &fakeOutput{name: "file"}
+			output := &fakeOutput{}
 			conf := buildConfiguration(t, accounts...)
 			closed := false
-			conf.Outputs, conf.Close = []Output{output}, func() { closed = true }
+			conf.Output, conf.Close = output, func() { closed = true }
 			g.runner.Swap(conf)
 			g.run(stop)
 			ended := 0

@@ -361,8 +361,8 @@ func TestReloadDuringARun(t *testing.T) {
 			account("goes", slow(10*time.Minute), at("*/15 * * * *")),
 			account("changes", &fakeAccount{}, at("*/15 * * * *")),
 		)
-		output := &fakeOutput{name: "old"}
-		old.Outputs, old.Close = []Output{output}, func() { closed.Add(1) }
+		output := &fakeOutput{}
+		old.Output, old.Close = output, func() { closed.Add(1) }
 		g.runner.Swap(old)
 		from := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())

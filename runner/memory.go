@@ -82,8 +82,6 @@ func (w memoryWriter) End(context.Context, record.Outcome) error {
 	return nil
 }
 
-func (memoryWriter) Drop() {}
-
 // ActiveTargets returns every target of the account that was begun and is not retired.
 func (m *MemoryStore) ActiveTargets(_ context.Context, account string) ([]record.Target, error) {
 	m.mu.Lock()

@@ -11,44 +11,6 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A droppingStore counts the ends and drops of its writers.
-type droppingStore struct {
-	*MemoryStore
-	page func(t record.Target) // called by ScopeWriter.Page; ignores its context
-
-	mu    sync.Mutex
-	ends  map[string]int // by region
-	drops map[string]int
-}
-
-type droppingWriter struct {
-	inventory.ScopeWriter
-	l *droppingStore
-	t record.Target
-}
-
-func (l *droppingStore) Begin(
-	ctx context.Context, t record.Target, id record.Identity, run string,
-) (inventory.ScopeWriter, error) {
-	v, err := l.MemoryStore.Begin(ctx, t, id, run)
-	return droppingWriter{v, l, t}, err
-}
-
-func (v droppingWriter) Page(context.Context, *record.Page) error { v.l.page(v.t); return nil }
-
-func (v droppingWriter) End(context.Context, record.Outcome) error {
-	v.l.mu.Lock()
-	defer v.l.mu.Unlock()
-	v.l.ends[v.t.Region]++
-	return nil
-}
-
-func (v droppingWriter) Drop() {
-	v.l.mu.Lock()
-	defer v.l.mu.Unlock()
-	v.l.drops[v.t.Region]++
-}
-
 // A recordingStore records the ends of targets, and panics when boom says so.
 type recordingStore struct {
 	*MemoryStore
@@ -122,50 +84,50 @@ func TestPanicEndsTheTargetInTheStore(t *testing.T) {
 	}
 }
 
-// A writer without an end is dropped: an abandoned one when its page returns,
-// and one that panicked.
-func TestWriterWithoutEnd(t *testing.T) {
-	for name, c := range map[string]struct {
-		page          func(release chan struct{})
-		before, after int // drops, before the page returns and after
-		ends          int
-	}{
-		"hung": {func(release chan struct{}) { <-release }, 0, 1, 0},
-		// of the writer that panicked, and of the one that ends the target
-		"panicked": {func(chan struct{}) { panic("store") }, 2, 2, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
+// What hangs in the store is abandoned: the target is begun again and stored as it was reported. The writer that hung
+// cannot commit, and gets no further page.
+func TestHungWriterIsFenced(t *testing.T) {
+	for _, hung := range []string{"begin", "page"} {
+		t.Run(hung, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
-				l := &droppingStore{MemoryStore: NewMemoryStore(), ends: map[string]int{}, drops: map[string]int{}}
-				l.page = func(t record.Target) {
-					if t.Region == "us-east-1" {
-						c.page(release)
+				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}}
+				l.boom = func(at string, nth int) bool {
+					if at == hung && nth == 1 {
+						l.mu.Unlock()
+						<-release
+						l.mu.Lock()
 					}
+					return false
 				}
 				f := &fakeAccount{
+					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
 					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
-						return emit(ctx, page("i-1"))
+						if err := emit(ctx, page("i-1")); err != nil {
+							return err
+						}
+						return emit(ctx, page("i-2"))
 					},
 				}
 				g := newHarness(t, Options{Store: l}, LocalOptions{})
 				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute })))
-				if _, err := g.local.Once(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				want := func(drops int) {
+				g.once()
+				g.want(map[string]string{"r ec2_instance": "timeout stuck"})
+				stored := func() {
 					t.Helper()
 					l.mu.Lock()
 					defer l.mu.Unlock()
-					if l.drops["us-east-1"] != drops || l.ends["us-east-1"] != c.ends || l.ends["eu-west-1"] != 1 ||
-						l.drops["eu-west-1"] != 0 {
-						t.Errorf("%v ends, %v drops, want %d", l.ends, l.drops, drops)
+					if len(l.ended) != 1 || l.ended[0].Reason != record.Stuck || l.calls["begin"] != 2 || l.calls["end"] != 1 {
+						t.Errorf("the store was called %v and ended %+v", l.calls, l.ended)
 					}
 				}
-				want(c.before)
+				stored()
 				close(release)
 				synctest.Wait()
-				want(c.after)
+				stored()
+				if n := l.calls["page"]; n > 1 {
+					t.Errorf("%d pages are stored", n)
+				}
 				g.checkInvariants()
 			})
 		})

@@ -2,50 +2,60 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws-collector/collector/record"
 )
 
-// A supervised call may ignore its context. A goroutine cannot be stopped from outside: so a call that has not returned
-// in time is abandoned, and takeOver, in another goroutine, does what the caller would have done next.
-type supervised struct {
-	r        *Runner
-	takeOver func()
-	decided  atomic.Bool
-}
+// errAbandoned is the error of a call that did not return in time.
+var errAbandoned = errors.New("abandoned")
 
-// run calls f in this goroutine and reports whether it returned in time. If not, the caller must do nothing more:
-// takeOver has done it.
-func (s *supervised) run(f func()) bool {
-	f()
-	if s.decided.CompareAndSwap(false, true) {
-		return true
+// supervise calls f, which may ignore its context, and then next with f's error. A goroutine cannot be stopped from
+// outside: if f has not returned when late ends, it is abandoned, and next is called in another goroutine, with
+// errAbandoned. It must then not use what f uses. The result is next's, which says whether its goroutine may go on with
+// the job's next step; it is false if f was abandoned.
+func (j *job) supervise(late context.Context, f func() error, next func(error) bool) bool {
+	inTime := context.AfterFunc(late, func() {
+		j.r.abandoned.Add(1)
+		if next(errAbandoned) {
+			j.runSteps()
+		}
+	})
+	err := catchPanic(f)
+	if !inTime() {
+		j.r.abandoned.Add(-1)
+		return false
 	}
-	s.r.abandoned.Add(-1)
-	return false
+	return next(err)
 }
 
-// abandon ends the time for the call. It does nothing if the call has returned.
-func (s *supervised) abandon() {
-	if s.decided.CompareAndSwap(false, true) {
-		s.r.abandoned.Add(1)
-		s.takeOver()
+// outputContext is for the output's part of the end of a target. late ends a second after ctx.
+func (j *job) outputContext() (ctx, late context.Context, stop func()) {
+	parent := context.WithoutCancel(j.ctx)
+	timeout := j.r.o.EndTimeout
+	ctx, cancel := context.WithTimeoutCause(parent, timeout,
+		fmt.Errorf("no answer within %s: %w", timeout, context.DeadlineExceeded))
+	late, cancelLate := context.WithTimeout(parent, timeout+time.Second)
+	return ctx, late, func() {
+		cancel()
+		cancelLate()
 	}
 }
 
 // drainCheckInterval is how often a step that waits for the store checks whether the drain is over.
 const drainCheckInterval = time.Second
 
-// storeContext is the context of the store's part of a step's end. The store itself decides how long it waits for its
-// database. Only the end of the drain cancels this context; late is called a second later. A step that was cancelled by
-// the drain, or that had timed out before, gets EndTimeout for its end.
-func (j *job) storeContext(parent context.Context, late func()) (context.Context, context.CancelFunc) {
+// storeContext is for the store's part of a step's end. The store itself decides how long it waits for its database.
+// Only the end of the drain ends ctx, and late a second later. A step that was cancelled by the drain, or that had
+// timed out before, gets EndTimeout for its end.
+func (j *job) storeContext() (ctx, late context.Context, stop func()) {
+	parent := context.WithoutCancel(j.ctx)
 	ctx, end := context.WithCancelCause(parent)
+	late, endLate := context.WithCancel(parent)
 	before, waited := j.ctx.Err() != nil, time.Duration(0)
 	var t *time.Timer
 	t = time.AfterFunc(math.MaxInt64, func() { // started below, when t is set
@@ -58,21 +68,17 @@ func (j *job) storeContext(parent context.Context, late func()) (context.Context
 			waited += drainCheckInterval
 		default:
 			end(fmt.Errorf("the program is stopping and the store has not finished: %w", context.DeadlineExceeded))
-			time.AfterFunc(time.Second, late)
+			time.AfterFunc(time.Second, endLate)
 			return
 		}
 		t.Reset(drainCheckInterval)
 	})
 	t.Reset(drainCheckInterval)
-	return ctx, func() {
+	return ctx, late, func() {
 		t.Stop()
 		end(context.Canceled)
+		endLate()
 	}
-}
-
-// endTimeoutErr is the cause when EndTimeout is over.
-func (r *Runner) endTimeoutErr() error {
-	return fmt.Errorf("no answer within %s: %w", r.o.EndTimeout, context.DeadlineExceeded)
 }
 
 // catchPanic turns a panic into an error. The error holds the stack, which leads to the bug.
@@ -88,6 +94,8 @@ func catchPanic(f func() error) (err error) {
 	}()
 	return f()
 }
+
+func isPanic(err error) bool { return errors.As(err, new(*panicError)) }
 
 // A panicError is a panic, for the log and a target's outcome.
 type panicError struct {

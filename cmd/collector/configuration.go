@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -78,7 +78,7 @@ func (p *program) buildConfiguration(
 			p.log.Error("outputs not closed cleanly", "error", err)
 		}
 	}
-	out.Outputs, out.Close = []runner.Output{outputSink{fan}}, closeFan
+	out.Output, out.Close = fan, closeFan
 	built, err := runner.NewConfiguration(out)
 	if err != nil {
 		closeFan()
@@ -334,34 +334,22 @@ func chooseRegions(c config.Collect, globs []string, rs collectors.Regions) runn
 	return plan
 }
 
-func (o *openedAccount) List(
-	ctx context.Context, g *runner.Gate, t record.Target, run, parent string,
-	emit func(context.Context, *record.Page) error,
-) (runner.ListStats, error) {
-	k, ok := collectors.KindNamed(t.Kind)
-	if !ok {
-		return runner.ListStats{}, fmt.Errorf("unknown kind %q", t.Kind)
+func (o *openedAccount) Pages(
+	ctx context.Context, g *runner.Gate, t record.Target, run, parent string, st *record.ListStats,
+) iter.Seq2[*record.Page, error] {
+	return func(yield func(*record.Page, error) bool) {
+		k, ok := collectors.KindNamed(t.Kind)
+		if !ok {
+			yield(nil, fmt.Errorf("unknown kind %q", t.Kind))
+			return
+		}
+		defer func() {
+			if st.Unknown > 0 {
+				o.unknownFields.WithLabelValues(k.Name).Add(float64(st.Unknown))
+			}
+		}()
+		options := o.callOptions(t.Region, g)
+		options.Envelope = record.NewEnvelope(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
+		o.lister.Pages(ctx, options, k, parent, st)(yield)
 	}
-	options := o.callOptions(t.Region, g)
-	options.Envelope = record.NewEnvelope(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
-	s, err := o.lister.List(ctx, options, k, parent, emit)
-	if s.Unknown > 0 {
-		o.unknownFields.WithLabelValues(k.Name).Add(float64(s.Unknown))
-	}
-	return runner.ListStats{Duplicates: s.Duplicates}, err
 }
-
-// outputSink passes the runner's pages to the outputs.
-type outputSink struct{ fan *deliver.Fan }
-
-func (outputSink) Name() string { return "outputs" }
-
-func (s outputSink) Write(ctx context.Context, id runner.PageID, p *record.Page) error {
-	t := id.Target
-	return s.fan.Send(ctx, outputs.Batch{
-		ID:     fmt.Sprintf("%s/%s/%s/%s/%d/%d", id.Run, t.Account, t.Region, t.Kind, id.Attempt, id.Page),
-		Target: t, Run: id.Run, N: p.Len(), Lines: p.Lines(),
-	})
-}
-
-func (s outputSink) End(ctx context.Context, o record.Outcome) error { return s.fan.End(ctx, o) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -117,10 +119,9 @@ func (testAccount) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
 	return runner.Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}, nil
 }
 
-func (testAccount) List(
-	ctx context.Context, _ *runner.Gate, t record.Target, run, _ string,
-	emit func(context.Context, *record.Page) error,
-) (runner.ListStats, error) {
+func (testAccount) Pages(
+	_ context.Context, _ *runner.Gate, t record.Target, run, _ string, _ *record.ListStats,
+) iter.Seq2[*record.Page, error] {
 	p := new(record.Page)
 	p.Reset(record.NewEnvelope(t, record.Identity{}, []byte("{}"), run, ""))
 	for n := range 64 {
@@ -130,18 +131,17 @@ func (testAccount) List(
 		p.EndItem()
 		p.EncodeLines("")
 	}
-	return runner.ListStats{}, emit(ctx, p)
+	return func(yield func(*record.Page, error) bool) { yield(p, nil) }
 }
 
-// recordingSink is an output that records when pages arrive and how targets end.
+// recordingSink is an output that records when batches arrive and how targets end.
 type recordingSink struct {
 	mu    sync.Mutex
 	at    []time.Time
 	ended []record.Outcome
 }
 
-func (*recordingSink) Name() string { return "file" }
-func (d *recordingSink) Write(context.Context, runner.PageID, *record.Page) error {
+func (d *recordingSink) Send(context.Context, outputs.Batch) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at = append(d.at, time.Now())
@@ -211,7 +211,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 				}},
 		})
 	}
-	fleet, err := runner.NewConfiguration(runner.Configuration{Accounts: accounts, Outputs: []runner.Output{out}})
+	fleet, err := runner.NewConfiguration(runner.Configuration{Accounts: accounts, Output: out})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ var allowedImports = map[string][]string{
 	},
 	// For ARNs. Its callers pass the actions of kinds, so it builds without the catalogue.
 	"policy": {"record"},
-	"runner": {"internal/statefile", "inventory", "record"},
+	"runner": {"internal/statefile", "inventory", "outputs", "record"}, // of outputs the contract
 	"inventory": {
 		"internal/statefile",
 		"record",

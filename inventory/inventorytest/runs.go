@@ -194,7 +194,6 @@ func (fx *fixture) committed() {
 	begin := func(run string) *record.Outcome {
 		w, err := fx.inv.Begin(fx.Context(), fx.target, fx.identity, run)
 		fx.must(err)
-		defer w.Drop()
 		return w.Committed()
 	}
 	if o := begin("run-1"); o != nil {
