@@ -122,3 +122,28 @@ func TestCheckReportsTheSkew(t *testing.T) {
 		)
 	}
 }
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		kind   string
+		a      response
+		ok     bool
+		dryRun string
+	}{
+		{"ec2_volume", refuse(412, "DryRunOperation", "would have succeeded"), true, "true"},
+		{"ec2_volume", refuse(403, "UnauthorizedOperation", "no"), false, "true"},
+		{"ec2_host", text("<DescribeHostsResponse><hostSet/></DescribeHostsResponse>"), true, ""},
+		{"ec2_launch_template_version", refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"), true, "true"},
+		{"ec2_spot_datafeed_subscription", refuse(400, "InvalidSpotDatafeed.NotFound", "none"), true, "true"},
+	} {
+		h := newTestLister(t, Options{}, c.a)
+		k := kind(t, c.kind)
+		err := h.l.Check(context.Background(), h.callOptions(k, "eu-west-1"), k).Err
+		if (err == nil) != c.ok || h.forms[0].Get("DryRun") != c.dryRun {
+			t.Errorf("%s: %v, %v", c.kind, err, h.forms)
+		}
+		if err != nil && record.ReasonOf(err) != record.AccessDenied {
+			t.Errorf("%v", err)
+		}
+	}
+}

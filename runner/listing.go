@@ -98,7 +98,7 @@ func (l *listing) listPages(ctx context.Context, d *delivery, parent string) err
 	defer func() { d.duplicates.Add(int64(st.Duplicates)) }()
 	for page, err := range l.j.opened.Pages(ctx, l.gate, l.t, l.j.Run, parent, &st) {
 		if err == nil {
-			err = d.take(ctx, page)
+			err = d.take(ctx, page) // to the output, then to the store
 		}
 		if err != nil {
 			return err

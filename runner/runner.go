@@ -5,7 +5,8 @@
 // The flow: an [Engine] ([Local] is the one in this process) makes a [Job] for an account and a tick and passes it to
 // [Runner.Do]. A job without a region opens the account; its follow-ups are one job for each region. A job with a
 // region lists the kinds there, page by page, into the [Output] and the [Store]. At its end the engine commits it.
-// Events go to an [Observer]; [Board] is the one that page, API and metrics read. Begin at [Runner.Do].
+// Events go to an [Observer]; [Board] is the one that page, API and metrics read. Begin at [Runner.Do],
+// then read listing.run, the flow of one target, with the core loop.
 package runner
 
 import (
