@@ -64,7 +64,7 @@ func (d *delivery) take(ctx context.Context, p *record.Page) error {
 			return context.Cause(ctx)
 		}
 		if d.writer != nil && d.storeErr == nil {
-			d.storeFailed(catchPanic(func() error { return d.writer.Page(ctx, p) }))
+			d.callStore(ctx, func() error { return d.writer.Page(ctx, p) })
 		}
 	}
 	n := d.records.Add(int64(p.Len()))
@@ -119,7 +119,19 @@ func (d *delivery) outputFailed(err error) {
 	d.notePanic(err)
 }
 
-// storeFailed does the same for the store.
+// callStore calls the store while the target is listed. A call that the end of the run cut off is not a failure of the
+// store: the target is begun again to store how it ended.
+func (d *delivery) callStore(ctx context.Context, f func() error) {
+	err := catchPanic(f)
+	if err != nil && ctx.Err() != nil && !isPanic(err) {
+		d.writer = nil
+		return
+	}
+	d.storeFailed(err)
+}
+
+// storeFailed reports the store's first error for this target; it then gets no more pages. A panic is as in
+// outputFailed.
 func (d *delivery) storeFailed(err error) {
 	if err == nil || d.storeErr != nil {
 		return

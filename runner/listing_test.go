@@ -400,25 +400,34 @@ func TestParentAndChild(t *testing.T) {
 type recordingStore struct {
 	*MemoryStore
 	boom func(what string, nth int) bool
+	slow string // the first call of this lasts until its context ends
 
 	mu    sync.Mutex
 	calls map[string]int
 	ended []record.Outcome
 }
 
-func (l *recordingStore) at(what string) {
+func (l *recordingStore) at(ctx context.Context, what string) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.calls[what]++
-	if l.boom(what, l.calls[what]) {
+	n := l.calls[what]
+	l.mu.Unlock()
+	if l.boom(what, n) {
 		panic("store")
 	}
+	if what == l.slow && n == 1 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (l *recordingStore) Begin(
 	ctx context.Context, t record.Target, id record.Identity, run string,
 ) (inventory.ScopeWriter, error) {
-	l.at("begin")
+	if err := l.at(ctx, "begin"); err != nil {
+		return nil, err
+	}
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return recordingWriter{v, l}, err
 }
@@ -428,10 +437,12 @@ type recordingWriter struct {
 	l *recordingStore
 }
 
-func (v recordingWriter) Page(context.Context, *record.Page) error { v.l.at("page"); return nil }
+func (v recordingWriter) Page(ctx context.Context, _ *record.Page) error { return v.l.at(ctx, "page") }
 
 func (v recordingWriter) End(ctx context.Context, o record.Outcome) error {
-	v.l.at("end")
+	if err := v.l.at(ctx, "end"); err != nil {
+		return err
+	}
 	if err := v.ScopeWriter.End(ctx, o); err != nil {
 		return err
 	}
@@ -469,6 +480,26 @@ func TestPanicEndsTheTargetInTheStore(t *testing.T) {
 	}
 }
 
+// Where the run's timeout cuts off a call of the store, the store did not fail, and learns how the target ended.
+func TestTimeoutWithinTheStore(t *testing.T) {
+	for _, cut := range []string{"begin", "page"} {
+		t.Run(cut, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}}
+				l.boom = func(string, int) bool { return false }
+				l.slow = cut
+				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				g.runner.Swap(buildConfiguration(t, account("a", slow(0), func(a *Account) { a.Timeout = time.Minute })))
+				g.once()
+				g.want(map[string]string{"us-east-1 ec2_instance": "timeout timeout"})
+				if len(l.ended) != 1 || l.ended[0].State != record.Timeout || len(g.recorder.undelivered) > 0 {
+					t.Errorf("the store was ended %+v; undelivered: %v", l.ended, g.recorder.undelivered)
+				}
+			})
+		})
+	}
+}
+
 // What hangs in the store is abandoned: the target is begun again and stored as it was reported. The writer that hung
 // cannot commit, and gets no further page.
 func TestHungWriterIsFenced(t *testing.T) {
@@ -479,9 +510,7 @@ func TestHungWriterIsFenced(t *testing.T) {
 				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}}
 				l.boom = func(at string, nth int) bool {
 					if at == hung && nth == 1 {
-						l.mu.Unlock()
 						<-release
-						l.mu.Lock()
 					}
 					return false
 				}
