@@ -38,7 +38,7 @@ func queryAccounts(built *runner.Configuration, set *accounts.Set) *query.Accoun
 // notReady returns why the program is not ready.
 func (p *program) notReady() []string {
 	return slices.Concat(
-		notReadyReasons(p.outputs.States()), p.store.notReadyReasons(), p.dataDir.notReadyReasons(),
+		notReadyReasons(p.outputs.States()), p.store.notReadyReasons(), p.dataDir.NotReadyReasons(),
 	)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -81,7 +82,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	for _, w := range cfg.warnings {
 		log.Warn("configuration warning", "warning", w)
 	}
-	if err := makeDataDir(cfg.file.DataDir); err != nil { // stores MFA sessions, because a code works only once
+	if err := datadir.Make(cfg.file.DataDir); err != nil { // stores MFA sessions, because a code works only once
 		return err
 	}
 	p, err := c.preflight(ctx, cfg, o.runOptions, log)

@@ -15,6 +15,7 @@ import (
 	"github.com/aws-collector/collector/policy"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/runlog"
 )
 
 // Thresholds for warnings.
@@ -317,10 +318,10 @@ func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]
 		}
 	}
 	missing := ac.missingActions()
-	failures := map[failureKey]*failure{}
+	failures := runlog.Failures{}
 	if ac.err != nil {
 		// With AccountUnusable, a state counts that is not a failure for a single region.
-		addFailure(failures, record.Outcome{
+		failures.Add(record.Outcome{
 			State: record.StateOf(ac.err, 0), AccountUnusable: true,
 			Reason: record.ReasonOf(ac.err), Error: ac.err.Error(), Hint: record.HintOf(ac.err),
 		})
@@ -329,7 +330,7 @@ func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]
 	if unusable {
 		for _, region := range ac.plan.Disabled {
 			err := runner.NotEnabledError(region)
-			addFailure(failures, record.Outcome{
+			failures.Add(record.Outcome{
 				Target: record.Target{Account: name, Region: region}, State: record.StateOf(err, 0), AccountUnusable: true,
 				Reason: record.ReasonOf(err), Error: err.Error(), Hint: record.HintOf(err),
 			})
@@ -344,9 +345,9 @@ func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]
 		if t.MissingAction != "" {
 			o.Hint = "Attach the policy below to " + ac.session.Identity.ARN + "."
 		}
-		addFailure(failures, o)
+		failures.Add(o)
 	}
-	explainFailures(w, runner.AccountInfo{Name: name}, sortedFailures(failures))
+	explainFailures(w, runner.AccountInfo{Name: name}, failures.Sorted())
 	if ac.err == nil && len(missing) > 0 {
 		text, err := json.MarshalIndent(policy.AllowStatement("CollectorList", missing), "  ", "  ")
 		if err == nil { // it contains only strings

@@ -39,7 +39,7 @@ func summarizeBoard(board *runner.Board, onPurpose map[string]string, now time.T
 		n := byAccount[t.Account]
 		n.targets++
 		n.resources += t.Resources
-		if isFailure(t.Outcome) && t.Reason != record.Interrupted { // the end of the demo is not a problem
+		if t.Failed() && t.Reason != record.Interrupted { // the end of the demo is not a problem
 			n.failed++
 			addDemoFailure(failures, t.Outcome)
 		}

@@ -2,8 +2,14 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs/deliver"
 )
 
 // Scripts rely on the exit codes: 0 done, 1 nothing collected, 2 invalid configuration, 3 some targets failed that
@@ -40,5 +46,41 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("exit %d, want %d\n%s", code, c.code, stderr)
 			}
 		})
+	}
+}
+
+// The longest stop must fit into the container's grace period. An abandoned listing takes 3 s more.
+func TestStopFitsContainerGracePeriod(t *testing.T) {
+	compose, err := os.ReadFile("../../deploy/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^\s+stop_grace_period: (\S+)$`).FindSubmatch(compose)
+	if m == nil {
+		t.Fatal("compose.yaml has no stop_grace_period")
+	}
+	grace, err := time.ParseDuration(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := config.Parse([]byte("accounts: [{name: a}]"), "config.yaml", knownNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stop := time.Duration(f.DrainTimeout) + 3*time.Second + daemonFlushTimeout; stop >= grace {
+		t.Errorf("a stop takes up to %s, and the container is killed after %s", stop, grace)
+	}
+}
+
+// An output that works again has no error in the message.
+func TestUndeliveredOmitsPastError(t *testing.T) {
+	for _, c := range []struct{ failing, want string }{
+		{"", "output file lost 55 records"},
+		{"disk full", "output file lost 55 records: disk full"},
+	} {
+		if got := undelivered([]deliver.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil ||
+			got.Error() != c.want {
+			t.Errorf("got %v, want %s", got, c.want)
+		}
 	}
 }

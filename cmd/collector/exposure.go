@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/s3"
@@ -42,7 +43,7 @@ func (c *cli) exposureWarnings(ctx context.Context, f *config.File) []string {
 		look(path, "named by AWS_WEB_IDENTITY_TOKEN_FILE")
 	}
 	c.checkProfileFiles(ctx, configuredProfiles(f), look)
-	return append(append(all, exposedSessions(f.DataDir)...), writableByOthers(f.DataDir)...)
+	return append(append(all, exposedSessions(f.DataDir)...), datadir.WritableByOthers(f.DataDir)...)
 }
 
 // configuredProfiles returns the profiles that the configuration names, sorted, without duplicates.

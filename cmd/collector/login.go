@@ -19,6 +19,7 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -68,7 +69,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 		}
 		return usageError(fmt.Errorf("%s has no account %q; accounts: %s", c.configPath, name, strings.Join(names, ", ")))
 	}
-	if err := makeDataDir(cfg.file.DataDir); err != nil {
+	if err := datadir.Make(cfg.file.DataDir); err != nil {
 		return err
 	}
 	o.aws.Version = buildInfo().version

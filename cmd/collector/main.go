@@ -15,11 +15,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws-collector/collector/internal/memorylimit"
 	"github.com/aws-collector/collector/internal/printable"
 )
 
 func main() {
-	setMemoryLimit(os.Getenv, os.DirFS("/"))
+	memorylimit.Set(os.Getenv, os.DirFS("/"))
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

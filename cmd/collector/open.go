@@ -12,11 +12,13 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/all"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
 
@@ -52,32 +54,29 @@ func (p *program) openMetrics(ctx context.Context, cfg *loadedConfig) (err error
 		Help: "Fields of AWS responses that this version does not know, by kind. Records contain them under AWS's name.",
 	}, []string{"kind"})
 	p.registry.MustRegister(p.unknownFields)
-	p.runLog = newRunLogger(p.log)
-	p.runLog.stopping = func() bool { return ctx.Err() != nil }
-	p.observe = runner.Tee(p.board.Observe, p.metrics.Observe, p.runLog.observe)
+	p.runLog = runlog.New(p.log, func() bool { return ctx.Err() != nil })
+	p.observe = runner.Tee(p.board.Observe, p.metrics.Observe, p.runLog.Observe)
 	return nil
 }
 
 // lockDataDir locks data_dir for this process. A dry run stores nothing.
-func (p *program) lockDataDir(_ context.Context, cfg *loadedConfig) error {
+func (p *program) lockDataDir(_ context.Context, cfg *loadedConfig) (err error) {
 	if p.opt.dryRun {
 		return nil
 	}
-	unlock, err := lockDataDir(cfg.file.DataDir, p.log)
-	if err != nil {
+	if p.dataDir, err = datadir.Lock(cfg.file.DataDir, p.log); err != nil {
 		return err
 	}
 	p.onClose(func() error {
-		unlock()
+		p.dataDir.Unlock()
 		return nil
 	})
-	p.dataDir = newLockedDir(cfg.file.DataDir)
 	return nil
 }
 
 // openAWS makes what signs in and what lists.
 func (p *program) openAWS(ctx context.Context, cfg *loadedConfig) error {
-	digestKey, err := loadDigestKey(cfg.file.DataDir, !p.opt.dryRun, p.log)
+	digestKey, err := datadir.DigestKey(cfg.file.DataDir, !p.opt.dryRun, p.log)
 	if err != nil {
 		return err
 	}
@@ -138,7 +137,7 @@ func (p *program) openStore(ctx context.Context, cfg *loadedConfig) (err error) 
 	p.onClose(p.store.close)
 	p.store.interruptRuns(ctx, p.log)
 	if p.store.inventory != nil {
-		p.registry.MustRegister(storeHealth{p.store.inventory})
+		p.registry.MustRegister(web.StoreHealth(p.store.inventory))
 	}
 	p.storeType = cfg.file.Store.Type
 	p.retirer = accounts.NewRetirer(p.store.accounts(), p.log)
@@ -177,7 +176,7 @@ func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
 		p.runner.Close()
 		return nil
 	})
-	p.registry.MustRegister(budgetCollector{limits}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	p.registry.MustRegister(web.Budgets(limits), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "collector_abandoned_listings",
 		Help: "Listings that did not stop after their deadline and still run. If many stay for long, please report a bug.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))

@@ -21,10 +21,12 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/all"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
 
@@ -308,7 +310,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(c.t.Context())
-	if err := makeDataDir(cfg.file.DataDir); err != nil {
+	if err := datadir.Make(cfg.file.DataDir); err != nil {
 		c.t.Fatal(err)
 	}
 	p, err := i.preflight(ctx, cfg, runOptions{flushTimeout: time.Minute, now: c.now, aws: c.load}, log)
@@ -328,7 +330,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	p.store = store
 	p.retirer, p.mounts = accounts.NewRetirer(store.accounts(), log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
-	p.observe = runner.Tee(board.Observe, p.metrics.Observe, newRunLogger(log).observe, p.retirer.Observe)
+	p.observe = runner.Tee(board.Observe, p.metrics.Observe, runlog.New(log, nil).Observe, p.retirer.Observe)
 	p.outputs = deliver.NewSet(
 		all.Types,
 		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},

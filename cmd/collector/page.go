@@ -53,7 +53,7 @@ func (p *program) problems() []page.Problem {
 			})
 		}
 	}
-	for _, reason := range p.dataDir.notReadyReasons() {
+	for _, reason := range p.dataDir.NotReadyReasons() {
 		all = append(all, page.Problem{Title: "data_dir is not usable", Text: reason})
 	}
 	for _, s := range p.outputs.States() {

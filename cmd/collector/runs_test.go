@@ -14,6 +14,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/query"
@@ -125,7 +126,7 @@ func (s *storeScene) store(runs []inventory.Run) {
 
 // storeSampleRuns makes a store in a directory, as a collector would.
 func storeSampleRuns(dir string) error {
-	if err := makeDataDir(dir); err != nil {
+	if err := datadir.Make(dir); err != nil {
 		return err
 	}
 	s, err := sqlite.Open(context.Background(), sqlite.Options{Path: storePath(dir)})

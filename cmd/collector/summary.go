@@ -12,19 +12,20 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/runlog"
 )
 
 // printSummary prints the result of each account's run, then its failures with their hints.
 func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
-	failures := map[string]map[failureKey]*failure{}
+	failures := map[string]runlog.Failures{}
 	for t := range board.Targets() {
-		if !isFailure(t.Outcome) {
+		if !t.Failed() {
 			continue // most accounts have none
 		}
 		if failures[t.Account] == nil {
-			failures[t.Account] = map[failureKey]*failure{}
+			failures[t.Account] = runlog.Failures{}
 		}
-		addFailure(failures[t.Account], t.Outcome)
+		failures[t.Account].Add(t.Outcome)
 	}
 	out := bufio.NewWriter(w)
 	columns := []string{
@@ -36,7 +37,7 @@ func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
 	}
 	for a := range board.Accounts() {
 		if a.Last.Run != "" {
-			explainFailures(out, a, sortedFailures(failures[a.Name]))
+			explainFailures(out, a, failures[a.Name].Sorted())
 		}
 	}
 	return out.Flush()
@@ -67,7 +68,7 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 	}
 }
 
-func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
+func explainFailures(w io.Writer, a runner.AccountInfo, fs []*runlog.Failure) {
 	if as := new(accounts.InactiveError); errors.As(a.Warning, &as) {
 		_ = safeFprintf(w, "\n%s: %v\n", a.Name, as)
 	} else if a.Warning != nil {
@@ -77,8 +78,8 @@ func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
 	}
 	for _, f := range fs {
 		printCause(w, a.Name, inventory.Cause{
-			State: f.state, Reason: f.reason, Error: f.example.Error, Hint: f.example.Hint, Targets: f.targets,
-		}, f.location())
+			State: f.Example.State, Reason: f.Example.Reason, Error: f.Example.Error, Hint: f.Example.Hint, Targets: f.Targets,
+		}, f.Where())
 	}
 }
 

@@ -17,10 +17,12 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
 
@@ -29,7 +31,7 @@ type program struct {
 	cli     *cli
 	opt     runOptions
 	log     *slog.Logger
-	runLog  *runLogger
+	runLog  *runlog.Logger
 	observe runner.Observer
 	board   *runner.Board
 
@@ -39,7 +41,7 @@ type program struct {
 	registry      *prometheus.Registry
 	unknownFields *prometheus.CounterVec // by kind
 	mounts        *web.Mounts
-	dataDir       lockedDir
+	dataDir       *datadir.Locked // nil in a dry run, which stores nothing
 
 	sessions   *auth.Sessions
 	identities *accounts.Identities // which account each block was
@@ -96,7 +98,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	} else {
 		err = p.runOnSchedule(ctx)
 	}
-	p.runLog.stopped()
+	p.runLog.Stopped()
 	p.endDisplay()
 	if o.once {
 		err = errors.Join(err, c.printSummary(c.stderr, p.board))

@@ -30,19 +30,21 @@ var allowedImports = map[string][]string{
 		"record",
 	}, // with its drivers: they know resources, not how they are listed
 	// Questions and answers, the same for the command line and the API.
-	"query":              {"config", "inventory", "record", "runner"},
-	"web":                {"internal/printable", "inventory", "query", "record", "runner"},
-	"internal/awsfake":   {"record"},
-	"internal/filelock":  {},
-	"internal/printable": {}, // escapes untrusted text for display
-	"internal/statefile": {}, // reads and replaces files of data_dir
-	"internal/userfile":  {}, // reads files that users name
-	"internal/house":     {},
-	"internal/samebuild": {},
+	"query":                {"config", "inventory", "record", "runner"},
+	"web":                  {"internal/printable", "inventory", "query", "record", "runner"},
+	"internal/awsfake":     {"record"},
+	"internal/datadir":     {"internal/filelock", "internal/statefile", "record"},
+	"internal/filelock":    {},
+	"internal/memorylimit": {},
+	"internal/printable":   {}, // escapes untrusted text for display
+	"internal/statefile":   {}, // reads and replaces files of data_dir
+	"internal/userfile":    {}, // reads files that users name
+	"internal/house":       {},
+	"internal/samebuild":   {},
 	"cmd/collector": {
-		"accounts", "auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable",
-		"internal/statefile", "internal/userfile", "inventory", "outputs", "policy", "query", "record", "runner", "secret",
-		"web",
+		"accounts", "auth", "collectors", "config", "internal/awsfake", "internal/datadir", "internal/memorylimit",
+		"internal/printable", "internal/statefile", "internal/userfile", "inventory", "outputs", "policy", "query",
+		"record", "runner", "secret", "web",
 	},
 	"bench": {"internal/awsfake"}, // measures the program as a child process
 }

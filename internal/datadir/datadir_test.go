@@ -1,4 +1,4 @@
-package main
+package datadir
 
 import (
 	"bytes"
@@ -6,14 +6,18 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestDigestKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
@@ -21,26 +25,26 @@ func TestDigestKey(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 
 	// A dry run stores nothing, so it needs no data_dir.
-	one, err := loadDigestKey(dir, false, quiet)
+	one, err := DigestKey(dir, false, quiet)
 	if err != nil || len(one) != 32 {
 		t.Fatalf("dry run: %d bytes, %v", len(one), err)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("dry run made the data_dir: %v", err)
 	}
-	if _, err := loadDigestKey(dir, true, quiet); err == nil || record.HintOf(err) == "" {
+	if _, err := DigestKey(dir, true, quiet); err == nil || record.HintOf(err) == "" {
 		t.Errorf("a data_dir that cannot be written to: want an error with a hint, got %v", err)
 	}
 
-	if err := makeDataDir(dir); err != nil {
+	if err := Make(dir); err != nil {
 		t.Fatal(err)
 	}
-	first, err := loadDigestKey(dir, true, quiet)
+	first, err := DigestKey(dir, true, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, keep := range []bool{true, false} {
-		if again, err := loadDigestKey(dir, keep, quiet); err != nil || !bytes.Equal(first, again) {
+		if again, err := DigestKey(dir, keep, quiet); err != nil || !bytes.Equal(first, again) {
 			t.Errorf("keep %t: the key is another one the second time: %v", keep, err)
 		}
 	}
@@ -56,20 +60,20 @@ func TestDamagedDigestKey(t *testing.T) {
 			write(t, path, damage)
 			var log bytes.Buffer
 			l := slog.New(slog.NewTextHandler(&log, nil))
-			if key, err := loadDigestKey(dir, false, l); err != nil || len(key) != digestKeySize {
+			if key, err := DigestKey(dir, false, l); err != nil || len(key) != digestKeySize {
 				t.Errorf("dry run: %d bytes, %v", len(key), err)
 			}
 			if b, err := os.ReadFile(path); err != nil || string(b) != damage {
 				t.Errorf("a dry run changed the file: %q, %v", b, err)
 			}
-			key, err := loadDigestKey(dir, true, l)
+			key, err := DigestKey(dir, true, l)
 			if err != nil || len(key) != digestKeySize {
 				t.Fatalf("%d bytes, %v", len(key), err)
 			}
 			if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != damage {
 				t.Errorf("moved aside: %q, %v", b, err)
 			}
-			if again, err := loadDigestKey(dir, true, l); err != nil || !bytes.Equal(again, key) {
+			if again, err := DigestKey(dir, true, l); err != nil || !bytes.Equal(again, key) {
 				t.Errorf("the new key does not stay: %v", err)
 			}
 			if n := strings.Count(log.String(), "digest key is damaged"); n != 2 ||
@@ -80,40 +84,16 @@ func TestDamagedDigestKey(t *testing.T) {
 	}
 }
 
-// The longest stop must fit into the container's grace period. An abandoned listing takes 3 s more.
-func TestStopFitsContainerGracePeriod(t *testing.T) {
-	compose, err := os.ReadFile("../../deploy/compose.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile(`(?m)^\s+stop_grace_period: (\S+)$`).FindSubmatch(compose)
-	if m == nil {
-		t.Fatal("compose.yaml has no stop_grace_period")
-	}
-	grace, err := time.ParseDuration(string(m[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := config.Parse([]byte("accounts: [{name: a}]"), "config.yaml", knownNames())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if stop := time.Duration(f.DrainTimeout) + 3*time.Second + daemonFlushTimeout; stop >= grace {
-		t.Errorf("a stop takes up to %s, and the container is killed after %s", stop, grace)
-	}
-}
-
 func TestReplacedDataDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	unlock, err := lockDataDir(dir, slog.New(slog.DiscardHandler))
+	p, err := Lock(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unlock()
-	p := newLockedDir(dir)
+	defer p.Unlock()
 	look := func(what, want string) {
 		t.Helper()
-		if got := strings.Join(p.notReadyReasons(), "; "); want == "" && got != "" || !strings.Contains(got, want) {
+		if got := strings.Join(p.NotReadyReasons(), "; "); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
@@ -122,7 +102,7 @@ func TestReplacedDataDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("gone", "was removed")
-	if err := makeDataDir(dir); err != nil {
+	if err := Make(dir); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "lock"), "")
@@ -131,7 +111,7 @@ func TestReplacedDataDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("put back", "")
-	if why := (lockedDir{}).notReadyReasons(); why != nil {
+	if why := (*Locked)(nil).NotReadyReasons(); why != nil {
 		t.Errorf("a dry run: %v", why)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package runlog
 
 import (
 	"bytes"
@@ -8,32 +8,29 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws-collector/collector/accounts"
-	"github.com/aws-collector/collector/config"
-	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
 
-func logLinesOf(do func(*runLogger)) []string {
+func logLinesOf(do func(*Logger)) []string {
 	var b bytes.Buffer
-	do(newRunLogger(slog.New(slog.NewTextHandler(&b, nil))))
+	do(New(slog.New(slog.NewTextHandler(&b, nil)), nil))
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
 // After a month of downtime, the daemon does not log each missed run. A skipped run is logged as missed, not also as
 // ended.
 func TestMissedRunsAreLoggedOnce(t *testing.T) {
-	got := logLinesOf(func(l *runLogger) {
+	got := logLinesOf(func(l *Logger) {
 		for range 2880 {
-			l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDowntime})
-			l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedSuspended})
+			l.Observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDowntime})
+			l.Observe(runner.RunMissed{Account: "prod", Reason: runner.MissedSuspended})
 		}
-		l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedOverlap})
-		l.observe(runner.RunEnded{Account: "prod", Run: "r1", Status: record.RunSkipped, Took: 0})
-		l.observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDrain})
-		l.observe(runner.RunEnded{Account: "prod", Run: "r2", Status: record.RunExpired, Took: 0})
-		l.stopped()
+		l.Observe(runner.RunMissed{Account: "prod", Reason: runner.MissedOverlap})
+		l.Observe(runner.RunEnded{Account: "prod", Run: "r1", Status: record.RunSkipped, Took: 0})
+		l.Observe(runner.RunMissed{Account: "prod", Reason: runner.MissedDrain})
+		l.Observe(runner.RunEnded{Account: "prod", Run: "r2", Status: record.RunExpired, Took: 0})
+		l.Stopped()
 	})
 	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) ||
 		!strings.HasSuffix(got[1], `msg="program stopped before all runs ended" interrupted=0 missed=1`) {
@@ -46,18 +43,17 @@ func TestMissedRunsAreLoggedOnce(t *testing.T) {
 func TestStopIsOneLine(t *testing.T) {
 	for _, stopping := range []bool{false, true} {
 		var b bytes.Buffer
-		l := newRunLogger(slog.New(slog.NewTextHandler(&b, nil)))
-		l.stopping = func() bool { return stopping }
-		l.observe(runner.TargetEnded{Outcome: record.Outcome{
+		l := New(slog.New(slog.NewTextHandler(&b, nil)), func() bool { return stopping })
+		l.Observe(runner.TargetEnded{Outcome: record.Outcome{
 			Target: record.Target{Account: "account-2", Region: "eu-west-1", Kind: "ec2_vpc"}, Run: "earlier", Calls: 1,
 			State: record.Denied, Reason: record.AccessDenied,
 		}})
-		l.observe(runner.RunEnded{Account: "account-2", Run: "earlier", Status: record.RunFailed, Took: 0})
+		l.Observe(runner.RunEnded{Account: "account-2", Run: "earlier", Status: record.RunFailed, Took: 0})
 		b.Reset()
 		for i := range 14 {
 			account, run := fmt.Sprint("account-", i), fmt.Sprint("run-", i)
 			for range 3 {
-				l.observe(runner.TargetEnded{Outcome: record.Outcome{
+				l.Observe(runner.TargetEnded{Outcome: record.Outcome{
 					Target: record.Target{Account: account, Region: "us-east-1", Kind: "ec2_volume"}, Run: run,
 					State: record.Error, Reason: record.Interrupted, Error: "the program is stopping",
 				}})
@@ -68,18 +64,18 @@ func TestStopIsOneLine(t *testing.T) {
 			switch i {
 			case 0:
 				other.Reason, other.Calls = record.AccessDenied, 1
-				l.observe(runner.TargetEnded{Outcome: other})
+				l.Observe(runner.TargetEnded{Outcome: other})
 			case 1:
 				other.Reason, other.Calls = record.Interrupted, 1 // the drain timeout
-				l.observe(runner.TargetEnded{Outcome: other})
+				l.Observe(runner.TargetEnded{Outcome: other})
 			case 2:
 				other.State = record.OK // in this region; the one that is denied was not reached
-				l.observe(runner.TargetEnded{Outcome: other})
+				l.Observe(runner.TargetEnded{Outcome: other})
 			}
-			l.observe(runner.RunEnded{Account: account, Run: run, Status: record.RunPartial, Took: 0})
-			l.observe(runner.RunMissed{Account: account, Reason: runner.MissedDrain})
+			l.Observe(runner.RunEnded{Account: account, Run: run, Status: record.RunPartial, Took: 0})
+			l.Observe(runner.RunMissed{Account: account, Reason: runner.MissedDrain})
 		}
-		l.stopped()
+		l.Stopped()
 		log := b.String()
 		want := map[string]int{`msg="targets failed"`: 16, "level=WARN": 30, "failed=3": 12, "interrupted=0 missed=14": 1}
 		if stopping {
@@ -97,8 +93,8 @@ func TestStopIsOneLine(t *testing.T) {
 }
 
 func TestUncertainRegionsNameUsedRegions(t *testing.T) {
-	got := logLinesOf(func(l *runLogger) {
-		l.observe(
+	got := logLinesOf(func(l *Logger) {
+		l.Observe(
 			runner.RegionsPlanned{
 				Account: "prod",
 				Regions: []string{"us-east-1"},
@@ -112,29 +108,33 @@ func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 	}
 }
 
-// Inactive members do not cause a warning about regions. The member directory logs them, once.
-func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
-	r := &accounts.List{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
-	got := logLinesOf(func(l *runLogger) {
-		l.observe(runner.RegionsPlanned{Account: "organization:1", Warning: r.Warning()})
-	})
-	if len(
-		got,
-	) != 1 ||
-		got[0] != "" {
-		t.Errorf("got %q", got)
+// A warning of a task is not a warning about regions, and no line: it would repeat at each run. A failure of a task is
+// logged when it begins and when it ends.
+func TestTask(t *testing.T) {
+	end := func(l *Logger, o record.Outcome, warning error, status record.Status) {
+		o.Target = record.Target{Account: "organization:1", Kind: "organization_members"}
+		l.Observe(runner.TaskEnded{Outcome: o, Warning: warning})
+		l.Observe(runner.RunEnded{Account: o.Account, Run: o.Run, Status: status})
 	}
-}
-
-// An output that works again has no error in the message.
-func TestUndeliveredOmitsPastError(t *testing.T) {
-	for _, c := range []struct{ failing, want string }{
-		{"", "output file lost 55 records"},
-		{"disk full", "output file lost 55 records: disk full"},
-	} {
-		if got := undelivered([]deliver.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil ||
-			got.Error() != c.want {
-			t.Errorf("got %v, want %s", got, c.want)
+	got := logLinesOf(func(l *Logger) {
+		end(l, record.Outcome{Run: "1", State: record.OK}, errors.New("one is suspended"), record.Success)
+		for _, run := range []string{"2", "3"} {
+			end(l, record.Outcome{Run: run, State: record.AuthFailed, Reason: record.BadKey}, nil, record.RunFailed)
+		}
+		end(l, record.Outcome{Run: "4", State: record.OK}, nil, record.Success)
+	})
+	want := []string{
+		"run ended", "targets failed|reason=bad_key", "run ended", "run ended",
+		"targets recovered|reason=bad_key", "run ended",
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %q", got)
+	}
+	for i, texts := range want {
+		for text := range strings.SplitSeq(texts, "|") {
+			if !strings.Contains(got[i], text) {
+				t.Errorf("%q is not in %q", text, got[i])
+			}
 		}
 	}
 }

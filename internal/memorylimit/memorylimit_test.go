@@ -1,4 +1,4 @@
-package main
+package memorylimit
 
 import (
 	"math"
@@ -45,7 +45,7 @@ func TestMemoryLimit(t *testing.T) {
 				root[file] = &fstest.MapFile{Data: []byte(text)}
 			}
 			debug.SetMemoryLimit(none)
-			setMemoryLimit(func(string) string { return c.gomemlimit }, root)
+			Set(func(string) string { return c.gomemlimit }, root)
 			if got := debug.SetMemoryLimit(none); got != c.want {
 				t.Errorf("the limit is %d, want %d", got, c.want)
 			}

@@ -1,4 +1,4 @@
-package main
+package runlog
 
 import (
 	"bytes"
@@ -18,15 +18,15 @@ import (
 func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
-		l := newRunLogger(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		l := New(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
 		run := func(name string, outcomes ...record.Outcome) (lines []string) {
 			t.Helper()
 			b.Reset()
 			for _, o := range outcomes {
 				o.Account, o.Region, o.Run = "prod", "us-east-1", name
-				l.observe(runner.TargetEnded{Outcome: o})
+				l.Observe(runner.TargetEnded{Outcome: o})
 			}
-			l.observe(runner.RunEnded{Account: "prod", Run: name, Status: record.RunPartial, Took: time.Second})
+			l.Observe(runner.RunEnded{Account: "prod", Run: name, Status: record.RunPartial, Took: time.Second})
 			for line := range strings.Lines(b.String()) {
 				if !strings.Contains(line, `"run ended"`) {
 					lines = append(lines, line)
@@ -69,15 +69,15 @@ func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
 		want(run("r8", ok))
 		want(run("r9", denied), "level=WARN|targets failed|access_denied")
 
-		l.observe(runner.Configured{Kinds: map[string][]string{"test": nil}})
+		l.Observe(runner.Configured{Kinds: map[string][]string{"test": nil}})
 		want(run("r10", denied), "level=WARN|targets failed") // a block of that name is another account now
 
 		b.Reset()
 		warning := &record.Fault{Reason: record.AccessDenied, Err: errors.New("denied")}
 		for range 3 {
-			l.observe(runner.RegionsPlanned{Account: "prod", Warning: warning})
+			l.Observe(runner.RegionsPlanned{Account: "prod", Warning: warning})
 		}
-		l.observe(runner.RegionsPlanned{Account: "prod"})
+		l.Observe(runner.RegionsPlanned{Account: "prod"})
 		got := b.String()
 		if strings.Count(got, "level=WARN") != 1 || strings.Count(got, "account regions certain again") != 1 {
 			t.Errorf("%s", got)

@@ -1,26 +1,23 @@
-package main
+// Package runlog tells people how runs end: as lines of the log, and as the ways in which targets failed. Begin at
+// [Logger.Observe].
+package runlog
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
 
-// runLogger is an observer that logs the end of each run, and a line for each way in which its targets failed. A line
-// for each target would be too much: an SCP that denies a region fails all of its targets.
-type runLogger struct {
+// A Logger logs the end of each run, and a line for each way in which its targets failed. A line for each target would
+// be too much: an SCP that denies a region fails all of its targets.
+type Logger struct {
 	log      *slog.Logger
-	stopping func() bool // whether the program is stopping, which ends runs early; nil: it is not
+	stopping func() bool
 
 	mu                  sync.Mutex
 	runs                map[string]*runLog // by run
@@ -49,62 +46,32 @@ type runLog struct {
 	calls     int
 	throttles int
 	unreached int // targets that did not begin because the program is stopping
-	failures  map[failureKey]*failure
-	unusable  map[failureKey]*failure // regions that could not be listed: used only if there is no other failure
-	kinds     map[string]bool         // listed or tried
+	failures  Failures
+	unusable  Failures        // regions that could not be listed: used only if there is no other failure
+	kinds     map[string]bool // listed or tried
 }
 
-// failureKey is what the targets have in common that one line reports: a service control policy that denies a region
-// denies each of its kinds.
-type failureKey struct {
-	state  record.State
-	reason record.Reason
-	hint   string // without the names of actions
-}
-
-// failure is a group of targets that failed in the same way.
-type failure struct {
-	failureKey
-	targets        int
-	regions, kinds map[string]bool
-	example        record.Outcome
-}
-
-// location names the regions and kinds of the failed targets.
-func (f *failure) location() string {
-	parts := []string{summarize(f.regions, "region"), summarize(f.kinds, "kind")}
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
-}
-
-// summarize names a few of a set, and counts many.
-func summarize(set map[string]bool, noun string) string {
-	delete(set, "")
-	names := slices.Sorted(maps.Keys(set))
-	if len(names) > 4 {
-		return fmt.Sprintf("%d %ss (%s, …)", len(names), noun, strings.Join(names[:3], ", "))
-	}
-	return strings.Join(names, ", ")
-}
-
-func newRunLogger(log *slog.Logger) *runLogger {
-	return &runLogger{
-		log: log, runs: map[string]*runLog{},
+// New returns a Logger. stopping reports whether the program is stopping, which ends runs early; nil: it is not.
+func New(log *slog.Logger, stopping func() bool) *Logger {
+	return &Logger{
+		log: log, stopping: stopping, runs: map[string]*runLog{},
 		failing: map[string]map[failureKey]*failureEpisode{}, regions: map[string]*regionsEpisode{},
 	}
 }
 
-func (l *runLogger) runOf(run string) *runLog {
+func (l *Logger) runOf(run string) *runLog {
 	r := l.runs[run]
 	if r == nil {
 		r = &runLog{
-			failures: map[failureKey]*failure{}, unusable: map[failureKey]*failure{}, kinds: map[string]bool{},
+			failures: Failures{}, unusable: Failures{}, kinds: map[string]bool{},
 		}
 		l.runs[run] = r
 	}
 	return r
 }
 
-func (l *runLogger) observe(e runner.Event) {
+// Observe logs an event.
+func (l *Logger) Observe(e runner.Event) {
 	switch e := e.(type) {
 	case runner.RunStarted:
 		l.log.Debug("run started", "account", e.Account, "run", e.Run, "tick", e.Tick)
@@ -125,7 +92,7 @@ func (l *runLogger) observe(e runner.Event) {
 	}
 }
 
-func (l *runLogger) targetEnded(o record.Outcome) {
+func (l *Logger) targetEnded(o record.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.runOf(o.Run)
@@ -138,16 +105,16 @@ func (l *runLogger) targetEnded(o record.Outcome) {
 		return
 	}
 	r.kinds[o.Kind] = true
-	addFailure(r.failures, o)
+	r.failures.Add(o)
 	if o.State == record.RegionDisabled {
 		o.AccountUnusable = true
-		addFailure(r.unusable, o)
+		r.unusable.Add(o)
 	}
 }
 
 // taskEnded counts a failure. A success ends the failure before it. What does not fail the task is logged at level
 // debug: it would repeat at each run.
-func (l *runLogger) taskEnded(e runner.TaskEnded) {
+func (l *Logger) taskEnded(e runner.TaskEnded) {
 	if e.State != record.OK {
 		l.targetEnded(e.Outcome)
 		return
@@ -160,32 +127,7 @@ func (l *runLogger) taskEnded(e runner.TaskEnded) {
 	}
 }
 
-// isFailure reports whether an outcome is a failure.
-func isFailure(o record.Outcome) bool { return o.State != "" && o.Failed() }
-
-// addFailure adds a target to the group that failed in the same way. It ignores success and expected failures.
-func addFailure(fs map[failureKey]*failure, o record.Outcome) {
-	if !isFailure(o) {
-		return
-	}
-	k := failureKey{o.State, o.Reason, inventory.HintPattern(o.Hint)}
-	f := fs[k]
-	if f == nil {
-		f = &failure{failureKey: k, example: o, regions: map[string]bool{}, kinds: map[string]bool{}}
-		fs[k] = f
-	}
-	f.targets++
-	f.regions[o.Region], f.kinds[o.Kind] = true, true
-}
-
-func sortedFailures(fs map[failureKey]*failure) []*failure {
-	return slices.SortedFunc(maps.Values(fs), func(a, b *failure) int {
-		return cmp.Or(cmp.Compare(b.targets, a.targets), cmp.Compare(a.reason, b.reason),
-			cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
-	})
-}
-
-func (l *runLogger) runEnded(e runner.RunEnded) {
+func (l *Logger) runEnded(e runner.RunEnded) {
 	account, run, s := e.Account, e.Run, e.Status
 	l.mu.Lock()
 	r := l.runOf(run)
@@ -204,7 +146,7 @@ func (l *runLogger) runEnded(e runner.RunEnded) {
 	}
 	failed := 0
 	for _, f := range r.failures {
-		failed += f.targets
+		failed += f.Targets
 	}
 	if r.unreached > 0 {
 		l.mu.Lock()
@@ -219,9 +161,9 @@ func (l *runLogger) runEnded(e runner.RunEnded) {
 		"records", r.records, "calls", r.calls, "throttles", r.throttles, "duration", e.Took.Round(time.Millisecond))
 }
 
-// stopped logs how many runs the stop of the program interrupted or prevented: one line instead of one for each run's
+// Stopped logs how many runs the stop of the program interrupted or prevented: one line instead of one for each run's
 // targets that did not begin.
-func (l *runLogger) stopped() {
+func (l *Logger) Stopped() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.interrupted+l.missed > 0 {
@@ -230,17 +172,17 @@ func (l *runLogger) stopped() {
 }
 
 // logFailures logs what changed in the account's failures, and at level debug what did not.
-func (l *runLogger) logFailures(log *slog.Logger, account string, r *runLog) {
+func (l *Logger) logFailures(log *slog.Logger, account string, r *runLog) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	episodes := l.failing[account]
 	if episodes == nil {
 		episodes = map[failureKey]*failureEpisode{}
 	}
-	for _, f := range sortedFailures(r.failures) {
-		attrs := []any{"state", f.state, "reason", f.reason, "targets", f.targets,
+	for _, f := range r.failures.Sorted() {
+		attrs := []any{"state", f.state, "reason", f.reason, "targets", f.Targets,
 			"regions", summarize(f.regions, "region"), "kinds", summarize(f.kinds, "kind"),
-			"error", f.example.Error, "hint", f.example.Hint}
+			"error", f.Example.Error, "hint", f.Example.Hint}
 		e := episodes[f.failureKey]
 		if e == nil {
 			e = &failureEpisode{}
@@ -267,7 +209,7 @@ func (l *runLogger) logFailures(log *slog.Logger, account string, r *runLog) {
 
 // replacedEpisode returns the failure that these kinds had before, and no longer have.
 func replacedEpisode(
-	episodes map[failureKey]*failureEpisode, failures map[failureKey]*failure, kinds map[string]bool,
+	episodes map[failureKey]*failureEpisode, failures Failures, kinds map[string]bool,
 ) (failureKey, bool) {
 	for key, e := range episodes {
 		if failures[key] == nil && overlap(e.kinds, kinds) {
@@ -286,7 +228,7 @@ func overlap(a, b map[string]bool) bool {
 	return false
 }
 
-func (l *runLogger) runMissed(account, reason string) {
+func (l *Logger) runMissed(account, reason string) {
 	switch reason {
 	case runner.MissedDrain:
 		l.mu.Lock()
@@ -299,12 +241,12 @@ func (l *runLogger) runMissed(account, reason string) {
 	l.log.Warn("run missed", "account", account, "reason", reason)
 }
 
-func (l *runLogger) regionsPlanned(e runner.RegionsPlanned) {
+func (l *Logger) regionsPlanned(e runner.RegionsPlanned) {
 	l.logRegions(e.Account, len(e.Regions), e.Warning)
 	l.log.Debug("regions planned", "account", e.Account, "regions", e.Regions, "disabled", e.Disabled)
 }
 
-func (l *runLogger) logRegions(account string, regions int, warning error) {
+func (l *Logger) logRegions(account string, regions int, warning error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.regions[account]
@@ -329,7 +271,7 @@ func (l *runLogger) logRegions(account string, regions int, warning error) {
 }
 
 // configured forgets accounts that left the configuration.
-func (l *runLogger) configured(kinds map[string][]string) {
+func (l *Logger) configured(kinds map[string][]string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	removed := func(account string) bool { _, ok := kinds[account]; return !ok }

@@ -1,4 +1,5 @@
-package main
+// Package memorylimit sets the soft memory limit of the Go runtime.
+package memorylimit
 
 import (
 	"io/fs"
@@ -21,9 +22,9 @@ const (
 	minMemoryLimit = 64 << 20
 )
 
-// setMemoryLimit sets the runtime's soft memory limit to a share of the memory that the process may use, unless the
+// Set sets the runtime's soft memory limit to a share of the memory that the process may use, unless the
 // environment sets GOMEMLIMIT. GOGC remains the runtime's business.
-func setMemoryLimit(getenv func(string) string, root fs.FS) {
+func Set(getenv func(string) string, root fs.FS) {
 	if getenv("GOMEMLIMIT") != "" {
 		return
 	}

@@ -1,4 +1,6 @@
-package main
+// Package datadir makes the directory of everything that outlives the process, locks it against other collectors, and
+// finds out who else can change it.
+package datadir
 
 import (
 	"crypto/rand"
@@ -9,43 +11,16 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/aws-collector/collector/internal/filelock"
 	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
-func makeDataDir(dir string) error {
+// Make creates the directory.
+func Make(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return writeError("data_dir", err)
 	}
 	return nil
-}
-
-// lockDataDir creates data_dir and locks it against other collectors until unlock is called. Two collectors would store
-// and send everything twice, and both would write to the same spools. Commands that only read need no lock.
-func lockDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
-	if err := makeDataDir(dir); err != nil {
-		return nil, err
-	}
-	f, err := statefile.Open(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, writeError("data_dir", err)
-	}
-	unlock = func() { _ = f.Close() } // nothing was written
-	switch err := filelock.TryLock(f); {
-	case errors.Is(err, filelock.ErrLocked):
-		unlock()
-		return nil, &record.Fault{
-			Reason: record.Other,
-			Hint: "Stop the other collector, or set another data_dir (COLLECTOR_DATA_DIR) for this one. " +
-				"A run with --dry-run needs no lock.",
-			Err: fmt.Errorf("data_dir %s: another collector uses it: %w", dir, err),
-		}
-	case err != nil:
-		log.Warn("data_dir could not be locked", "data_dir", dir, "error", err,
-			"hint", "Make sure that no second collector uses this data_dir.")
-	}
-	return unlock, nil
 }
 
 func writeError(what string, err error) error {
@@ -55,11 +30,11 @@ func writeError(what string, err error) error {
 	}
 }
 
-// loadDigestKey returns the key of the digests that replace sensitive values. The key is stored, because the same
+// DigestKey returns the key of the digests that replace sensitive values. The key is stored, because the same
 // secret must give the same digest in every run: so a reader sees that a secret changed, without seeing the secret. A
 // run that stores nothing uses a temporary key if there is none. A damaged key is moved aside; then all digests change
 // once.
-func loadDigestKey(dataDir string, store bool, log *slog.Logger) ([]byte, error) {
+func DigestKey(dataDir string, store bool, log *slog.Logger) ([]byte, error) {
 	path := filepath.Join(dataDir, "digest.key")
 	key, err := statefile.Read(path)
 	switch {
@@ -119,9 +94,9 @@ const (
 	maxReported  = 10
 )
 
-// writableByOthers returns a warning for each part of data_dir that other users can change: they could replace a
+// WritableByOthers returns a warning for each part of data_dir that other users can change: they could replace a
 // session, the database or a key. A user who can write to a directory above could replace data_dir itself.
-func writableByOthers(dir string) []string {
+func WritableByOthers(dir string) []string {
 	var warnings []string
 	warn := func(path, reason string) {
 		if reason != "" {

@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -6,7 +6,9 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// storeHealth exports whether store writes work. It makes no database calls.
+// StoreHealth exports whether store writes work. It makes no database calls.
+func StoreHealth(i *inventory.Inventory) prometheus.Collector { return storeHealth{i} }
+
 type storeHealth struct{ inventory *inventory.Inventory }
 
 func (storeHealth) descs() (up, lost *prometheus.Desc) {

@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -6,7 +6,9 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// budgetCollector exports the API budgets that throttling has reduced. Without throttling it exports nothing.
+// Budgets exports the API budgets that throttling has reduced. Without throttling it exports nothing.
+func Budgets(l *runner.Limits) prometheus.Collector { return budgetCollector{l} }
+
 type budgetCollector struct{ limits *runner.Limits }
 
 func (budgetCollector) desc() *prometheus.Desc {
