@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/cmd/collector/internal/live"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/runner"
@@ -89,8 +90,8 @@ type demo struct {
 	started   time.Time
 
 	board *runner.Board
-	table *liveView // nil: plain lines
-	log   *os.File  // nil: the log goes to stderr
+	table *live.View // nil: plain lines
+	log   *os.File   // nil: the log goes to stderr
 }
 
 func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
@@ -209,7 +210,7 @@ func (d *demo) run(ctx context.Context, listener net.Listener) error {
 	}
 	defer func() { // also after a panic: the table must not stand between the shell's lines
 		if d.table != nil {
-			d.table.stop()
+			d.table.Stop()
 		}
 	}()
 	inner := *d.cli
@@ -263,8 +264,8 @@ func (d *demo) display(ctx context.Context, board *runner.Board) (log, stdout io
 		return d.cli.stderr, d.cli.out("jsonl"), stop
 	}
 	screen := printable.Unwrap(d.cli.stderr)
-	d.table = startLiveView(screen, func() (int, int) { return terminalSize(screen) },
-		func(now time.Time, width, height int) []frameLine { return d.frame(ctx, now, width, height) }, true)
+	d.table = live.Start(screen, func() (int, int) { return live.TerminalSize(screen) },
+		func(now time.Time, width, height int) []live.Line { return d.frame(ctx, now, width, height) }, true)
 	if isTerminal(printable.Unwrap(d.cli.stdout)) {
 		return d.log, printable.NewJSONWriter(d.table), stop
 	}
@@ -272,38 +273,34 @@ func (d *demo) display(ctx context.Context, board *runner.Board) (log, stdout io
 }
 
 // frame is the table at this moment.
-func (d *demo) frame(ctx context.Context, now time.Time, width, height int) []frameLine {
-	s := summarizeBoard(d.board, d.onPurpose, now)
+func (d *demo) frame(ctx context.Context, now time.Time, width, height int) []live.Line {
+	s := live.Summarize(d.board, d.onPurpose, now)
 	calls := d.scene.AWS.Stats()
-	lasted := countdown(now.Sub(d.started))
+	lasted := live.Countdown(now.Sub(d.started))
 	end := "Ctrl-C ends it."
 	if ctx.Err() != nil {
 		end = "Ending; listings in progress finish first."
 	}
-	counts := fmt.Sprintf("%d resources, %d AWS calls, %d throttled", s.resources, calls.Calls, calls.Throttled)
-	t := demoTable{
-		title: []string{
+	counts := fmt.Sprintf("%d resources, %d AWS calls, %d throttled", s.Resources, calls.Calls, calls.Throttled)
+	t := live.Table{
+		Title: []string{
 			fmt.Sprintf("collector demo against a fake AWS, for %s: %s. %s", lasted, counts, end),
 			fmt.Sprintf("Demo for %s: %s. %s", lasted, counts, end),
-			fmt.Sprintf("Demo for %s: %d resources. %s", lasted, s.resources, end),
+			fmt.Sprintf("Demo for %s: %d resources. %s", lasted, s.Resources, end),
 			fmt.Sprintf("Demo for %s. %s", lasted, end),
 			end,
 		},
-		links: []string{"page      " + d.pageURL + "/", "log       " + d.path("collector.log")},
-		more: []string{
+		Links: []string{"page      " + d.pageURL + "/", "log       " + d.path("collector.log")},
+		More: []string{
 			"files     " + d.dir + ": config.yaml (save a change: it is used at once), records.jsonl, changes.jsonl",
 			"query     " + d.queryCommand(),
 			"receiver  " + d.receiver.describe(now),
 		},
-		rows: s.rows, problems: s.problems,
+		Rows: s.Rows, Problems: s.Problems,
 	}
-	frame := t.frame(width, height)
+	frame := t.Frame(width, height)
 	if d.cli.getenv("NO_COLOR") != "" {
-		for _, line := range frame {
-			for i := range line {
-				line[i].color = ""
-			}
-		}
+		return live.Uncolored(frame)
 	}
 	return frame
 }
@@ -354,7 +351,7 @@ func (d *demo) printIntroduction() {
 // end removes the temporary directory and prints the one line of the end.
 func (d *demo) end() error {
 	now := time.Now()
-	s := summarizeBoard(d.board, d.onPurpose, now)
+	s := live.Summarize(d.board, d.onPurpose, now)
 	what := "Records and database"
 	if d.log != nil {
 		what = "Log, records and database"
@@ -368,6 +365,6 @@ func (d *demo) end() error {
 	}
 	// An error only means that the terminal is closed.
 	_ = safeFprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
-		countdown(now.Sub(d.started)), s.accounts, s.resources, len(s.problems), what, where)
+		live.Countdown(now.Sub(d.started)), s.Accounts, s.Resources, len(s.Problems), what, where)
 	return nil
 }

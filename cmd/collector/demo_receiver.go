@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/aws-collector/collector/cmd/collector/internal/live"
 )
 
 // receiver simulates a DataKit in the demo. It is unavailable for a part of each minute: records for it wait in the
@@ -70,7 +72,7 @@ func (r *receiver) describe(now time.Time) string {
 	defer r.mu.Unlock()
 	text := fmt.Sprintf("http://%s/ simulates a DataKit: %d points accepted", r.addr, r.points)
 	if away := r.away(now); away > 0 {
-		text += fmt.Sprintf("; away on purpose for %s, records wait in the spool", countdown(away))
+		text += fmt.Sprintf("; away on purpose for %s, records wait in the spool", live.Countdown(away))
 	}
 	return text
 }

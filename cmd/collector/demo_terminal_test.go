@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+
+	"github.com/aws-collector/collector/cmd/collector/internal/live/livetest"
 )
 
 // demoSession runs the demo on a terminal until done says so, and then what the shell does after it.
@@ -23,7 +25,7 @@ type demoSession struct {
 }
 
 // play returns what was sent, and the terminal that shows it.
-func (d demoSession) play(t *testing.T, dir string) (sent string, shown *screen) {
+func (d demoSession) play(t *testing.T, dir string) (sent string, shown *livetest.Screen) {
 	t.Helper()
 	script := "trap : INT TERM HUP; echo '$ before'; " +
 		"$COLLECTOR demo --listen 127.0.0.1:0 --every 30s --latency 1ms " + d.flags + "; " + d.script
@@ -37,7 +39,7 @@ func (d demoSession) play(t *testing.T, dir string) (sent string, shown *screen)
 			d.on(tty.(*os.File), string(all))
 		}
 	})
-	shown = newScreen(d.width, d.height)
+	shown = livetest.NewScreen(d.width, d.height)
 	_, _ = io.WriteString(shown, strings.ReplaceAll(sent, "\r\n", "\n"))
 	return sent, shown
 }
@@ -79,11 +81,11 @@ func TestDemoOnTerminal(t *testing.T) {
 			if colored := strings.Contains(sent, "\x1b[3"); colored == strings.Contains(d.env, "NO_COLOR") {
 				t.Errorf("colors: %v", colored)
 			}
-			text := strings.Join(shown.visible(), "\n")
+			text := strings.Join(shown.Visible(), "\n")
 			if !endLine.MatchString(sent) || !strings.HasSuffix(text, "\nexit 0\nend") {
 				t.Errorf("it ends with\n%s", text)
 			}
-			whole := strings.Join(shown.lines(), "\n")
+			whole := strings.Join(shown.Lines(), "\n")
 			for _, no := range []string{"ACCOUNT", "level=", "STATE", "drain", "interrupted"} {
 				if strings.Contains(whole, no) {
 					t.Errorf("%q is left on the terminal:\n%s", no, whole)
@@ -177,14 +179,14 @@ func TestDemoSignals(t *testing.T) {
 			d.on = once(allListed, press("go\n"))
 			sent, shown := d.play(t, dir)
 			if want := regexp.MustCompile(`\r\n` + c.want + `\r\necho\r\n\x1b\[0m$`); !want.MatchString(sent) {
-				t.Errorf("it does not end with %q:\n%s", c.want, strings.Join(shown.visible(), "\n"))
+				t.Errorf("it does not end with %q:\n%s", c.want, strings.Join(shown.Visible(), "\n"))
 			}
 			begun := len(regexp.MustCompile(`\x1b\[3\dm`).FindAllString(sent, -1))
 			ended := strings.Count(sent, "\x1b[0m") - 1
 			if begun == 0 || begun != ended {
 				t.Errorf("%d colors begin, %d end", begun, ended)
 			}
-			rest := drawPattern.ReplaceAllString(strings.TrimSuffix(sent, "\x1b[0m"), "")
+			rest := livetest.DrawPattern.ReplaceAllString(strings.TrimSuffix(sent, "\x1b[0m"), "")
 			if strings.Contains(rest, "\x1b") {
 				t.Errorf("it sends %q", rest)
 			}

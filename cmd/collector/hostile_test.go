@@ -22,6 +22,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/live"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
@@ -433,7 +434,7 @@ func TestHostileDemo(t *testing.T) {
 		State: record.Denied, Reason: record.AccessDenied, Error: hostile, Hint: "hint " + hostile,
 	}})
 	var table strings.Builder
-	for _, line := range fit(d.frame(t.Context(), time.Now(), 2000, 100), 2000, 100) {
+	for _, line := range d.frame(t.Context(), time.Now(), 2000, 100) {
 		table.WriteString(line.String() + "\n")
 	}
 	requireHarmless(t, "demo's table", table.String())
@@ -455,9 +456,8 @@ func TestHostileLive(t *testing.T) {
 			Run:    "run-1",
 		},
 	)
-	rows := boardProgress(board)
 	var lines []string
-	for _, line := range fit(progressFrame(rows, time.Now(), 10), 2000, 10) {
+	for _, line := range live.Progress(board, time.Now(), 10) {
 		lines = append(lines, line.String())
 	}
 	view := strings.Join(lines, "\n")

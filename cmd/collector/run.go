@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/cmd/collector/internal/live"
+	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
 )
 
@@ -88,6 +92,25 @@ func narrowFlags(cmd *cobra.Command, o *runOptions) {
 	f.StringSliceVar(&o.accounts, "account", nil, "only accounts that match this `GLOB`; can be repeated")
 	f.StringSliceVar(&o.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
 	f.StringSliceVar(&o.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
+}
+
+// A displayFunc returns the writers for log lines and records while the board is shown.
+type displayFunc func(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func())
+
+// startDisplay returns the writers for log lines and records: above a live view on a terminal, else directly.
+func (c *cli) startDisplay(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
+	if ctx.Err() != nil || !c.supportsLiveView(c.stderr) {
+		return c.stderr, c.out("jsonl"), func() {}
+	}
+	screen := printable.Unwrap(c.stderr)
+	l := live.Start(screen, func() (int, int) { return live.TerminalSize(screen) },
+		func(now time.Time, _, height int) []live.Line {
+			return live.Progress(board, now, height)
+		}, false)
+	if !isTerminal(printable.Unwrap(c.stdout)) {
+		return l, c.out("jsonl"), l.Stop
+	}
+	return l, printable.NewJSONWriter(l), l.Stop
 }
 
 // serve serves until stop is called. An address that is in use is an error here, at the start.

@@ -22,6 +22,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/live/livetest"
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
@@ -187,7 +188,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 					c.views,
 					func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") },
 				)
-				if rest := drawPattern.ReplaceAllString(text, ""); draws && rest == text &&
+				if rest := livetest.DrawPattern.ReplaceAllString(text, ""); draws && rest == text &&
 					!strings.HasPrefix(line, "run") { // a short run may draw nothing
 					t.Errorf("collector %s drew no view, so this test proves nothing", line)
 				} else if draws {
@@ -200,10 +201,6 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		})
 	}
 }
-
-// drawPattern matches all control sequences of the live view, and, in the demo's, an end of a line and colored text.
-var drawPattern = regexp.MustCompile(
-	`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K|\x1b\[H(?:\x1b\[J)?|\x1b\[K\r\n(?:\x1b\[J)?|\x1b\[3[123]m[^\x1b]+\x1b\[0m`)
 
 // withoutLiveView returns the commands that would draw a view, and some others.
 func withoutLiveView(lines []string) []string {
@@ -236,7 +233,7 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 			write(t, filepath.Join(dir, "config.yaml"), config)
 			fault, script, typed, want := awsfake.Fault{
 				Kind:   awsfake.Delay,
-				Delay:  5 * redrawEvery,
+				Delay:  time.Second,
 				Action: "DescribeInstances",
 			}, "read -r line; echo typed $line", "ahead\n", "exit 0\ntyped ahead"
 			if c.ctrlC { // the kernel also discards typed input
@@ -253,7 +250,7 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 				c.width,
 				c.height,
 				func(keyboard io.Writer, all []byte) {
-					if framePattern.Match(all) {
+					if livetest.FramePattern.Match(all) {
 						seen = true
 						if c.ctrlC && !bytes.Contains(all, []byte("^C")) {
 							_, _ = keyboard.Write([]byte{3})
@@ -264,11 +261,11 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 			if !seen {
 				t.Errorf("no view was drawn, so this test proves nothing:\n%s", out)
 			}
-			screen := newScreen(c.width, c.height)
+			screen := livetest.NewScreen(c.width, c.height)
 			_, _ = io.WriteString(screen, strings.ReplaceAll(out, "\r\n", "\n"))
-			shown := screen.lines()
+			shown := screen.Lines()
 			text := strings.Join(shown, "\n")
-			if left := framePattern.FindString(text); left != "" {
+			if left := livetest.FramePattern.FindString(text); left != "" {
 				t.Errorf("a frame is left: %q in\n%s", left, text)
 			}
 			if n := len(regexp.MustCompile(`(?m)^ACCOUNT +STATUS`).FindAllString(text, -1)); n != 1 {

@@ -1,4 +1,4 @@
-package main
+package live
 
 import (
 	"cmp"
@@ -14,15 +14,15 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// A demoSummary is what the board says about all accounts, for people.
-type demoSummary struct {
-	rows                []demoRow
-	problems            []demoProblem
-	accounts, resources int
+// A Summary is what the board says about all accounts, for people.
+type Summary struct {
+	Rows                []Row
+	Problems            []Problem
+	Accounts, Resources int
 }
 
-// A demoFailure is a cause, and the targets of all accounts that failed for it.
-type demoFailure struct {
+// A failure is a cause, and the targets of all accounts that failed for it.
+type failure struct {
 	state    record.State
 	reason   record.Reason
 	hint     string // of one of them
@@ -30,28 +30,28 @@ type demoFailure struct {
 	accounts []string
 }
 
-// summarizeBoard reads the board. onPurpose says what is wrong with the accounts that are meant to fail.
-func summarizeBoard(board *runner.Board, onPurpose map[string]string, now time.Time) demoSummary {
+// Summarize reads the board. onPurpose says what is wrong with the accounts that are meant to fail.
+func Summarize(board *runner.Board, onPurpose map[string]string, now time.Time) Summary {
 	type counts struct{ targets, failed, resources int }
 	byAccount := map[string]counts{}
-	failures := map[record.Reason]*demoFailure{}
+	failures := map[record.Reason]*failure{}
 	for t := range board.Targets() {
 		n := byAccount[t.Account]
 		n.targets++
 		n.resources += t.Resources
 		if t.Failed() && t.Reason != record.Interrupted { // the end of the demo is not a problem
 			n.failed++
-			addDemoFailure(failures, t.Outcome)
+			addFailure(failures, t.Outcome)
 		}
 		byAccount[t.Account] = n
 	}
-	var s demoSummary
-	var organizations []demoRow
-	var notes []demoProblem
+	var s Summary
+	var organizations []Row
+	var notes []Problem
 	states := map[string]string{}
 	for a := range board.Accounts() {
 		n := byAccount[a.Name]
-		row := demoRow{
+		row := Row{
 			account: printable.Text(a.Name), state: accountState(a, n.targets, n.failed), resources: "-", targets: "-",
 			last: lastRun(a, now), next: nextRun(a, now), identity: cmp.Or(printable.Text(a.Identity.AccountID), "-"),
 		}
@@ -60,33 +60,33 @@ func summarizeBoard(board *runner.Board, onPurpose map[string]string, now time.T
 			row.resources = strconv.Itoa(n.resources)
 			row.targets = fmt.Sprintf("%d of %d ok", n.targets-n.failed, n.targets)
 		}
-		s.resources += n.resources
+		s.Resources += n.resources
 		if a.Warning != nil {
 			text := printable.Text(a.Name + ": " + a.Warning.Error())
-			notes = append(notes, demoProblem{"waiting", text, printable.Text(record.HintOf(a.Warning))})
+			notes = append(notes, Problem{"waiting", text, printable.Text(record.HintOf(a.Warning))})
 		}
 		if a.Task { // not an account, so it comes last
 			organizations = append(organizations, row)
 			continue
 		}
-		s.accounts++
-		s.rows = append(s.rows, row)
+		s.Accounts++
+		s.Rows = append(s.Rows, row)
 	}
-	s.rows = append(s.rows, organizations...)
-	for _, f := range slices.SortedFunc(maps.Values(failures), func(a, b *demoFailure) int {
+	s.Rows = append(s.Rows, organizations...)
+	for _, f := range slices.SortedFunc(maps.Values(failures), func(a, b *failure) int {
 		return cmp.Or(cmp.Compare(b.targets, a.targets), cmp.Compare(a.reason, b.reason))
 	}) {
-		s.problems = append(s.problems, f.problem(states, onPurpose))
+		s.Problems = append(s.Problems, f.problem(states, onPurpose))
 	}
-	s.problems = append(s.problems, notes...)
+	s.Problems = append(s.Problems, notes...)
 	return s
 }
 
-func addDemoFailure(failures map[record.Reason]*demoFailure, o record.Outcome) {
+func addFailure(failures map[record.Reason]*failure, o record.Outcome) {
 	reason := cmp.Or(o.Reason, record.Reason(o.State))
 	f := failures[reason]
 	if f == nil {
-		f = &demoFailure{state: o.State, reason: reason, hint: o.Hint}
+		f = &failure{state: o.State, reason: reason, hint: o.Hint}
 		failures[reason] = f
 	}
 	f.targets++
@@ -96,7 +96,7 @@ func addDemoFailure(failures map[record.Reason]*demoFailure, o record.Outcome) {
 }
 
 // problem formats "prod, test and 3 more: access_denied, 65 targets". It names what is meant to fail.
-func (f *demoFailure) problem(states, onPurpose map[string]string) demoProblem {
+func (f *failure) problem(states, onPurpose map[string]string) Problem {
 	state, why := "failed", onPurpose[f.accounts[0]]
 	for _, name := range f.accounts {
 		if states[name] != "failed" {
@@ -114,7 +114,7 @@ func (f *demoFailure) problem(states, onPurpose map[string]string) demoProblem {
 	if why != "" {
 		text += "; on purpose: " + why
 	}
-	return demoProblem{state, printable.Text(text), printable.Text(f.hint)}
+	return Problem{state, printable.Text(text), printable.Text(f.hint)}
 }
 
 // accountState is the state of an account over all its targets: a run lists only the kinds of its schedule.
@@ -139,7 +139,7 @@ func lastRun(a runner.AccountInfo, now time.Time) string {
 	case a.Last.Run == "":
 		return "-"
 	}
-	return countdown(now.Sub(a.Last.Ended())) + " ago"
+	return Countdown(now.Sub(a.Last.Ended())) + " ago"
 }
 
 func nextRun(a runner.AccountInfo, now time.Time) string {
@@ -149,11 +149,11 @@ func nextRun(a runner.AccountInfo, now time.Time) string {
 	case a.Next.Sub(now) < time.Second:
 		return "now"
 	}
-	return "in " + countdown(a.Next.Sub(now))
+	return "in " + Countdown(a.Next.Sub(now))
 }
 
-// countdown formats a duration that changes each second: in its two largest units, in whole seconds.
-func countdown(d time.Duration) string {
+// Countdown formats a duration that changes each second: in its two largest units, in whole seconds.
+func Countdown(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)

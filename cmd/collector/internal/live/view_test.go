@@ -1,7 +1,6 @@
-package main
+package live
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -11,98 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/charmbracelet/x/vt"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aws-collector/collector/cmd/collector/internal/live/livetest"
 )
-
-// screen simulates a terminal: what it shows, and what has scrolled off. It is safe for concurrent use.
-type screen struct {
-	mu            sync.Mutex
-	emulator      *vt.Emulator
-	width, height int
-	raw           bytes.Buffer
-}
-
-func newScreen(width, height int) *screen {
-	s := &screen{emulator: vt.NewEmulator(width, height), width: width, height: height}
-	s.emulator.SetScrollbackSize(1 << 20)
-	return s
-}
-
-func (s *screen) size() (int, int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.width, s.height
-}
-
-// Write also does what the kernel does: a new line begins at the left.
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.raw.Write(b)
-	_, err := s.emulator.Write(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")))
-	return len(b), err
-}
-
-func (s *screen) resize(width, height int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.width, s.height = width, height
-	s.emulator.Resize(width, height)
-}
-
-// lines returns all lines, from the first that was written to the line of the cursor.
-func (s *screen) lines() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []string
-	for y := range s.emulator.ScrollbackLen() {
-		all = append(all, s.row(func(x int) string {
-			if c := s.emulator.ScrollbackCellAt(x, y); c != nil {
-				return c.Content
-			}
-			return ""
-		}))
-	}
-	return trimmed(append(all, s.rows()...))
-}
-
-// visible returns the lines on the screen.
-func (s *screen) visible() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return trimmed(s.rows())
-}
-
-func (s *screen) rows() (all []string) {
-	for y := range s.height {
-		all = append(all, s.row(func(x int) string {
-			if c := s.emulator.CellAt(x, y); c != nil {
-				return c.Content
-			}
-			return ""
-		}))
-	}
-	return all
-}
-
-func (s *screen) row(cell func(x int) string) string {
-	var b strings.Builder
-	for x := range s.width {
-		b.WriteString(cell(x))
-	}
-	return strings.TrimRight(b.String(), " ")
-}
-
-func trimmed(lines []string) []string {
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
-	}
-	return lines
-}
-
-// framePattern matches a line of the live view.
-var framePattern = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
 
 // The view stays below the log. After it has stopped, the terminal shows what it would without a view: for any size and
 // names, also if the view was taller than the screen.
@@ -115,10 +26,10 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 		for _, accounts := range []int{1, 3, 30, 500} {
 			t.Run(fmt.Sprintf("%dx%d with %d", size[0], size[1], accounts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s, plain := newScreen(size[0], size[1]), newScreen(size[0], size[1])
+					s, plain := livetest.NewScreen(size[0], size[1]), livetest.NewScreen(size[0], size[1])
 					var now []accountProgress
 					var mu sync.Mutex
-					l := startLiveView(s, s.size, func(at time.Time, _, height int) []frameLine {
+					l := Start(s, s.Size, func(at time.Time, _, height int) []Line {
 						mu.Lock()
 						defer mu.Unlock()
 						return progressFrame(now, at, height)
@@ -139,9 +50,9 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 						mu.Unlock()
 						time.Sleep(redrawEvery + time.Millisecond)
 						synctest.Wait()
-						if shown := s.lines(); framePattern.MatchString(strings.Join(shown, "\n")) {
+						if shown := s.Lines(); livetest.FramePattern.MatchString(strings.Join(shown, "\n")) {
 							seen = true
-							if n := len(shown); n > 0 && !framePattern.MatchString(shown[n-1]) {
+							if n := len(shown); n > 0 && !livetest.FramePattern.MatchString(shown[n-1]) {
 								t.Errorf("below the view: %q", shown[n-1])
 							}
 						}
@@ -153,13 +64,13 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 							_, _ = io.WriteString(plain, text)
 						}
 					}
-					l.stop()
-					l.stop()
+					l.Stop()
+					l.Stop()
 					const table = "ACCOUNT  STATUS\nprod     success\n"
 					for _, w := range []io.Writer{l, plain} {
 						_, _ = io.WriteString(w, table)
 					}
-					if diff := cmp.Diff(plain.lines(), s.lines()); diff != "" {
+					if diff := cmp.Diff(plain.Lines(), s.Lines()); diff != "" {
 						t.Errorf("a terminal with a view (+) shows something else than one without (-):\n%s", diff)
 					}
 					if size[0] >= 80 && size[1] > 3 && !seen {
@@ -175,19 +86,19 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 // would leave on.
 func TestLiveViewSendsNoQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScreen(80, 24)
-		l := startLiveView(s, s.size, func(at time.Time, _, height int) []frameLine {
+		s := livetest.NewScreen(80, 24)
+		l := Start(s, s.Size, func(at time.Time, _, height int) []Line {
 			rows := []accountProgress{{account: "pr\x1b]11;?\x07od", total: 3, started: at.Add(-time.Minute)}}
 			return progressFrame(rows, at, height)
 		}, false)
 		time.Sleep(3 * time.Second)
 		_, _ = io.WriteString(l, "a line\n")
-		l.stop()
-		sent := regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J`).ReplaceAllString(s.raw.String(), "")
+		l.Stop()
+		sent := regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J`).ReplaceAllString(s.Sent(), "")
 		if strings.ContainsFunc(sent, func(r rune) bool { return r < ' ' && r != '\n' }) {
 			t.Errorf("it sends %q", sent)
 		}
-		if n := strings.Count(s.raw.String(), "["); n > 40 {
+		if n := strings.Count(s.Sent(), "["); n > 40 {
 			t.Errorf("%d frames and escapes in three seconds in which little changed", n)
 		}
 	})
@@ -196,24 +107,24 @@ func TestLiveViewSendsNoQuery(t *testing.T) {
 // After a resize, the terminal shows one frame, and none at the end.
 func TestLiveViewResize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScreen(80, 24)
+		s := livetest.NewScreen(80, 24)
 		rows := make([]accountProgress, 5)
 		for i := range rows {
 			rows[i] = accountProgress{account: fmt.Sprintf("account-%d", i), identity: "111111111111", total: 12}
 		}
-		l := startLiveView(s, s.size, func(at time.Time, _, height int) []frameLine {
+		l := Start(s, s.Size, func(at time.Time, _, height int) []Line {
 			return progressFrame(rows, at, height)
 		}, false)
 		for _, size := range [][2]int{{80, 24}, {120, 24}, {120, 40}, {120, 9}} {
-			s.resize(size[0], size[1])
+			s.Resize(size[0], size[1])
 			time.Sleep(redrawEvery + time.Millisecond)
 			synctest.Wait()
-			if n := len(framePattern.FindAllString(strings.Join(s.lines(), "\n"), -1)); n != len(rows) {
-				t.Errorf("%dx%d: %d lines of the view, want %d:\n%s", size[0], size[1], n, len(rows), strings.Join(s.lines(), "\n"))
+			if n := len(livetest.FramePattern.FindAllString(strings.Join(s.Lines(), "\n"), -1)); n != len(rows) {
+				t.Errorf("%dx%d: %d lines of the view, want %d:\n%s", size[0], size[1], n, len(rows), strings.Join(s.Lines(), "\n"))
 			}
 		}
-		l.stop()
-		if left := s.lines(); len(left) != 0 {
+		l.Stop()
+		if left := s.Lines(); len(left) != 0 {
 			t.Errorf("left behind: %q", left)
 		}
 	})
@@ -221,9 +132,9 @@ func TestLiveViewResize(t *testing.T) {
 
 // A terminal that is made narrower wraps its lines: a frame then occupies more rows.
 func TestRowsOnScreen(t *testing.T) {
-	var frame []frameLine
+	var frame []Line
 	for _, text := range []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)} {
-		frame = append(frame, plainLine(text))
+		frame = append(frame, Plain(text))
 	}
 	for _, c := range []struct{ then, now, want int }{
 		{80, 80, 4}, {80, 120, 4}, {80, 79, 4}, {80, 40, 5}, {80, 20, 8}, {80, 1, 140},
