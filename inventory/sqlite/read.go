@@ -265,6 +265,11 @@ var dialect = sqlquery.Dialect{
 
 // Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	if q.Limit > 0 && q.ID == "" && q.At.IsZero() {
+		return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
+			return v.page(ctx, q, yield)
+		})
+	}
 	b := sqlquery.New(dialect)
 	from := "version v"
 	if q.At.IsZero() {
@@ -277,9 +282,9 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 	b.Versions(q)
 	b.After(q.After, "v")
 	where, limit := b.Where(), b.Limit(q)
-	found := r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+where+
+	all := r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+where+
 		" ORDER BY "+sqlquery.KeyOrder("v")+limit, b.Params())
-	return inventory.First(q.Limit, found)
+	return inventory.First(q.Limit, all)
 }
 
 // History yields every version.

@@ -83,12 +83,17 @@ func (b *Builder) Globs(patterns []string, columns ...string) {
 
 // Resources adds the conditions of a query on scopes s and on the ids of v.
 func (b *Builder) Resources(q inventory.Query, v string) {
-	b.Globs(q.Kinds, "s.kind")
-	b.Globs(q.Accounts, "s.account", "s.account_id")
-	b.Globs(q.Regions, "s.region")
+	b.Scopes(q)
 	if q.ID != "" {
 		b.In(v+".id", []string{q.ID})
 	}
+}
+
+// Scopes adds the conditions of a query on scopes s.
+func (b *Builder) Scopes(q inventory.Query) {
+	b.Globs(q.Kinds, "s.kind")
+	b.Globs(q.Accounts, "s.account", "s.account_id")
+	b.Globs(q.Regions, "s.region")
 }
 
 // Versions adds the conditions of a query on scopes s and versions v, with what its Where requires of columns.

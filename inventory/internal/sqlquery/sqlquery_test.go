@@ -50,6 +50,19 @@ func TestBuilder(t *testing.T) {
 		{"changes", question, func(b *Builder) {
 			b.Resources(inventory.Query{ID: "i-1", Where: where}, "t")
 		}, " WHERE t.id IN (?1)", []any{"i-1"}},
+		{"the next page", dollar, func(b *Builder) {
+			b.After(nil, "v")
+			b.After(&inventory.Key{Kind: "k", Account: "a", Region: "r", ID: "i", AccountID: "1", Partition: "aws"}, "v")
+			if limit := b.Limit(inventory.Query{Limit: 2}); limit != " LIMIT $7" {
+				t.Error(limit)
+			}
+			if limit := b.Limit(inventory.Query{Limit: 2, Where: where}) + b.Limit(inventory.Query{}); limit != "" {
+				t.Error(limit)
+			}
+		}, " WHERE (s.kind, s.account, s.region, v.id, s.account_id, s.partition) > ($1, $2, $3, $4, $5, $6)",
+			[]any{"k", "a", "r", "i", "1", "aws", 2}},
+		{"earlier runs", question, func(b *Builder) { b.Runs(inventory.RunQuery{Before: "01J"}) },
+			" WHERE r.run < ?1", []any{"01J"}},
 		{"runs", dollar, func(b *Builder) {
 			b.Runs(inventory.RunQuery{
 				IDs: []string{"r1", "r2"}, Accounts: []string{"prod"},
