@@ -99,7 +99,7 @@ type Accounts struct {
 type Coverage struct {
 	SignIns map[string]inventory.SignIn // by account
 
-	question Question
+	now      time.Time
 	kinds    Catalogue
 	source   Source
 	accounts Accounts
@@ -110,9 +110,9 @@ type Coverage struct {
 }
 
 // NewCoverage reads which accounts have a run in progress, and how each account signed in.
-func NewCoverage(ctx context.Context, source Source, q Question, kinds Catalogue) (*Coverage, error) {
+func NewCoverage(ctx context.Context, source Source, now time.Time, kinds Catalogue) (*Coverage, error) {
 	c := &Coverage{
-		SignIns: map[string]inventory.SignIn{}, question: q, kinds: kinds, source: source,
+		SignIns: map[string]inventory.SignIn{}, now: now, kinds: kinds, source: source,
 		running: map[string]bool{}, listed: map[string]map[string]bool{},
 	}
 	for r, err := range source.Runs(ctx, inventory.RunQuery{Statuses: []record.Status{record.RunRunning}}) {
@@ -130,26 +130,36 @@ func NewCoverage(ctx context.Context, source Source, q Question, kinds Catalogue
 	return c, nil
 }
 
-// Lines returns the accounts and regions that the question selects, by account, account id and region. all is their
-// number with those that are no problem.
-func (c *Coverage) Lines(ctx context.Context, a Accounts) (lines []CoverageLine, all int, err error) {
+// Lines returns the accounts and regions, by account, account id and region.
+func (c *Coverage) Lines(ctx context.Context, a Accounts) ([]CoverageLine, error) {
 	c.accounts, c.calendar = a, runner.NewCalendar(a.Configuration)
 	if err := c.readTargets(ctx); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if err := c.addNeverListed(ctx); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	slices.SortStableFunc(c.lines, func(a, b CoverageLine) int {
 		return cmp.Or(
 			cmp.Compare(a.Account, b.Account), cmp.Compare(a.AccountID, b.AccountID), cmp.Compare(a.Region, b.Region),
 		)
 	})
-	all = len(c.lines)
-	if c.question.Problems {
-		c.lines = slices.DeleteFunc(c.lines, func(r CoverageLine) bool { return !r.IsProblem() })
+	return c.lines, nil
+}
+
+// Select returns the lines that the question selects. all is their number with those that are no problem. A line
+// without a region is about all regions of its account.
+func (q *Question) Select(lines []CoverageLine) (selected []CoverageLine, all int) {
+	for i := range lines {
+		l := &lines[i]
+		if !MatchesAccount(q.Accounts, l.Account, l.AccountID) || l.Region != "" && !config.Matches(q.Regions, l.Region) {
+			continue
+		}
+		if all++; !q.Problems || l.IsProblem() {
+			selected = append(selected, *l)
+		}
 	}
-	return c.lines, all, nil
+	return selected, all
 }
 
 // readTargets adds the accounts and regions of the store. Its targets come ordered by account.
@@ -215,12 +225,8 @@ func (c Catalogue) ProvesUsable(o record.Outcome) bool {
 		(o.State != record.OK || !c.isGlobal(o.Kind))
 }
 
-// addLine adds a line that the question selects. A line without a region is about all regions of its account.
+// addLine adds a line, with why its account could not sign in.
 func (c *Coverage) addLine(r CoverageLine) {
-	if !MatchesAccount(c.question.Accounts, r.Account, r.AccountID) ||
-		r.Region != "" && !config.Matches(c.question.Regions, r.Region) {
-		return
-	}
 	if in := c.SignIns[r.Account]; in.Error != "" {
 		r.SignIn = &FailedSignIn{
 			ARN: in.ARN, Path: in.Path, Expires: NullIfZero(in.Expires), Checked: NullIfZero(in.Checked),
@@ -279,7 +285,7 @@ func (c *Coverage) line(targets []inventory.Coverage) CoverageLine {
 		}
 	}
 	if !oldest.IsZero() {
-		age := int64(max(c.question.Now.Sub(oldest), 0) / time.Second)
+		age := int64(max(c.now.Sub(oldest), 0) / time.Second)
 		r.LastComplete, r.Age = &oldest, &age
 	}
 	r.Overdue = int64((overdue + time.Second - 1) / time.Second)
@@ -315,10 +321,10 @@ func stateSince(targets []inventory.Coverage, worst inventory.Coverage) time.Tim
 // overdue is for how long a target should have been listed completely again, by the schedule of its kind.
 func (c *Coverage) overdue(t inventory.Coverage) time.Duration {
 	due := c.calendar.Due(t.Account, t.Kind, t.LastSeen)
-	if due.IsZero() || !c.question.Now.After(due) {
+	if due.IsZero() || !c.now.After(due) {
 		return 0
 	}
-	late := c.question.Now.Sub(due)
+	late := c.now.Sub(due)
 	if c.running[t.Account] && late < c.accounts.Configuration.Account(t.Account).Timeout {
 		return 0
 	}

@@ -58,7 +58,8 @@ func newAPI(t *testing.T) (o api.Options, board *runner.Board) {
 	board = runner.NewBoard()
 	return api.Options{
 		Store: store, Board: board, Accounts: func() query.Accounts { return query.Accounts{} },
-		Status: func() api.Status { return api.Status{} },
+		Relations: func() []api.Relation { return nil },
+		Status:    func() api.Status { return api.Status{} },
 	}, board
 }
 

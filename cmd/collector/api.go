@@ -2,9 +2,11 @@ package main
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws-collector/collector/accounts"
+	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
@@ -16,12 +18,26 @@ import (
 func (p *program) newAPI() *api.API {
 	o := api.Options{
 		Board: p.board, Kinds: catalogue(), Log: p.log, Status: p.status(time.Now().UTC()),
-		Accounts: func() query.Accounts { return *p.configured.Load() },
+		Accounts:  func() query.Accounts { return *p.configured.Load() },
+		Relations: sync.OnceValue(relations),
 	}
 	if p.store.driver != nil {
 		o.Store = p.store.driver
 	}
 	return api.New(o)
+}
+
+// relations returns the members that hold ids, of all kinds.
+func relations() []api.Relation {
+	all, err := collectors.Relations()
+	if err != nil {
+		panic(err) // of the catalogue, which a test compiles
+	}
+	out := make([]api.Relation, len(all))
+	for i, r := range all {
+		out[i] = api.Relation(r)
+	}
+	return out
 }
 
 // queryAccounts is what questions need of a configuration in force.

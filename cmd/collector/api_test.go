@@ -46,6 +46,26 @@ func TestAPI(t *testing.T) {
 	if !status.Ready || status.Version == "" || status.Store.Type != "sqlite" || len(status.Outputs) == 0 {
 		t.Errorf("%+v", status)
 	}
+	var instances struct {
+		Items []struct{ ID, Account string }
+	}
+	get("resources?kind=instance&limit=1&fields=id,account", &instances)
+	var related struct {
+		Items []struct {
+			Direction, Kind string
+			Found           bool
+		}
+	}
+	get("resources/instance/"+instances.Items[0].ID+"/related", &related)
+	found := map[string]bool{}
+	for _, r := range related.Items {
+		if r.Found {
+			found[r.Direction+" "+r.Kind] = true
+		}
+	}
+	if !found["to ec2_vpc"] || !found["from ec2_volume"] {
+		t.Errorf("related: %v", related.Items)
+	}
 	var kinds struct{ Items query.Catalogue }
 	get("kinds", &kinds)
 	if len(kinds.Items) != len(catalogue()) || kinds.Items[0].Doc == "" {

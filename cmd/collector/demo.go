@@ -27,6 +27,7 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
+	"github.com/aws-collector/collector/web/api"
 )
 
 //go:embed demo.yaml.tmpl
@@ -331,6 +332,7 @@ func (d *demo) printIntroduction() {
 	}
 	_ = safeFprintf(w, "\n  web page\t%s\n", d.pageURL+"/")
 	_ = safeFprintf(w, "  metrics\t%s\n", d.pageURL+"/metrics")
+	_ = safeFprintf(w, "  API\t%s\n", d.pageURL+api.Prefix+"coverage")
 	_ = safeFprintf(w, "  inventory\t%s\n\t(resources as metrics; as targets for Prometheus: %s)\n",
 		d.pageURL+"/metrics/inventory", d.pageURL+"/api/v1/sd/nodes")
 	_ = safeFprintf(w, "  records\t%s\n", d.path("records.jsonl"))

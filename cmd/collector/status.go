@@ -52,7 +52,7 @@ func (c *cli) status(ctx context.Context, q queryFlags) error {
 		return err
 	}
 	return p.read(ctx, func(store inventory.Store) error {
-		coverage, err := query.NewCoverage(ctx, store, question, catalogue())
+		coverage, err := query.NewCoverage(ctx, store, question.Now, catalogue())
 		if err != nil {
 			return err
 		}
@@ -60,10 +60,11 @@ func (c *cli) status(ctx context.Context, q queryFlags) error {
 		if err != nil {
 			fmt.Fprintf(c.stderr, "warning: %s\n", errorText(err))
 		}
-		lines, all, err := coverage.Lines(ctx, configured)
+		lines, err := coverage.Lines(ctx, configured)
 		if err != nil {
 			return err
 		}
+		lines, all := question.Select(lines)
 		switch {
 		case all == 0:
 			fmt.Fprintln(c.stderr, "no account and region matches")

@@ -139,16 +139,15 @@ func (a *API) account(w http.ResponseWriter, r *request) error {
 		account:  newAccount(info, signIns, accounts.Tags, r.question.Now),
 		Problems: []query.CoverageLine{}, Runs: []query.RunLine{},
 	}
-	r.question.Accounts, r.question.Problems = []string{name}, true
-	c, err := query.NewCoverage(r.Context(), a.source, r.question, a.o.Kinds)
+	lines, _, err := a.coverageLines(r.Context())
 	if err != nil {
 		return err
 	}
-	lines, _, err := c.Lines(r.Context(), accounts)
-	if err != nil {
-		return err
+	for i := range lines {
+		if lines[i].Account == name && lines[i].IsProblem() {
+			out.Problems = append(out.Problems, lines[i])
+		}
 	}
-	out.Problems = append(out.Problems, lines...)
 	runs := inventory.RunQuery{Accounts: []string{name}, Limit: detailedRuns}
 	for run, err := range a.source.Runs(r.Context(), runs) {
 		if err != nil {
@@ -164,8 +163,10 @@ func (a *API) runs(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if len(r.cursor.Key) == 1 {
-		runs.Before = r.cursor.Key[0]
+	if key, err := r.key(1); err != nil {
+		return err
+	} else if key != nil {
+		runs.Before = key[0]
 	}
 	runs.Limit++
 	var lines []query.RunLine

@@ -34,8 +34,10 @@ type Options struct {
 	Board    *runner.Board
 	Accounts func() query.Accounts // of the configuration in force
 	Kinds    query.Catalogue
-	Status   func() Status
-	Log      *slog.Logger // nil: no log
+	// Relations are the members that hold ids, for what is related. It is called for each such question.
+	Relations func() []Relation
+	Status    func() Status
+	Log       *slog.Logger // nil: no log
 }
 
 // An API answers requests.
@@ -43,6 +45,7 @@ type API struct {
 	o      Options
 	mux    *http.ServeMux
 	source query.Source // of coverage: the store, or the board
+	cache  coverageCache
 }
 
 // New returns an API.
@@ -117,7 +120,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return
 	}
-	a.o.Log.Error("API request failed", "path", r.URL.Path, "error", err)
+	a.o.Log.Warn("API request failed", "path", r.URL.Path, "error", err)
 	writeProblem(w, storeProblem(err))
 }
 

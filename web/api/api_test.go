@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -68,6 +69,12 @@ func newFixture(t *testing.T) *fixture {
 			{Kind: "ec2_instance", Service: "ec2", Operation: "DescribeInstances", Action: "ec2:DescribeInstances"},
 			{Kind: "ec2_volume", Service: "ec2", Operation: "DescribeVolumes", Action: "ec2:DescribeVolumes"},
 		},
+		Relations: func() []Relation {
+			return []Relation{
+				{"ec2_instance", "Pad", "ec2_instance"}, {"ec2_instance", "Tags.Value", "ec2_instance"},
+				{"ec2_instance", "InstanceType", "ec2_volume"},
+			}
+		},
 		Accounts: func() query.Accounts {
 			return query.Accounts{Tags: map[string]map[string]string{"prod": {"team": "platform"}}}
 		},
@@ -79,7 +86,7 @@ func newFixture(t *testing.T) *fixture {
 	})
 	fx.list("prod", "us-east-1", inventorytest.Item{ID: "i-1", State: "running"},
 		inventorytest.Item{ID: "i-2", State: "running", Tags: map[string]string{"team": "a", "Name": `=cmd "x", y`}})
-	fx.list("prod", "eu-west-1", inventorytest.Item{ID: "i-3", State: "stopped"})
+	fx.list("prod", "eu-west-1", inventorytest.Item{ID: "i-3", State: "stopped", Pad: "i-0"})
 	fx.list("test", "us-east-1", inventorytest.Item{ID: "i-1", State: "running"}, inventorytest.Item{ID: "a/b c"})
 	fx.list("prod", "us-east-1", inventorytest.Item{ID: "i-1", State: "stopped"}) // i-2 is gone
 	fx.end("prod", "us-east-1", "ec2_volume", record.Denied)
@@ -303,6 +310,29 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A cursor that a client made breaks nothing.
+func TestForeignCursors(t *testing.T) {
+	fx := newFixture(t)
+	for _, path := range []string{
+		"coverage", "accounts", "runs", "resources", "resources/instance/i-3/history", "diff?from=1h", "changes",
+	} {
+		p, q, _ := strings.Cut(path, "?")
+		values, err := url.ParseQuery(q)
+		fx.must(err)
+		r := &request{Request: httptest.NewRequest(http.MethodGet, Prefix+p, nil), values: values}
+		for _, key := range [][]string{{}, {"a"}, {"a", "b", "c", "d", "e", "f", "g"}} {
+			name := cursorParameter
+			if path == "changes" {
+				name = afterName
+			}
+			values.Set(name, cursor{Key: key}.encode(r.fingerprint()))
+			if w := fx.ask(p + "?" + values.Encode()); w.Code != http.StatusOK && w.Code != http.StatusBadRequest {
+				t.Errorf("%s with %q: %d %s", path, key, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 // The pages of every set are, together, its whole.
 func TestPages(t *testing.T) {
 	fx := newFixture(t)
@@ -471,4 +501,34 @@ func TestETag(t *testing.T) {
 			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
+}
+
+// Many questions cost one look at all targets a second.
+func TestCoverageIsComputedOnce(t *testing.T) {
+	fx := newFixture(t)
+	count := &countingStore{Store: fx.api.o.Store}
+	o := fx.api.o
+	o.Store = count
+	fx.api = New(o)
+	for _, path := range []string{"coverage", "coverage?problems=true", "accounts/prod", "coverage?group_by=region"} {
+		get[map[string]any](fx, path)
+	}
+	if count.n != 1 {
+		t.Errorf("%d times", count.n)
+	}
+	fx.api.cache.until = time.Time{}
+	get[page](fx, "coverage")
+	if count.n != 2 {
+		t.Errorf("%d times after a while", count.n)
+	}
+}
+
+type countingStore struct {
+	Store
+	n int
+}
+
+func (s *countingStore) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
+	s.n++
+	return s.Store.Targets(ctx)
 }

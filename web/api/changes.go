@@ -55,8 +55,9 @@ func (a *API) diff(w http.ResponseWriter, r *request) error {
 	}
 	q := r.question.Query
 	q.Data = true
-	if k := r.cursor.Key; len(k) == 6 {
-		q.After = &inventory.Key{Kind: k[0], Account: k[1], Region: k[2], ID: k[3], AccountID: k[4], Partition: k[5]}
+	var err error
+	if q.After, err = r.resourceKey(); err != nil {
+		return err
 	}
 	unknown, err := a.unknown(r.Context(), &r.question)
 	if err != nil {
@@ -122,10 +123,14 @@ func (a *API) changes(w http.ResponseWriter, r *request) error {
 		return errNothingStored()
 	}
 	r.question.Data = true
+	key, err := r.key(1)
+	if err != nil {
+		return err
+	}
 	p := position{at: r.question.Since}
 	switch {
-	case len(r.cursor.Key) == 1:
-		p = position{at: r.cursor.At, id: r.cursor.Key[0]}
+	case key != nil:
+		p = position{at: r.cursor.At, id: key[0]}
 	case !p.at.IsZero():
 	case r.media == typeEvents:
 		p.at = r.question.Now

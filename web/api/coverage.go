@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
@@ -80,19 +81,49 @@ func (a *API) unknown(ctx context.Context, q *query.Question) (*unknown, error) 
 	return u, nil
 }
 
+// minCoverageAge is how long the coverage of one moment is good for, at least. Many clients may ask each second, and
+// that of a thousand accounts takes longer than that: it is computed for at most a tenth of the time.
+const minCoverageAge = time.Second
+
+// A coverageCache has the last coverage.
+type coverageCache struct {
+	mu    sync.Mutex
+	lines []query.CoverageLine
+	at    time.Time
+	until time.Time
+}
+
+// coverageLines returns the coverage and its instant. The lines are shared: read only.
+func (a *API) coverageLines(ctx context.Context) ([]query.CoverageLine, time.Time, error) {
+	c := &a.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := time.Now()
+	if at.Before(c.until) {
+		return c.lines, c.at, nil
+	}
+	coverage, err := query.NewCoverage(ctx, a.source, at, a.o.Kinds)
+	if err != nil {
+		return nil, at, err
+	}
+	lines, err := coverage.Lines(ctx, a.o.Accounts())
+	if err != nil {
+		return nil, at, err
+	}
+	c.lines, c.at, c.until = lines, at.UTC(), time.Now().Add(max(minCoverageAge, 9*time.Since(at)))
+	return c.lines, c.at, nil
+}
+
 // coverage serves the accounts and regions, or groups of them.
 func (a *API) coverage(w http.ResponseWriter, r *request) error {
-	c, err := query.NewCoverage(r.Context(), a.source, r.question, a.o.Kinds)
+	lines, at, err := a.coverageLines(r.Context())
 	if err != nil {
 		return err
 	}
-	accounts := a.o.Accounts()
-	lines, _, err := c.Lines(r.Context(), accounts)
-	if err != nil {
-		return err
-	}
+	r.question.Now = at
+	lines, _ = r.question.Select(lines)
 	if r.question.GroupBy != "" {
-		groups := query.Group(lines, r.question.GroupBy, accounts.Tags)
+		groups := query.Group(lines, r.question.GroupBy, a.o.Accounts().Tags)
 		key := func(g query.GroupLine) []string { return []string{g.Group} }
 		return writeJSON(w, pageOf(r, groups, key))
 	}

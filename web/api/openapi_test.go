@@ -24,7 +24,7 @@ func TestContractIsThatOfTheRoutes(t *testing.T) {
 		return
 	}
 	if !bytes.Equal(contract, want) {
-		t.Error("openapi.json is not the contract of the routes: run UPDATE_OPENAPI=1 go test ./web/api -run Contract")
+		t.Error("openapi.json is not the contract of the routes: run UPDATE_OPENAPI=1 go test ./web/api -run ContractIs")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
@@ -27,8 +28,9 @@ func (a *API) resources(w http.ResponseWriter, r *request) error {
 	q := &r.question.Query
 	columns := r.question.Fields
 	q.Data = len(columns) == 0 || query.NeedData(columns)
-	if k := r.cursor.Key; len(k) == 6 {
-		q.After = &inventory.Key{Kind: k[0], Account: k[1], Region: k[2], ID: k[3], AccountID: k[4], Partition: k[5]}
+	var err error
+	if q.After, err = r.resourceKey(); err != nil {
+		return err
 	}
 	unknown, err := a.unknown(r.Context(), &r.question)
 	if err != nil {
@@ -111,15 +113,25 @@ func (a *API) one(r *request) error {
 	return nil
 }
 
-// resource serves one resource. Several accounts and regions can have an id: then the answer names them.
+// resource serves one resource.
 func (a *API) resource(w http.ResponseWriter, r *request) error {
 	if err := a.one(r); err != nil {
 		return err
 	}
+	res, err := a.findOne(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, query.NewResourceLine(res))
+}
+
+// findOne returns the resource that the question is about. Several accounts and regions can have an id: then the error
+// names them.
+func (a *API) findOne(r *request) (*inventory.Resource, error) {
 	var found []*inventory.Resource
 	for res, err := range a.o.Store.Find(r.Context(), r.question.Query) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if found = append(found, res); len(found) == maxPage {
 			break
@@ -127,16 +139,16 @@ func (a *API) resource(w http.ResponseWriter, r *request) error {
 	}
 	switch len(found) {
 	case 0:
-		return a.notFound(r)
+		return nil, a.notFound(r)
 	case 1:
-		return writeJSON(w, query.NewResourceLine(found[0]))
+		return found[0], nil
 	}
 	p := problem{Status: http.StatusConflict, Detail: fmt.Sprintf("%d resources have this id", len(found)),
 		Hint: "Set account and region to one of choices."}
 	for _, res := range found {
 		p.Choices = append(p.Choices, choice{res.Account, res.AccountID, res.Region})
 	}
-	return p
+	return nil, p
 }
 
 // notFound says when the resource ended, if it ever existed, and what is not known.
@@ -181,7 +193,10 @@ func (a *API) history(w http.ResponseWriter, r *request) error {
 	var lines []query.VersionLine
 	var keys [][]string
 	var previous *inventory.Resource
-	skip := r.cursor.Key
+	skip, err := r.key(4)
+	if err != nil {
+		return err
+	}
 	for v, err := range a.o.Store.History(r.Context(), r.question.Query) {
 		if err != nil {
 			return err
@@ -193,7 +208,7 @@ func (a *API) history(w http.ResponseWriter, r *request) error {
 		previous = v
 		key := []string{v.AccountID, v.Partition, v.Region, v.ValidFrom.Format(time.RFC3339Nano)}
 		if skip != nil {
-			if key[0] == skip[0] && key[1] == skip[1] && key[2] == skip[2] && key[3] == skip[3] {
+			if slices.Equal(key, skip) {
 				skip = nil
 			}
 			continue
@@ -203,8 +218,12 @@ func (a *API) history(w http.ResponseWriter, r *request) error {
 			break
 		}
 	}
-	if previous == nil {
+	switch {
+	case previous == nil:
 		return a.notFound(r)
+	case skip != nil:
+		return problem{Status: http.StatusBadRequest, Detail: "the version of the cursor is no longer stored",
+			Hint: "Leave out the cursor to begin with the oldest version."}
 	}
 	return writeJSON(w, newSet(r, lines, func(query.VersionLine) cursor { return cursor{Key: keys[r.question.Limit-1]} }))
 }

@@ -72,6 +72,11 @@ func routes() []route {
 			answer: set[query.VersionLine]{}, example: "resources/{kind}/{id}/history", serve: (*API).history,
 		},
 		{
+			path: Prefix + "resources/{kind}/{id}/related", summary: "What a resource points at, and what points at it",
+			parameters: with(one, query.At), paged: true,
+			answer: set[related]{}, example: "resources/{kind}/{id}/related", serve: (*API).related,
+		},
+		{
 			path: Prefix + "diff", summary: "What was added, changed and gone between two instants",
 			parameters: with(resources, query.From, query.To), paged: true, streams: []string{typeNDJSON},
 			answer: set[change]{}, example: "diff?from=3d", serve: (*API).diff,
@@ -79,8 +84,7 @@ func routes() []route {
 		{
 			path: Prefix + "changes", summary: "What was added, changed and gone, in order; as events also what follows",
 			parameters: with(resources, query.ChangesSince), paged: true, after: true,
-			streams: []string{typeNDJSON, typeEvents},
-			answer:  set[change]{}, example: "changes?since=1d", serve: (*API).changes,
+			streams: []string{typeNDJSON, typeEvents}, answer: set[change]{}, example: "changes?since=1d", serve: (*API).changes,
 		},
 		{
 			path: Prefix + "kinds", summary: "The kinds of resources, with the API operation and the IAM action of each",

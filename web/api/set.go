@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
 
@@ -76,13 +77,34 @@ func parseCursor(text, of string) (c cursor, err error) {
 	}
 	switch {
 	case err != nil:
-		return cursor{}, problem{Status: http.StatusBadRequest, Detail: "the cursor is not one of this API",
-			Hint: "Use the value of next as it is."}
+		return cursor{}, errForeignCursor()
 	case c.Of != of:
 		return cursor{}, problem{Status: http.StatusBadRequest, Detail: "the cursor belongs to another question",
 			Hint: "Repeat the parameters of the first page, or leave out the cursor."}
 	}
 	return c, nil
+}
+
+// key returns the key of the cursor, or nil on the first page. A client could make a cursor with another one.
+func (r *request) key(parts int) ([]string, error) {
+	if k := r.cursor.Key; k != nil && len(k) != parts {
+		return nil, errForeignCursor()
+	}
+	return r.cursor.Key, nil
+}
+
+// resourceKey is the key of a cursor whose items are resources.
+func (r *request) resourceKey() (*inventory.Key, error) {
+	k, err := r.key(6)
+	if err != nil || k == nil {
+		return nil, err
+	}
+	return &inventory.Key{Kind: k[0], Account: k[1], Region: k[2], ID: k[3], AccountID: k[4], Partition: k[5]}, nil
+}
+
+func errForeignCursor() problem {
+	return problem{Status: http.StatusBadRequest, Detail: "the cursor is not one of this API",
+		Hint: "Use the value of next as it is."}
 }
 
 // fingerprint identifies the question, whatever its page.

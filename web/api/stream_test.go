@@ -125,7 +125,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	fx := newFixture(t)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fx.api.ServeHTTP(w, r) }))
 	defer s.Close()
-	const rows, rowBytes = 100_000, 2_000
+	const rows, rowBytes = 50_000, 2_000
 	var most uint64
 	data := []byte(`{"Pad":"` + strings.Repeat("x", rowBytes) + `"}`)
 	fx.withStore(fakeStore{n: rows, data: data, seen: func(i int) {
@@ -143,7 +143,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, resp.Body)
 	fx.must(err)
-	if n < rows*rowBytes || most > 64<<20 {
+	if n < rows*rowBytes || most > 48<<20 {
 		t.Errorf("%d bytes of answer, %d of memory", n, most)
 	}
 }

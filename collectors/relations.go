@@ -1,0 +1,101 @@
+package collectors
+
+import (
+	"maps"
+	"strings"
+	"unicode"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+)
+
+// A Relation is a member of a kind's data that holds ids of another kind.
+type Relation struct {
+	Kind string
+	Path string // of the member, as conditions have it: SecurityGroups.GroupId
+	To   string // the kind of the ids
+}
+
+// maxRelationDepth bounds the walk over structures, which may contain themselves.
+const maxRelationDepth = 6
+
+// qualifiers may come before the name of an id without changing what it names: PeerVpcId is the id of a VPC. Others do
+// change it: an AssociationDefaultRouteTableId is not that of a VPC's route table.
+var qualifiers = [...]string{
+	"Accepter", "Dedicated", "Destination", "Interruptible", "Launched", "Linked", "Parent", "Peer", "Requester",
+	"Security", "Source", "Target", "Transport",
+}
+
+// idsNamedOtherwise are kinds whose id has another name than the kind.
+var idsNamedOtherwise = map[string]string{"AllocationId": "ec2_address", "GroupId": "ec2_security_group"}
+
+// placementGroup ends the path of the id of a placement group, which no kind has as its own id.
+const placementGroup = "Placement.GroupId"
+
+// Relations finds, in the shapes of the SDK, the members that hold ids of a kind of the catalogue. A member holds ids
+// of the kind whose own id has the same name, or with a qualifier, or in the plural: SubnetId, SubnetIds, PeerVpcId. An
+// id counts only if its name is that of its kind, or several words of it: OwnerId, PoolId and ServiceId may be of
+// anything.
+func Relations() ([]Relation, error) {
+	targets := maps.Clone(idsNamedOtherwise)
+	for i := range Kinds {
+		k := &Kinds[i]
+		name, isID := strings.CutSuffix(k.ID, "Id")
+		words := strings.ReplaceAll(strings.TrimPrefix(k.Name, k.Service().Name), "_", "")
+		isOneWord := strings.IndexFunc(strings.TrimLeftFunc(name, unicode.IsUpper), unicode.IsUpper) < 0
+		if !isID || name == "" || strings.Contains(k.ID, "/") || !strings.Contains(words, strings.ToLower(name)) ||
+			isOneWord && words != strings.ToLower(name) {
+			continue
+		}
+		if other, taken := targets[k.ID]; !taken || len(k.Name) < len(other) {
+			targets[k.ID] = k.Name // the most general one
+		}
+	}
+	var all []Relation
+	for i := range Kinds {
+		k := &Kinds[i]
+		prog, err := k.compile()
+		if err != nil {
+			return nil, err
+		}
+		walkMembers(prog.Item(), "", 0, func(path, name string) {
+			if to := relatedKind(targets, name); to != "" && path != k.ID && !strings.HasSuffix(path, placementGroup) {
+				all = append(all, Relation{k.Name, path, to})
+			}
+		})
+	}
+	return all, nil
+}
+
+// relatedKind is the kind of the ids that a member with this name holds; "" if it holds none.
+func relatedKind(targets map[string]string, name string) string {
+	if strings.HasSuffix(name, "Ids") {
+		name = strings.TrimSuffix(name, "s")
+	}
+	if to, ok := targets[name]; ok {
+		return to
+	}
+	for _, q := range qualifiers {
+		if rest, ok := strings.CutPrefix(name, q); ok && targets[rest] != "" {
+			return targets[rest]
+		}
+	}
+	return ""
+}
+
+// walkMembers calls f with the path and the name of each member that holds texts.
+func walkMembers(shape ec2xml.Shape, path string, depth int, f func(path, name string)) {
+	if depth > maxRelationDepth || shape.Type() != ec2xml.Struct {
+		return
+	}
+	for m := range shape.Members() {
+		inner := m.Shape
+		for inner.Type() == ec2xml.List {
+			inner = inner.Elem()
+		}
+		at := strings.TrimPrefix(path+"."+m.Name, ".")
+		if inner.Type() == ec2xml.String {
+			f(at, m.Name)
+		}
+		walkMembers(inner, at, depth+1, f)
+	}
+}

@@ -1,0 +1,49 @@
+package collectors
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The members that hold ids are found in the shapes, and lead to kinds of the catalogue.
+func TestRelations(t *testing.T) {
+	all, err := Relations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []Relation{
+		{"ec2_instance", "BlockDeviceMappings.Ebs.VolumeId", "ec2_volume"},
+		{"ec2_instance", "SecurityGroups.GroupId", "ec2_security_group"},
+		{"ec2_address", "InstanceId", "ec2_instance"},
+		{"ec2_image", "BlockDeviceMappings.Ebs.SnapshotId", "ec2_snapshot"},
+		{"ec2_nat_gateway", "NatGatewayAddresses.AllocationId", "ec2_address"},
+		{"ec2_vpc_endpoint", "SubnetIds", "ec2_subnet"},
+		{"ec2_vpc_peering_connection", "AccepterVpcInfo.VpcId", "ec2_vpc"},
+		{"ec2_route_table", "Routes.NatGatewayId", "ec2_nat_gateway"},
+		{"ec2_transit_gateway_peering_attachment", "AccepterTransitGatewayAttachmentId", "ec2_transit_gateway_attachment"},
+	} {
+		if !slices.Contains(all, r) {
+			t.Errorf("not found: %v", r)
+		}
+	}
+	seen := map[Relation]bool{}
+	for _, r := range all {
+		_, from := KindNamed(r.Kind)
+		_, to := KindNamed(r.To)
+		if !from || !to || seen[r] {
+			t.Errorf("%v: not in the catalogue, or twice", r)
+		}
+		seen[r] = true
+		last := r.Path[strings.LastIndexByte(r.Path, '.')+1:]
+		if slices.Contains([]string{"Id", "OwnerId", "AssociationId", "PoolId", "ResourceId"}, last) {
+			t.Errorf("%v: the name says nothing", r)
+		}
+		if r.Path == "Placement.GroupId" || last == "AssociationDefaultRouteTableId" {
+			t.Errorf("%v: not an id of that kind", r)
+		}
+	}
+	if len(all) < 300 {
+		t.Errorf("%d relations", len(all))
+	}
+}
