@@ -89,6 +89,7 @@ type causeView struct {
 	Hint     string
 	Error    string
 	Tried    string // "us-east-1 volume": the target that the error is of
+	OfRun    bool   // it is of one run, which knows nothing of the listings before
 }
 
 // A causeFrame is a cause for its template, which needs the time, too.

@@ -129,6 +129,8 @@ func (p *Page) routes() []route {
 	return []route{
 		{"/{$}", p.coverageView},
 		{"/accounts/{name}", p.accountView},
+		{"/runs", p.runsView},
+		{"/runs/{run}", p.runView},
 	}
 }
 
@@ -160,7 +162,7 @@ type tab struct {
 }
 
 // tabs are the views that the top bar names.
-var tabs = [...]tab{{Name: "Coverage", URL: "/"}}
+var tabs = [...]tab{{Name: "Coverage", URL: "/"}, {Name: "Runs", URL: "/runs"}}
 
 func (p *Page) handle(view func(context.Context, *request) (content, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

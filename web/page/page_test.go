@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -105,7 +106,15 @@ func TestHostileText(t *testing.T) {
 			o.Error, o.Hint = evil, "Do `"+evil+"`."
 		})
 		f.board.Observe(runner.TargetStarted{Target: record.Target{Account: evil, Region: evil, Kind: evil}, Run: evil})
-		p := f.page(func(o *Options) {
+		run := runAt(f.now, time.Minute, evil, record.RunFailed)
+		run.ID, run.Process = "run "+evil, inventory.Process{Replica: evil, Version: evil}
+		run.Causes = []inventory.Cause{{State: record.State(evil), Reason: record.Reason(evil), Error: evil, Hint: evil,
+			Region: evil, Kind: evil, Targets: 1}}
+		missed := inventory.Run{ID: evil, Account: evil, Tick: f.now, Status: record.Status(evil), Missed: evil}
+		s := &fakeStore{runs: []inventory.Run{run, missed}, signIns: []inventory.SignIn{
+			{Account: evil, ARN: evil, Path: "ak " + evil + " → " + evil, Error: evil, Hint: evil, Checked: f.now},
+		}}
+		p := f.page(stored(s), func(o *Options) {
 			o.Version = evil
 			o.GroupBy = []string{"team"}
 			o.Problems = func() []Problem { return []Problem{{Title: evil, Text: evil, Hint: evil, Since: f.now}} }
@@ -113,7 +122,7 @@ func TestHostileText(t *testing.T) {
 		q := url.QueryEscape(evil)
 		for _, target := range []string{
 			"/", "/?show=only&group=tag:team", "/?account=" + q, "/?" + q + "=" + q,
-			accountURL(evil), accountURL(evil) + "?region=" + q,
+			accountURL(evil), accountURL(evil) + "?region=" + q, "/runs", "/runs?show=all", runURL(run.ID), runURL(evil),
 		} {
 			view(t, p, target)
 		}

@@ -98,6 +98,9 @@ func withQuery(path string, q url.Values) string {
 // accountURL is the page of an account.
 func accountURL(name string) string { return "/accounts/" + url.PathEscape(name) }
 
+// runURL is the page of a run.
+func runURL(id string) string { return "/runs/" + url.PathEscape(id) }
+
 // matches reports whether globs select an account, by its name or its id, as the command line does.
 func (a *account) matches(globs []string) bool {
 	return query.MatchesAccount(globs, a.Name, a.Identity.AccountID)

@@ -69,6 +69,9 @@ type runView struct {
 	Why              string
 }
 
+// URL is the page of the run.
+func (v runView) URL() string { return runURL(v.ID) }
+
 func viewOfInfo(i runner.RunInfo) runView {
 	return runView{
 		ID: i.Run, Began: i.Started, Took: i.Took, Status: statusOf(cmp.Or(i.Status, record.RunRunning)),
