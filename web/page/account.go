@@ -205,6 +205,9 @@ type kindTable struct {
 
 type regionHead struct{ Name, Area, Rest string }
 
+// compass shortens the part of a region's name after its area: northeast-1 is ne1.
+var compass = strings.NewReplacer("north", "n", "south", "s", "east", "e", "west", "w", "central", "c", "-", "")
+
 type kindRow struct {
 	Kind      string
 	Resources int
@@ -241,7 +244,7 @@ func (t *kindTable) done(a *account, now time.Time) {
 	regions := columns([]*account{a})
 	for _, r := range regions {
 		area, rest, _ := strings.Cut(r, "-")
-		t.Regions = append(t.Regions, regionHead{r, area + "-", rest})
+		t.Regions = append(t.Regions, regionHead{r, area + "-", compass.Replace(rest)})
 	}
 	for kind, targets := range t.rows {
 		row := kindRow{Kind: kind}

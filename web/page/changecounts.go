@@ -147,3 +147,8 @@ func (c *changeCounts) Spark() template.HTML {
 	return template.HTML(`<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">` +
 		`<path d="` + b.String() + `"/></svg>`)
 }
+
+// TopAccounts returns the accounts with most changes.
+func (c *changeCounts) TopAccounts(most int) []namedCounts {
+	return c.Accounts[:min(len(c.Accounts), most)]
+}

@@ -31,7 +31,8 @@ type coverage struct {
 	kinds    int        // different kinds
 	listings []runner.Listing
 
-	organizations []runner.AccountInfo // whose runs list members, and no resources
+	failing       map[record.Target]bool // what is shown as last seen
+	organizations []runner.AccountInfo   // whose runs list members, and no resources
 }
 
 // An account is an account with all its regions.
@@ -70,7 +71,7 @@ type coverageReader struct {
 }
 
 func (r coverageReader) read() *coverage {
-	c := &coverage{now: r.now, listings: r.board.Listings()}
+	c := &coverage{now: r.now, listings: r.board.Listings(), failing: map[record.Target]bool{}}
 	byName := map[string]*account{}
 	for info := range r.board.Accounts() {
 		if info.Task {
@@ -90,6 +91,7 @@ func (r coverageReader) read() *coverage {
 			a.add(t, r.overdue(calendar, a, t))
 			if t.Failed() {
 				causes.add(t)
+				c.failing[t.Target] = true
 			}
 		}
 	}

@@ -40,7 +40,7 @@ var elements = strings.Fields(`html head meta title link script body svg defs sy
 var attributes = strings.Fields(`lang charset name content rel href type src defer width height class aria-hidden id
 	viewbox fill-rule d aria-label aria-current data-theme-toggle data-theme hidden title fill datetime data-age
 	preserveaspectratio x y rx role overflow transform tabindex scope colspan for placeholder value selected action
-	aria-labelledby stroke-width cx cy r x1 x2 y1 y2 text-anchor data-end data-copy aria-sort`)
+	aria-labelledby autocomplete stroke-width cx cy r x1 x2 y1 y2 text-anchor data-end data-copy aria-sort`)
 
 // checkHTML checks what every view must keep: nothing inline, no other host, every link and every form has a route,
 // every field a label, every reference a target, one h1 and one main.
@@ -72,7 +72,8 @@ func checkHTML(t *testing.T, p *Page, target, text string) {
 			t.Errorf("%s: an inline script", target)
 		case n.Data == "label" && a["for"] != "":
 			labels[a["for"]] = true
-		case (n.Data == "input" || n.Data == "select") && !slices.ContainsFunc(ancestors(n), isLabel):
+		case (n.Data == "input" || n.Data == "select") && a["type"] != "hidden" &&
+			!slices.ContainsFunc(ancestors(n), isLabel):
 			fields = append(fields, a["id"])
 		case n.Data == "th" && a["scope"] == "":
 			t.Errorf("%s: a table header without a scope", target)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +46,7 @@ type matrixRow struct {
 	Resources        int
 	Next             time.Time
 	Why              string
-	State            stateInfo // of Why
+	State            stateInfo // its worst, if it is not well
 	Listed           bool      // a listing has ended
 }
 
@@ -227,11 +226,11 @@ func (d drawing) row(a *account) matrixRow {
 	}
 	switch {
 	case a.health == notKnown:
-		row.State, row.Why = infoOf(unknown), "no listing has ended"
+		row.State = infoOf(unknown)
 	case a.worst != nil && a.failed > 0:
 		row.State, row.Why = infoOf(a.worst.state), d.why(a)
 	case a.health == stale:
-		row.State, row.Why = infoOf(record.OK), "late by "+span(a.late.Truncate(time.Minute))
+		row.Why = "late by " + span(a.late.Truncate(time.Minute))
 	}
 	row.Cells = d.cells(a.Name, func(region string) *cell { return a.cells[region] })
 	return row
@@ -323,7 +322,7 @@ func (d drawing) link(b *strings.Builder, name string, c *cell, x int) {
 	fmt.Fprintf(b, `<a href="%s" aria-label="%s"><title>%s</title>`+
 		`<rect class="hit" x="%d" y="0" width="20" height="20" rx="3"/>`+
 		`<use href="#g-%s" class="s-%s" x="%d" y="2" width="12" height="12"/></a>`,
-		escape(accountURL(name)+"?region="+url.QueryEscape(c.region)+"#failures"),
+		escape(accountURL(name)+"?region="+escapeValue(c.region)+"#failures"),
 		escape(name+", "+c.region+": "+info.words+". "+why),
 		escape(c.region+": "+info.words+", "+count(c.kinds, "kind")+"\n"+why), x-4, info.Code(), info.Code(), x)
 }

@@ -106,7 +106,7 @@ func (p *Page) functions() template.FuncMap {
 		"ageBars": func() []ageBar { return append(slices.Clone(ageBars[:]), neverComplete) },
 		"shape":   func(s ageBar) string { return "M0 0" + s.shape },
 		"words":   func(s ageBar) string { return s.words },
-		"shorten": shorten,
+		"shorten": shorten, "runURL": runURL,
 	}
 }
 
@@ -131,6 +131,9 @@ func (p *Page) routes() []route {
 		{"/accounts/{name}", p.accountView},
 		{"/runs", p.runsView},
 		{"/runs/{run}", p.runView},
+		{"/inventory", p.inventoryView},
+		{"/resources/{kind}/{id}", p.resourceView},
+		{"/changes", p.changesView},
 	}
 }
 
@@ -162,7 +165,10 @@ type tab struct {
 }
 
 // tabs are the views that the top bar names.
-var tabs = [...]tab{{Name: "Coverage", URL: "/"}, {Name: "Runs", URL: "/runs"}}
+var tabs = [...]tab{
+	{Name: "Coverage", URL: "/"}, {Name: "Runs", URL: "/runs"}, {Name: "Inventory", URL: "/inventory"},
+	{Name: "Changes", URL: "/changes"},
+}
 
 func (p *Page) handle(view func(context.Context, *request) (content, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -91,7 +92,7 @@ func requireAll(t *testing.T, text string, words ...string) {
 // hostile is text that AWS, a configuration or a URL could send.
 var hostile = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `</title><b>`,
-	"\u202egnp.exe", "javascript:alert(1)", "../../x", "a b/c?d#e%2f", strings.Repeat("long ", 1000), "{{.}}", "-->",
+	"\u202egnp.exe", "javascript:alert(1)", "../../x", "a b/c?d#e%2f", strings.Repeat("long ", 1000) + ".", "{{.}}", "-->",
 	"\x00\x1b[2J",
 }
 
@@ -114,6 +115,18 @@ func TestHostileText(t *testing.T) {
 		s := &fakeStore{runs: []inventory.Run{run, missed}, signIns: []inventory.SignIn{
 			{Account: evil, ARN: evil, Path: "ak " + evil + " → " + evil, Error: evil, Hint: evil, Checked: f.now},
 		}}
+		list := []any{evil, map[string]any{evil: 1}}
+		data, err := json.Marshal(map[string]any{evil: evil, "PublicIp": evil, "list": list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		thing := &inventory.Resource{Record: record.Record{Kind: evil, ID: evil, Name: evil, Account: evil, AccountID: evil,
+			Region: evil, Tags: map[string]string{evil: evil}, Data: data}, State: evil, Type: evil, ValidFrom: f.now}
+		former := *thing
+		former.Data, former.ValidTo, former.Ended = json.RawMessage(`{"x":1}`), f.now, evil
+		s.resources = []*inventory.Resource{&former, thing}
+		s.changes = []inventory.Change{{Op: inventory.WasChanged, At: f.now, Before: &former, After: thing},
+			{Op: inventory.WasGone, At: f.now, Before: &former}}
 		p := f.page(stored(s), func(o *Options) {
 			o.Version = evil
 			o.GroupBy = []string{"team"}
@@ -123,6 +136,8 @@ func TestHostileText(t *testing.T) {
 		for _, target := range []string{
 			"/", "/?show=only&group=tag:team", "/?account=" + q, "/?" + q + "=" + q,
 			accountURL(evil), accountURL(evil) + "?region=" + q, "/runs", "/runs?show=all", runURL(run.ID), runURL(evil),
+			"/inventory", "/inventory?q=" + q, "/inventory?at=1d&account=" + q, resourceURL(thing, time.Time{}), "/changes",
+			"/changes?what=" + q,
 		} {
 			view(t, p, target)
 		}

@@ -98,6 +98,9 @@ func withQuery(path string, q url.Values) string {
 // accountURL is the page of an account.
 func accountURL(name string) string { return "/accounts/" + url.PathEscape(name) }
 
+// escapeValue escapes the value of a parameter.
+func escapeValue(s string) string { return url.QueryEscape(s) }
+
 // runURL is the page of a run.
 func runURL(id string) string { return "/runs/" + url.PathEscape(id) }
 

@@ -1,0 +1,175 @@
+package page
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// instance is a version of an instance that was seen a minute ago.
+func instance(now time.Time, id, name, account string) *inventory.Resource {
+	return &inventory.Resource{
+		Record: record.Record{
+			Kind: "ec2_instance", ID: id, Name: name, Account: account, AccountID: "222222222222", Partition: "aws",
+			Region: "us-east-1", Tags: map[string]string{"Name": name, "team": "web"}, Run: "r1",
+			Data: json.RawMessage(`{"InstanceId":"` + id + `","PrivateIpAddress":"10.24.3.17","State":{"Name":"running"},` +
+				`"SecurityGroups":[{"GroupId":"sg-1"}]}`),
+		},
+		State: "running", Type: "t3.large", FirstSeen: now.Add(-72 * time.Hour), StateSince: now.Add(-time.Hour),
+		ValidFrom: now.Add(-72 * time.Hour), LastSeen: now.Add(-time.Minute),
+	}
+}
+
+func TestInventory(t *testing.T) {
+	f := newFixture(t)
+	f.account("prod", "222222222222", "us-east-1")
+	f.account("web", "333333333333", "us-east-1")
+	f.ended("web", "us-east-1", "ec2_instance", throttled)
+	s := &fakeStore{resources: []*inventory.Resource{
+		instance(f.now, "i-1", "checkout-1", "prod"), instance(f.now, "i-2", "other", "prod"),
+		instance(f.now, "i-3", "checkout-2", "web"),
+	}}
+	p := f.page(stored(s))
+	requireAll(t, view(t, p, "/inventory"), "3 resources", "checkout-1", "other",
+		"/resources/ec2_instance/i-1?account=222222222222",
+		"1 of these are shown as last seen", "not since", "<h3>region</h3>", "collector list")
+	text := view(t, p, "/inventory?q=checkout&account=prod")
+	requireAll(t, text, "1 resource", "i-1", "account: prod",
+		"collector list --account prod --where &#39;id~&#39;\\&#39;&#39;*checkout*&#39;\\&#39;&#39;")
+	if strings.Contains(text, "i-2") || strings.Contains(text, "i-3") {
+		t.Error("a resource that does not fit is shown")
+	}
+	requireAll(t, view(t, p, "/inventory?q=10.24.3.17"), "3 resources")
+	requireAll(t, view(t, p, "/inventory?q=10.24.3.17&where="+url.QueryEscape("name=other")), "1 resource", "i-2")
+	requireAll(t, view(t, p, "/inventory?q=nothing"), "Nothing fits", "Not all was seen", accountURL("web"))
+	requireAll(t, view(t, p, "/inventory?at=3h"), "As of", "Back to now")
+	for _, q := range []string{"it's", `a"b`, "a\nb", "*", "(", strings.Repeat("x", 5000)} {
+		view(t, p, "/inventory?q="+url.QueryEscape(q))
+	}
+	if w := get(t, p, "/inventory?where="+url.QueryEscape("state=<<")); w.Code != http.StatusBadRequest {
+		t.Errorf("a condition that is none: %d", w.Code)
+	}
+}
+
+// The rows of a long answer are a page each, and every one is shown once.
+func TestInventoryPages(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{}
+	for i := range 250 {
+		s.resources = append(s.resources, instance(f.now, fmt.Sprintf("i-%03d/x", i), "a,b", "prod"))
+	}
+	p := f.page(stored(s))
+	target, seen := "/inventory?account=prod", 0
+	for range 3 {
+		text := view(t, p, target)
+		seen += strings.Count(text, `<a class="mono"`)
+		_, rest, found := strings.Cut(text, `<a href="/inventory?account=prod&amp;after=`)
+		if !found {
+			break
+		}
+		after, _, _ := strings.Cut(rest, `"`)
+		target = "/inventory?account=prod&after=" + strings.ReplaceAll(after, "&amp;", "&")
+	}
+	if seen != 250 {
+		t.Errorf("%d rows on three pages", seen)
+	}
+	view(t, p, "/inventory?after=nonsense")
+}
+
+// A key survives its way through a URL.
+func TestKeyOf(t *testing.T) {
+	want := inventory.Key{Kind: "k/%", Account: "a b", Region: "r", ID: "i?&#", AccountID: "1", Partition: "aws"}
+	if got := keyOf(cursorOf(want)); got == nil || *got != want {
+		t.Errorf("%v", got)
+	}
+	for _, bad := range []string{"", "a/b", "a/b/c/d/e/%zz"} {
+		if keyOf(bad) != nil {
+			t.Errorf("%q is a key", bad)
+		}
+	}
+}
+
+func TestResource(t *testing.T) {
+	f := newFixture(t)
+	f.account("prod", "222222222222", "us-east-1")
+	old, now := instance(f.now, "i-1", "checkout", "prod"), instance(f.now, "i-1", "checkout", "prod")
+	old.ValidTo, now.ValidFrom = f.now.Add(-time.Hour), f.now.Add(-time.Hour)
+	now.Data = json.RawMessage(strings.ReplaceAll(string(now.Data), "10.24.3.17", "10.24.3.18"))
+	gone := instance(f.now, "i-2", "", "prod")
+	gone.ValidTo, gone.Ended = f.now.Add(-30*time.Minute), inventory.Terminated
+	other := instance(f.now, "i-3", "b", "dev")
+	other.AccountID = "333333333333"
+	s := &fakeStore{resources: []*inventory.Resource{old, now, gone, instance(f.now, "i-3", "a", "prod"), other}}
+	p := f.page(stored(s))
+	text := view(t, p, "/resources/ec2_instance/i-1?account=prod&region=us-east-1")
+	requireAll(t, text, "<h1>checkout</h1>", "1 member changed", "<del>10.24.3.17</del>", "<ins>10.24.3.18</ins>",
+		"first seen, running", "PrivateIpAddress", "sg-1", "team", "as it was before",
+		"collector history i-1 --account prod --region us-east-1")
+	if at := view(t, p, "/resources/ec2_instance/i-1?at=2h"); !strings.Contains(at, "<td>10.24.3.17</td>") ||
+		!strings.Contains(text, "<td>10.24.3.18</td>") {
+		t.Error("the members are not those of the instant")
+	}
+	requireAll(t, view(t, p, "/resources/ec2_instance/i-2"), "<h1>i-2</h1>", "Gone since", "gone: terminated or deleted")
+	requireAll(t, view(t, p, "/resources/ec2_instance/i-3"), "2 resources have the id i-3", "account=333333333333")
+	for _, target := range []string{"/resources/ec2_instance/none", "/resources/ec2_instance/i-1?at=365d"} {
+		if w := get(t, p, target); w.Code != http.StatusNotFound {
+			t.Errorf("%s: %d", target, w.Code)
+		}
+	}
+	f.ended("prod", "us-east-1", "ec2_instance", denied)
+	requireAll(t, view(t, f.page(stored(s)), "/resources/ec2_instance/i-1"), "Shown as it was", "it may have changed")
+}
+
+func TestChanges(t *testing.T) {
+	f := newFixture(t)
+	before, after := instance(f.now, "i-1", "api", "prod"), instance(f.now, "i-1", "api", "prod")
+	after.Data = json.RawMessage(strings.ReplaceAll(string(after.Data), "running", "stopped"))
+	gone := instance(f.now, "i-9", "old", "dev")
+	gone.Ended = inventory.Absent
+	s := &fakeStore{changes: []inventory.Change{
+		{Op: inventory.WasGone, At: f.now.Add(-50 * time.Hour), Before: gone},
+		{Op: inventory.WasGone, At: f.now.Add(-2 * time.Hour), Before: gone},
+		{Op: inventory.WasChanged, At: f.now.Add(-time.Hour), Before: before, After: after},
+	}}
+	for i := range 30 {
+		s.changes = append(s.changes, inventory.Change{Op: inventory.WasAdded, At: f.now.Add(-time.Minute),
+			After: instance(f.now, fmt.Sprint("i-new-", i), "", "prod")})
+	}
+	p := f.page(stored(s))
+	text := view(t, p, "/changes")
+	requireAll(t, text, "30 added, 1 changed, 1 gone since", "<del>running</del>", "<ins>stopped</ins>", "State.Name",
+		"gone: a complete listing did not contain it", "and 20 more", "collector changes --since 1d", "As a table",
+		`aria-label="Changes from`)
+	requireAll(t, view(t, p, "/changes?since=7d"), "2 gone since", "collector changes --since 7d")
+	text = view(t, p, "/changes?what=gone&account=dev")
+	requireAll(t, text, "0 added, 0 changed, 1 gone", "account: dev")
+	requireAll(t, view(t, p, "/changes?account=nobody"), "Nothing changed")
+	requireAll(t, view(t, p, "/"), "+30", "~1", "−1", "What changed in 24 h")
+	requireAll(t, view(t, f.page(stored(&fakeStore{})), "/changes"), "Nothing changed")
+	broken := f.page(stored(&fakeStore{err: errors.New("disk I/O error")}))
+	if w := get(t, broken, "/changes"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a store that fails: %d", w.Code)
+	}
+	requireAll(t, view(t, broken, "/"), "not known: disk I/O error")
+}
+
+// More changes than a view counts are said to be more.
+func TestManyChanges(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{}
+	for range maxCounted + 5 {
+		s.changes = append(s.changes, inventory.Change{Op: inventory.WasAdded, At: f.now.Add(-time.Minute),
+			After: instance(f.now, "i-1", "", "prod")})
+	}
+	p := f.page(stored(s))
+	requireAll(t, view(t, p, "/changes"), "The first 20,000 changes", "the last 100")
+	requireAll(t, view(t, p, "/"), "over <span class=\"nowrap\">+20,000")
+}

@@ -1,0 +1,306 @@
+package page
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/record"
+)
+
+// resourceData is what the template of a resource shows.
+type resourceData struct {
+	*inventory.Resource
+	Row      resourceRow
+	Heading  string // its name, else its id
+	At       time.Time
+	Gone     bool
+	Tags     []pair
+	Facts    []pair // members that people look for first
+	Versions []versionView
+	Changes  string
+	Members  []member
+	Instants []option
+	Now      string // the URL without an instant
+	Command  string
+	KindURL  string
+	More     bool // there are more members than are shown
+}
+
+type pair struct{ Name, Value string }
+
+// A versionView is a version of a resource: what changed when.
+type versionView struct {
+	At      time.Time
+	What    string // added, changed or gone
+	Words   string
+	Deltas  []deltaView
+	More    int
+	Run     string
+	Earlier string // the URL of the resource just before
+}
+
+type deltaView struct{ Path, From, To string }
+
+// A member is a line of the data: a value, or the name of an object.
+type member struct {
+	Name, Value string
+	Depth       int
+	Branch      bool
+}
+
+const (
+	maxDeltas   = 12
+	maxMembers  = 1000
+	maxVersions = 200
+	maxChoices  = 100
+)
+
+func (p *Page) resourceView(ctx context.Context, r *request) (content, error) {
+	if p.o.Store == nil {
+		return nothingStored("/inventory"), nil
+	}
+	parameters := []query.Parameter{query.Account, query.Region, query.At}
+	q, err := r.parse(parameters, p.o.Kinds)
+	if err != nil {
+		return badQuestion(err, "/inventory"), nil
+	}
+	q.Kinds, q.ID, q.Data = []string{r.PathValue("kind")}, r.PathValue("id"), true
+	q.Limit = maxChoices
+	var found []*inventory.Resource
+	for res, err := range p.o.Store.Find(ctx, q.Query) {
+		if err != nil {
+			return content{}, fmt.Errorf("find a resource: %w", err)
+		}
+		found = append(found, res)
+	}
+	if len(found) > 1 {
+		return p.choices(found, q.At, p.coverage(r.now).failing), nil
+	}
+	history := q.Query
+	history.At, history.Limit = time.Time{}, 0
+	versions, err := p.versions(ctx, history)
+	if err != nil {
+		return content{}, err
+	}
+	d := resourceData{At: q.At}
+	switch {
+	case len(found) == 1:
+		d.Resource = found[0]
+	case len(versions) > 0 && q.At.IsZero():
+		d.Resource, d.Gone = versions[len(versions)-1], true
+	default:
+		return noResource(q), nil
+	}
+	versions = slices.DeleteFunc(versions, func(v *inventory.Resource) bool {
+		return v.AccountID != d.AccountID || v.Region != d.Region || v.Partition != d.Partition
+	})
+	d.Row = p.row(d.Resource, q.At, p.coverage(r.now).failing)
+	if err := d.fill(versions, r, parameters); err != nil {
+		return content{}, err
+	}
+	return content{template: "resource.html", title: shorten(d.Heading, 80), tab: "/inventory", data: d}, nil
+}
+
+func (p *Page) versions(ctx context.Context, q inventory.Query) ([]*inventory.Resource, error) {
+	var all []*inventory.Resource
+	for v, err := range p.o.Store.History(ctx, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read the history of a resource: %w", err)
+		}
+		if all = append(all, v); len(all) > 2*maxVersions {
+			all = all[maxVersions:] // a long history: only its end
+		}
+	}
+	return all, nil
+}
+
+func noResource(q query.Question) content {
+	m := message{Heading: "No resource has the id " + shorten(q.ID, 80), Back: link{Text: "Inventory", URL: "/inventory"},
+		Text: "It was never seen in a complete listing, or its history is no longer kept."}
+	if !q.At.IsZero() {
+		m.Heading = "No resource had the id " + shorten(q.ID, 80) + " at " + fullTime(q.At)
+	}
+	return content{
+		template: "message.html", title: "No such resource", tab: "/inventory", status: http.StatusNotFound, data: m,
+	}
+}
+
+// choicesData asks which one is meant: several accounts and regions can have an id.
+type choicesData struct {
+	ID   string
+	Rows []resourceRow
+}
+
+func (p *Page) choices(found []*inventory.Resource, at time.Time, failing map[record.Target]bool) content {
+	d := choicesData{ID: found[0].ID}
+	for _, res := range found {
+		d.Rows = append(d.Rows, p.row(res, at, failing))
+	}
+	return content{template: "choices.html", title: "Which one?", tab: "/inventory", data: d}
+}
+
+func (d *resourceData) fill(versions []*inventory.Resource, r *request, parameters []query.Parameter) error {
+	d.Heading = d.Name
+	if d.Heading == "" {
+		d.Heading = d.ID
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.Resource.Tags)) {
+		d.Tags = append(d.Tags, pair{key, d.Resource.Tags[key]})
+	}
+	var data any
+	dec := json.NewDecoder(bytes.NewReader(d.Data))
+	dec.UseNumber()
+	if err := dec.Decode(&data); err != nil {
+		return fmt.Errorf("read the data of %s: %w", d.ID, err)
+	}
+	d.Members = members(nil, "", data, 0)
+	if len(d.Members) > maxMembers {
+		d.Members, d.More = d.Members[:maxMembers], true
+	}
+	d.addFacts(data)
+	if err := d.addVersions(versions, r); err != nil {
+		return err
+	}
+	for _, i := range []option{{"Now", "", "", false}, {"1 d ago", "1d", "", false}, {"7 d", "7d", "", false}} {
+		i.URL, i.Current = r.with("at", i.Value), i.Value == r.values.Get("at")
+		d.Instants = append(d.Instants, i)
+	}
+	d.Now = r.with("at", "")
+	d.Command = command("history "+quoted(d.ID), parameters[:2], r)
+	d.KindURL = "/inventory?kind=" + escapeValue(d.Kind)
+	return nil
+}
+
+// factMembers are members that people look for first, where a resource has them.
+var factMembers = [...]pair{
+	{"Private address", "PrivateIpAddress"}, {"Public address", "PublicIpAddress"}, {"Address", "PublicIp"},
+	{"Zone", "AvailabilityZone"}, {"CIDR", "CidrBlock"}, {"VPC", "VpcId"}, {"Subnet", "SubnetId"}, {"Size (GiB)", "Size"},
+	{"Encrypted", "Encrypted"}, {"Description", "Description"},
+}
+
+func (d *resourceData) addFacts(data any) {
+	object, _ := data.(map[string]any)
+	for _, f := range factMembers {
+		if v, ok := object[f.Value]; ok {
+			d.Facts = append(d.Facts, pair{f.Name, shorten(scalar(v), 80)})
+		}
+	}
+}
+
+// addVersions shows the versions, the latest first.
+func (d *resourceData) addVersions(versions []*inventory.Resource, r *request) error {
+	var previous *inventory.Resource
+	for _, v := range versions {
+		line, follows, err := query.NewVersionLine(previous, v)
+		if err != nil {
+			return fmt.Errorf("compare versions of %s: %w", d.ID, err)
+		}
+		previous = v
+		view := versionView{At: v.ValidFrom, What: inventory.WasAdded, Words: "first seen", Run: v.Run}
+		if v.State != "" {
+			view.Words += ", " + v.State
+		}
+		if follows {
+			view.What, view.Words = inventory.WasChanged, count(len(line.Changes), "member")+" changed"
+			view.Earlier = r.with("at", fullTime(v.ValidFrom.Add(-time.Second)))
+		}
+		view.Deltas, view.More = deltaViews(line.Changes, maxDeltas)
+		d.Versions = append(d.Versions, view)
+		if v.Ended != "" {
+			d.Versions = append(d.Versions, versionView{At: v.ValidTo, What: inventory.WasGone, Words: endedWords(v.Ended),
+				Earlier: r.with("at", fullTime(v.ValidTo.Add(-time.Second)))})
+		}
+	}
+	slices.Reverse(d.Versions)
+	d.Changes = count(len(d.Versions), "event")
+	if len(d.Versions) > maxVersions {
+		d.Versions, d.Changes = d.Versions[:maxVersions], "the last "+number(maxVersions)
+	}
+	return nil
+}
+
+func deltaViews(deltas []inventory.Delta, most int) (views []deltaView, more int) {
+	for _, delta := range deltas[:min(len(deltas), most)] {
+		views = append(views, deltaView{delta.Path, rawText(delta.From), rawText(delta.To)})
+	}
+	return views, len(deltas) - len(views)
+}
+
+// rawText is a JSON value for people: strings without quotes, nothing for null.
+func rawText(raw json.RawMessage) string {
+	var s string
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return ""
+	case json.Unmarshal(raw, &s) == nil:
+		return shorten(s, 300)
+	}
+	return shorten(string(raw), 300)
+}
+
+// endedWords say why a resource is gone.
+func endedWords(ended string) string {
+	words := map[string]string{
+		inventory.Absent:         "gone: a complete listing did not contain it",
+		inventory.Terminated:     "gone: terminated or deleted",
+		inventory.AccountRemoved: "gone: the configuration no longer names its account",
+		inventory.RegionRemoved:  "gone: AWS no longer names its region",
+		inventory.KindRemoved:    "gone: the configuration no longer names its kind",
+	}[ended]
+	if words == "" {
+		return "gone: " + ended
+	}
+	return words
+}
+
+// members flattens data to lines, objects and lists with their names first.
+func members(lines []member, name string, v any, depth int) []member {
+	if len(lines) > maxMembers {
+		return lines
+	}
+	children := func(names []string, child func(string) any) {
+		if name != "" {
+			lines = append(lines, member{Name: name, Depth: min(depth-1, 2), Branch: true})
+		}
+		for _, n := range names {
+			lines = members(lines, n, child(n), depth+1)
+		}
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		children(slices.Sorted(maps.Keys(v)), func(n string) any { return v[n] })
+	case []any:
+		names := make([]string, len(v))
+		for i := range v {
+			names[i] = "[" + strconv.Itoa(i) + "]"
+		}
+		children(names, func(n string) any {
+			i, _ := strconv.Atoi(strings.Trim(n, "[]"))
+			return v[i]
+		})
+	default:
+		lines = append(lines, member{Name: name, Value: shorten(scalar(v), 2000), Depth: min(depth-1, 2)})
+	}
+	return lines
+}
+
+func scalar(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(text)
+}
