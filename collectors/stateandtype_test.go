@@ -126,7 +126,7 @@ func TestStatesAndTypesOfRecords(t *testing.T) {
 				if k.Parent != "" {
 					continue
 				}
-				_, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+				_, err := l.each(context.Background(), w(k, "eu-west-1"), k, "", func(p *record.Page) error {
 					check(k.Name, p)
 					return nil
 				})

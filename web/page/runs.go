@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -85,9 +84,6 @@ func viewOfRun(r inventory.Run, now time.Time) runView {
 		ID: r.ID, Account: link{Text: r.Account, URL: accountURL(r.Account)}, Began: r.Started, Took: r.Took(),
 		Status: statusOf(r.Status), Failed: r.Failed, Records: r.Records, Calls: r.Calls, Throttles: r.Throttles,
 		Ticks: r.Ticks,
-	}
-	if query.IsOrganization(r.Account) {
-		v.Account.URL = "" // it has no view of its own
 	}
 	for _, n := range r.Targets {
 		v.Listings += n
