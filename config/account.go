@@ -228,7 +228,7 @@ func (d *decoder) checkPartition(a *SignIn) {
 	}
 	switch text, remedy, unknown := d.regionProblem(p, a.STSRegion); {
 	case unknown:
-		d.warn(p, text, "check the name: the region may be newer than this build")
+		d.warn(p, text, newerRegion)
 	case isGlob(a.STSRegion):
 		d.report(p, "STS is called in one region", "write a name such as us-east-1")
 	case text != "":

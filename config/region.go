@@ -58,15 +58,16 @@ func (d *decoder) regionProblem(p position, name string) (text, remedy string, u
 		if remedy == "" {
 			return text, newer, true
 		}
-		if near != name[:strings.IndexByte(name, '-')] {
-			remedy += " (" + newer + ")"
-		}
 		break
 	}
 	return text, remedy, true
 }
 
-// checkRegionPattern checks a name or glob in a list of regions.
+// newerRegion is the remedy of the warning about a region that may be newer than this build.
+const newerRegion = "check the name: the region may be newer than this build"
+
+// checkRegionPattern checks a name or glob in a list of regions. AWS says at the sign-in which regions there are, so a
+// region that may be newer than this build is a warning.
 func (d *decoder) checkRegionPattern(ptr *string) {
 	p, ok := d.checkable(ptr)
 	if !ok || d.tooManyProblems() {
@@ -74,18 +75,59 @@ func (d *decoder) checkRegionPattern(ptr *string) {
 	}
 	name := strings.TrimPrefix(*ptr, "!")
 	if isGlob(name) {
-		if len(Match([]string{name}, knownRegions())) == 0 {
-			d.report(p, d.show(p, *ptr)+" matches no region that this build knows",
-				`write a name such as us-east-1, a glob such as "eu-*", or "*"`)
+		switch text := d.show(p, *ptr) + " matches no region that this build knows"; {
+		case len(Match([]string{name}, knownRegions())) > 0:
+		case mayBeNewer(name):
+			d.warn(p, text, newerRegion)
+		default:
+			d.report(p, text, `write a name such as us-east-1, a glob such as "eu-*", or "*"`)
 		}
 		return
 	}
-	if text, remedy, _ := d.regionProblem(p, name); text != "" {
+	switch text, remedy, unknown := d.regionProblem(p, name); {
+	case unknown && mayBeNewer(name):
+		d.warn(p, text, newerRegion)
+	case text != "":
 		d.report(p, text, remedy)
 	}
 }
 
-// A partitionClaim is a key that implies the partition of an account.
+// mayBeNewer reports whether a name or glob may mean a region that is newer than this build: its words are those of
+// known regions, such as sa-west-1 or "eu-southwest-*". Another word is more often a slip.
+func mayBeNewer(pattern string) bool {
+	known := map[string]bool{"southwest": true}
+	for _, r := range knownRegions() {
+		for word := range strings.SplitSeq(r, "-") {
+			known[word] = true
+		}
+	}
+	words := strings.Split(pattern, "-")
+	for i, word := range words {
+		start := word
+		if w := strings.IndexAny(word, "*?["); w >= 0 {
+			start = word[:w]
+		}
+		isNumber := i == len(words)-1 && i > 0 && strings.Trim(start, "0123456789") == ""
+		if start == word && (known[word] && i < len(words)-1 || isNumber) {
+			continue
+		}
+		if start == word || i == 0 || !startsOne(known, start) && !isNumber {
+			return false
+		}
+	}
+	return true
+}
+
+func startsOne(words map[string]bool, start string) bool {
+	for word := range words {
+		if strings.HasPrefix(word, start) {
+			return true
+		}
+	}
+	return false
+}
+
+// An impliedPartition is a key that implies the partition of an account.
 type impliedPartition struct {
 	at        position
 	partition string
@@ -168,9 +210,11 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 			return
 		}
 	}
-	isLiteral := func(r string) bool { return !isGlob(r) && !strings.HasPrefix(r, "!") }
-	if slices.ContainsFunc(regions, isLiteral) {
-		return // each was checked by itself
+	wasChecked := func(r string) bool { // by itself
+		return !strings.HasPrefix(r, "!") && (!isGlob(r) || len(Match([]string{r}, knownRegions())) == 0)
+	}
+	if slices.ContainsFunc(regions, wasChecked) {
+		return
 	}
 	if len(Match(regions, p.Regions)) == 0 {
 		d.report(own, "no region is left in partition "+partition, "correct collector_configs.regions")
