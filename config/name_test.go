@@ -138,6 +138,28 @@ func TestSignInDigest(t *testing.T) {
 	}
 }
 
+// The fingerprints of released versions must never change: data_dir/identities.json has them. With another fingerprint,
+// a block has no account so far, and the account behind it could be swapped without an error.
+func TestFingerprintsStay(t *testing.T) {
+	for block, want := range map[string]string{
+		`{}`:           "1d20f785ded1e360e8a68d7b",
+		`{profile: a}`: "0c0dac43e4853a9b34bfaf91",
+		`{credential_source: Ec2InstanceMetadata}`:                                              "6823abf3ea3d81a212ab9820",
+		`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${env:S}"}`:                                  "5a11f06f79ce95cf309f4427",
+		`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: ` + exampleSecret + `}`:                       "2402f5aaed9d6565f66546da",
+		`{ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: "${env:S}", session_token: "${file:/run/t}"}`: "9b4eac32194076f6b00a3853",
+		`{profile: a, assume_role_arn: "arn:aws:iam::222222222222:role/r"}`:                     "3613fe92331b726a36a59599",
+		`{profile: a, account_id: "222222222222", role: r}`:                                     "563fb3c42c10eacc569a51b6",
+		`{assume_roles: [{assume_role_arn: "arn:aws:iam::222222222222:role/r"}, ` +
+			`{assume_role_arn: "arn:aws:iam::333333333333:role/s"}]}`: "01db89d0527a6685c4401ed4",
+		`{profile: "${env:PROFILE}"}`: "158e831983150e9f7ae3e907",
+	} {
+		if got := loadNames(t, block).Accounts[0].Account().Fingerprint; got != want {
+			t.Errorf("%s has the fingerprint %q, want %q", block, got, want)
+		}
+	}
+}
+
 // A new key of a sign-in must be added to one of these lists.
 func TestFingerprintCoversKeys(t *testing.T) {
 	decides := "AKID AKSecret SessionToken Profile CredentialSource Role Roles RoleName"
