@@ -119,6 +119,7 @@ type Session struct {
 	resolver *ownerResolver // nil: the owner of the credentials does not matter
 
 	sessions *Sessions
+	region   string // of STS
 	block    config.Account
 	checked  atomic.Pointer[owner] // the owner that was last checked against the block
 }
@@ -190,7 +191,9 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 	if err != nil {
 		return nil, err
 	}
-	out := &Session{Identity: owner.identity, last: resolver.last, resolver: resolver, sessions: s, block: a}
+	out := &Session{
+		Identity: owner.identity, last: resolver.last, resolver: resolver, sessions: s, region: region, block: a,
+	}
 	if err := out.checkOwner(owner); err != nil {
 		return nil, err
 	}

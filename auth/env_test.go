@@ -196,6 +196,49 @@ func TestRotatedFile(t *testing.T) {
 	}
 }
 
+// TestCheckKey: when EC2 does not know a key, STS decides. A key that was rotated in its file is read again, and its
+// identity is asked; a key that STS knows stays, and costs one call for all who ask.
+func TestCheckKey(t *testing.T) {
+	w, _ := ordinaryEnv(t)
+	file := write(t, "credentials", "[x]\n"+keyLines(w.key))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+	s := w.sessions(Options{})
+	got := w.open(s, block(profile("x")))
+	old := retrieve(w, got)
+	w.aws.ResetCalls()
+	for range 5 {
+		if renewed, valid := got.CheckKey(t.Context(), old); renewed || !valid {
+			t.Errorf("a key that STS knows: renewed %t, valid %t", renewed, valid)
+		}
+	}
+	w.count("GetCallerIdentity", 1)
+
+	next := w.other.AddUser("carol").NewKey() // of another account
+	w.user.DeleteKey(w.key.ID)
+	if err := os.WriteFile(file, []byte("[x]\n"+keyLines(next)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got.resolver.keyCheck.until = 1 // as if half a minute had passed
+	if renewed, _ := got.CheckKey(t.Context(), old); !renewed {
+		t.Error("the new key was not read")
+	}
+	if _, err := got.Retrieve(t.Context()); record.ReasonOf(err) != record.WrongAccount {
+		t.Errorf("the key of another account was used: %v", err)
+	}
+
+	got.resolver.keyCheck.until = 1
+	now := w.open(s, block(profile("x"), func(a *config.Account) { a.Name = "carol" }))
+	gone := retrieve(w, now)
+	w.other.AddUser("dan")
+	if err := os.WriteFile(file, []byte("[x]\n"+keyLines(w.key)), 0o600); err != nil { // deleted
+		t.Fatal(err)
+	}
+	now.Reject(gone)
+	if renewed, valid := now.CheckKey(t.Context(), gone); renewed || valid {
+		t.Errorf("a deleted key: renewed %t, valid %t", renewed, valid)
+	}
+}
+
 // TestBusyIMDS: a call to a metadata service that responds with 429 is repeated.
 func TestBusyIMDS(t *testing.T) {
 	w, url := ordinaryEnv(t)

@@ -22,7 +22,8 @@ type ownerResolver struct {
 	retryAt unixNano                       // no call before this, while the owner's credentials are valid
 	pending map[string]*sharedCall[*owner] // by region: where it is not enabled, STS refuses a valid key
 
-	revoked revocation
+	revoked  revocation
+	keyCheck keyCheck
 }
 
 // An owner is credentials with their identity. It is immutable.

@@ -60,7 +60,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		}
 		return reason, "Synchronize this machine's clock (NTP)."
 	case record.BadKey:
-		if p, ok := record.PartitionOf(o.Region); o.RegionEnabled || ok && p.DefaultRegion == o.Region {
+		if o.mustBeEnabled() {
 			return reason, "Check the access key: it was deleted or deactivated after the sign-in."
 		}
 		return record.DisabledRegion, "Enable " + o.Region +

@@ -233,6 +233,11 @@ func (g *listing) run(ctx context.Context, yield func(*record.Page, error) bool)
 	defer g.logUnknown(ctx)
 	for renewed, repeated := false, false; ; {
 		next, err := g.listPage(ctx, yield)
+		again, err := g.creds.keyRefused(ctx, g.callOptions, g.kind, err)
+		if again && !renewed {
+			renewed = true
+			continue
+		}
 		switch {
 		case err == errStopped:
 			return err

@@ -16,6 +16,8 @@ type Regions struct {
 	Disabled []string // not opted in; sorted
 	Complete bool     // from AWS; else Enabled holds the partition's regions that this version knows
 	Warning  error    // why Complete is false: a *record.Fault
+
+	MissingAction string // the IAM action to allow in the caller's policies, if that would help; else ""
 }
 
 // Regions asks AWS in o.Region which regions the account has enabled. If o.Region itself is not enabled, it asks in the
@@ -32,7 +34,11 @@ func (l *Lister) Regions(ctx context.Context, o CallOptions) (Regions, error) {
 		rs, err = l.describeRegions(ctx, o)
 	}
 	if record.ReasonOf(err) == record.AccessDenied {
-		return Regions{Enabled: slices.Clone(part.Regions), Warning: err}, nil
+		rs = Regions{Enabled: slices.Clone(part.Regions), Warning: err}
+		if deniedBy(err) == "" {
+			rs.MissingAction = "ec2:DescribeRegions"
+		}
+		return rs, nil
 	}
 	return rs, regionsError(o, err)
 }

@@ -37,6 +37,10 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 		})
 	}
 	err := try()
+	again, err := creds.keyRefused(ctx, o, k, err)
+	if again {
+		err = try()
+	}
 	if expired(err) { // the session has expired, or the clock is wrong: the SDK has learnt the skew
 		if err = creds.renew(ctx); err == nil {
 			err = try()
@@ -53,7 +57,7 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 		return t // EC2 looked for the sample id, so the call was allowed
 	}
 	t.Err = l.fault(o, k, err)
-	if record.ReasonOf(t.Err) == record.AccessDenied && deniedBy(err) == "" {
+	if record.ReasonOfCode(record.CodeOf(err)) == record.AccessDenied && deniedBy(err) == "" {
 		t.MissingAction = k.Action()
 	}
 	return t

@@ -194,6 +194,7 @@ type accountCheck struct {
 	err     error         // why the account could not be opened; then the other results are empty
 	session *auth.Session // the identity
 	plan    runner.Plan   // the regions
+	action  string        // that lists the regions, if it is to be allowed
 	key     *auth.KeyAge  // nil: sign-in uses no long-lived key, or its age is unknown
 	keyErr  error         // why its age is unknown
 
@@ -225,6 +226,7 @@ func (ac *accountCheck) run(ctx context.Context) {
 		ac.err = err
 		return
 	}
+	ac.action = in.missingAction
 	kinds := slices.Concat(ac.account.Kinds, ac.account.Parents)
 	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // prefer a kind without a parent that is regional
 		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))

@@ -55,11 +55,12 @@ func (ac *accountCheck) regions() (names []string, status map[string]string) {
 	return slices.Sorted(maps.Keys(status)), status
 }
 
-// missingActions are the actions that an Allow statement would grant, possibly with ec2:DescribeRegions.
+// missingActions are the actions that an Allow statement would grant, possibly with ec2:DescribeRegions. What a service
+// control policy or an explicit denial denies is not among them: an Allow would not help.
 func (ac *accountCheck) missingActions() []string {
 	var actions []string
-	if record.ReasonOf(ac.plan.Warning) == record.AccessDenied {
-		actions = append(actions, "ec2:DescribeRegions")
+	if ac.action != "" {
+		actions = append(actions, ac.action)
 	}
 	for _, t := range ac.results {
 		if t.MissingAction != "" && !t.Expected {

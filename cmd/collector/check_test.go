@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // checkedAccount is an account in the output of `check -o json`.
@@ -392,4 +395,19 @@ func TestCheckWarnsOncePerKey(t *testing.T) {
 			t.Errorf("%d calls to IAM", n)
 		}
 	})
+}
+
+// TestNoAllowAgainstADenial: check suggests an Allow only for what an Allow would help.
+func TestNoAllowAgainstADenial(t *testing.T) {
+	denied := &record.Fault{Reason: record.AccessDenied, Err: errors.New("explicit deny in a service control policy")}
+	result := kindResult{Outcome: record.Outcome{State: record.Denied, Reason: record.AccessDenied}}
+	ac := &accountCheck{plan: runner.Plan{Warning: denied}, results: []kindResult{result}}
+	if got := ac.missingActions(); len(got) > 0 {
+		t.Errorf("suggests to allow %q", got)
+	}
+	result.MissingAction = "ec2:DescribeVolumes"
+	ac.action, ac.results = "ec2:DescribeRegions", []kindResult{result}
+	if got := strings.Join(ac.missingActions(), " "); got != "ec2:DescribeRegions ec2:DescribeVolumes" {
+		t.Errorf("suggests to allow %q", got)
+	}
 }

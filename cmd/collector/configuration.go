@@ -250,6 +250,7 @@ type openedAccount struct {
 	collect         config.Collect
 	regionGlobs     []string     // --region
 	regionsComplete *atomic.Bool // AWS listed the account's regions, so a key that one of them refuses is a bad key
+	missingAction   string       // the action to allow so that AWS lists the regions; for check
 	unknownFields   *prometheus.CounterVec
 }
 
@@ -281,6 +282,7 @@ func (o *openedAccount) Regions(ctx context.Context, g *runner.Gate) (runner.Pla
 		return runner.Plan{}, err
 	}
 	o.regionsComplete.Store(rs.Complete)
+	o.missingAction = rs.MissingAction
 	plan := chooseRegions(o.collect, o.regionGlobs, rs)
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		return plan, &record.Fault{
