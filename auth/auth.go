@@ -27,6 +27,7 @@ import (
 type Options struct {
 	AWS        aws.Config          // loaded once for the process by [LoadAWS]
 	Getenv     func(string) string // nil: nothing is set
+	CommandEnv func() []string     // environment of a token_command; nil: that of the process
 	DataDir    string              // MFA sessions are stored in DataDir/sessions; "": in memory, until the process ends
 	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are not encrypted
 	MFA        MFAStore            // replaces DataDir
@@ -43,6 +44,7 @@ type Sessions struct {
 	listAccessKeys listAccessKeys
 	loader         *loader
 	getenv         func(string) string
+	commandEnv     func() []string
 	store          MFAStore
 	identities     IdentityStore
 	log            *slog.Logger
@@ -69,6 +71,7 @@ func NewSessions(o Options) *Sessions {
 		listAccessKeys: iamClient.ListAccessKeys,
 		loader:         loaderOf(o.AWS),
 		getenv:         o.Getenv,
+		commandEnv:     o.CommandEnv,
 		store:          o.MFA,
 		identities:     o.Identities,
 		log:            o.Log,

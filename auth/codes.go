@@ -25,8 +25,9 @@ type codeSource interface {
 	period() time.Duration
 }
 
-// newCodeSource returns the source of the block's codes; nil: there is none.
-func newCodeSource(a config.Account) (codeSource, error) {
+// newCodeSource returns the source of the block's codes; nil: there is none. env is the environment of a command; nil:
+// that of this process.
+func newCodeSource(a config.Account, env func() []string) (codeSource, error) {
 	switch {
 	case !a.TOTPSeed.IsZero():
 		t, err := config.ParseTOTP(a.TOTPSeed.Reveal())
@@ -35,7 +36,7 @@ func newCodeSource(a config.Account) (codeSource, error) {
 		}
 		return seedCodes{t}, nil
 	case len(a.TokenCommand) > 0:
-		return commandCodes{a.TokenCommand, commandTimeout}, nil
+		return commandCodes{a.TokenCommand, commandTimeout, env}, nil
 	case !a.TokenCode.IsZero():
 		return literalCode{a.TokenCode}, nil
 	}
@@ -83,6 +84,7 @@ func codeWindow(at time.Time, period time.Duration) (counter int64, left time.Du
 type commandCodes struct {
 	argv  []string
 	limit time.Duration // for one run
+	env   func() []string
 }
 
 func (commandCodes) name() string          { return "`token_command`" }

@@ -21,16 +21,19 @@ const (
 
 var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
 
-// code runs the program without a shell, with the environment of this process and an empty standard input.
+// code runs the program without a shell, with the given environment and an empty standard input.
 func (c commandCodes) code(ctx context.Context, _ time.Time) (secret.String, int64, error) {
 	operation := "token_command " + c.argv[0] // its arguments may be secrets
-	const hint = "Run the command yourself, as the user of this process and with its environment. " +
-		"It must print 6 digits and nothing else, and must not prompt."
+	const hint = "Run the command yourself, as the user of this process and with its environment, but without the " +
+		"variables that the configuration references. It must print 6 digits and nothing else, and must not prompt."
 	run, cancel := withTimeout(ctx, c.limit, operation)
 	defer cancel()
 	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
 	out := &limitedBuffer{remaining: maxCommandOutput}
 	cmd.Stdout, cmd.WaitDelay = out, commandWaitDelay
+	if c.env != nil {
+		cmd.Env = c.env()
+	}
 	setProcessGroup(cmd)
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -148,6 +148,20 @@ func TestMFAOverAnyKey(t *testing.T) {
 	}
 }
 
+// TestMFACommandEnvironment: a command gets the environment that the program gives it, and no other.
+func TestMFACommandEnvironment(t *testing.T) {
+	t.Setenv("HIDDEN", "123456")
+	c := commandCodes{argv: []string{"sh", "-c", `test -z "$HIDDEN" && printf "$CODE"`}, limit: commandTimeout,
+		env: func() []string { return []string{"CODE=654321", "PATH=" + os.Getenv("PATH")} }}
+	if code, _, err := c.code(t.Context(), time.Now()); err != nil || code.Reveal() != "654321" {
+		t.Errorf("%q, %v", code.Reveal(), err)
+	}
+	a := config.Account{SignIn: config.SignIn{TokenCommand: c.argv}}
+	if source, err := newCodeSource(a, c.env); err != nil || source.(commandCodes).env == nil {
+		t.Errorf("the command of a block has another environment: %v", err)
+	}
+}
+
 // TestMFAWindow: a code is sent once, and early enough in its window; the wait for the next is one window at most.
 func TestMFAWindow(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fixture) {

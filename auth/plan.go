@@ -73,7 +73,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 		steps = append(steps, s.profileStep("", region))
 	}
 	if serial != "" {
-		codes, err := newCodeSource(a)
+		codes, err := newCodeSource(a, s.commandEnv)
 		if err != nil {
 			return nil, "", err
 		}

@@ -166,6 +166,7 @@ func outputConflicts(file string, f *config.File) (warnings []string, err error)
 
 // lookupEnv resolves ${env:} references. An empty variable counts as unset: a key is never empty.
 func (c *cli) lookupEnv(name string) (string, bool) {
+	c.referenced.add(name)
 	v := c.getenv(name)
 	return v, v != ""
 }

@@ -84,8 +84,8 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	}
 	defer func() { err = errors.Join(err, identities.Flush()) }()
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
-		Identities: identities, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, CommandEnv: c.referenced.others,
+		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: identities, Log: log,
 	})
 	defer sessions.Close()
 

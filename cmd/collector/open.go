@@ -116,8 +116,8 @@ func (p *program) openSignIn(
 		return err
 	}
 	p.sessions = auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: p.cli.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
-		Identities: p.identities, Log: p.log,
+		AWS: awsConfig, Getenv: p.cli.getenv, CommandEnv: p.cli.referenced.others,
+		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: p.identities, Log: p.log,
 	})
 	return nil
 }

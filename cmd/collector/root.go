@@ -19,7 +19,8 @@ func hintOf(err error) string { return record.HintOf(err) }
 // cli holds what every command needs from the environment, and the flags that all commands share.
 type cli struct {
 	getenv         func(string) string
-	stdout, stderr io.Writer // for people; see out
+	referenced     *referencedVariables // by the configuration
+	stdout, stderr io.Writer            // for people; see out
 
 	configPath          string
 	logLevel, logFormat string
@@ -33,7 +34,7 @@ type cli struct {
 // run is the whole program, without the process.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	human := [...]*printable.Writer{printable.NewWriter(stdout), printable.NewWriter(stderr)}
-	c := &cli{getenv: getenv, stdin: os.Stdin, stdout: human[0], stderr: human[1]}
+	c := &cli{getenv: getenv, referenced: new(referencedVariables), stdin: os.Stdin, stdout: human[0], stderr: human[1]}
 	err := c.root(args).ExecuteContext(ctx)
 	for _, w := range human {
 		if flushed := w.Flush(); err == nil {
