@@ -99,8 +99,12 @@ func networkError(err error) net.Error {
 	return ne
 }
 
-// HintOf returns the hint of the outermost [Fault] in err that has one.
+// HintOf returns the hint of the outermost [Fault] in err that has one. Too many open files have one hint, because any
+// open file, connection or listener meets that limit, and each would name another cause.
 func HintOf(err error) string {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return "Raise the limit of open files: ulimit -n, LimitNOFILE= in a systemd unit, or nofile of a container."
+	}
 	for err != nil {
 		var f *Fault
 		if !errors.As(err, &f) {

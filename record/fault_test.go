@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -25,6 +27,25 @@ type operationError struct{ err error }
 func (e *operationError) Error() string     { return "operation error EC2: X, " + e.err.Error() }
 func (e *operationError) Operation() string { return "X" }
 func (e *operationError) Unwrap() error     { return e.err }
+
+// Too many open files are called so, whatever failed and whatever its hint was.
+func TestTooManyOpenFiles(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	for _, err := range []error{
+		dial,
+		&url.Error{Op: "Post", URL: "https://ec2.us-east-1.amazonaws.com/", Err: dial},
+		&operationError{&Fault{Reason: Network, Hint: "Check the proxy.", Err: dial}},
+		&fs.PathError{Op: "open", Path: "records.jsonl", Err: syscall.EMFILE},
+		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.ENFILE)},
+	} {
+		if hint := HintOf(err); !strings.HasPrefix(hint, "Raise the limit of open files") {
+			t.Errorf("%v: hint %q", err, hint)
+		}
+	}
+	if hint := HintOf(&Fault{Hint: "Check the proxy.", Err: syscall.ECONNREFUSED}); hint != "Check the proxy." {
+		t.Errorf("another error: hint %q", hint)
+	}
+}
 
 func TestReasonAndState(t *testing.T) {
 	api := func(code string) error { return &operationError{&apiError{code: code}} }
