@@ -4,6 +4,7 @@
 //
 // [Text] is for text within a line, such as a table cell. [Lines] and [Writer] keep line breaks and tabs.
 // [NewJSONWriter] is for JSON on a terminal; its escapes keep the JSON equal.
+// [SpreadsheetCell] is for a cell of CSV, which a spreadsheet may run as a formula.
 package printable
 
 import (
