@@ -8,7 +8,8 @@ import (
 )
 
 // A regionKind is a target without its account. Whatever is kept for every target of every account refers to it by a
-// pointer, because there are few of them and many targets.
+// pointer, because there are few of them and many targets: 10,000 accounts × 17 regions × 20 kinds are 3.4 million, for
+// which the board keeps 156 MiB. With the two strings and time.Time in place of [instant] it would be 337 MiB.
 type regionKind struct{ region, kind string }
 
 // A regionKindTable holds one pointer for each regionKind. It grows with regions × kinds and not with accounts, so
