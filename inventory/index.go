@@ -20,7 +20,15 @@ type entry struct {
 	oldSum bool // the hash is of another version of the canonical form
 }
 
-func newIndex() *index { return &index{byID: map[string]int{}} }
+// newIndex makes the map as large as it must be: growing it step by step would take as long as reading the ids.
+func newIndex(entries []entry) *index {
+	x := &index{byID: make(map[string]int, len(entries)), entries: entries}
+	for i := range entries {
+		x.byID[entries[i].id] = i
+		x.idBytes += int64(len(entries[i].id))
+	}
+	return x
+}
 
 // size returns the bytes in memory, about: the map has a fifth of its slots free.
 func (x *index) size() int64 {

@@ -376,15 +376,15 @@ func (w *scopeWriter) loadIndex(ctx context.Context) error {
 	if w.live != nil {
 		return nil
 	}
-	live := newIndex()
+	var entries []entry
 	err := w.update.Live(ctx, func(id []byte, sum record.Digest, version int) error {
-		live.add(entry{id: string(id), sum: sum, oldSum: version != record.DigestVersion})
+		entries = append(entries, entry{id: string(id), sum: sum, oldSum: version != record.DigestVersion})
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	w.live = live
+	w.live = newIndex(entries)
 	w.trackIndexSize()
 	return nil
 }

@@ -279,7 +279,7 @@ func TestResourceOf(t *testing.T) {
 }
 
 func TestIndex(t *testing.T) {
-	x := newIndex()
+	x := newIndex([]entry{{id: "first", seen: true}})
 	for i := range 10_000 {
 		id := fmt.Sprintf("i-%d", i)
 		if x.find([]byte(id)) != nil {
@@ -299,6 +299,9 @@ func TestIndex(t *testing.T) {
 		if n++; x.find([]byte(id)).seen {
 			t.Fatalf("%s was seen", id)
 		}
+	}
+	if x.find([]byte("first")) == nil {
+		t.Error("what was read is not found")
 	}
 	if n != 3334 {
 		t.Errorf("%d are unseen", n)
