@@ -1,4 +1,4 @@
-# The image of collector: one static binary, the CA bundle, an empty volume. Nothing else is inside, no shell either.
+# The image of collector: one static binary, its licences, the CA bundle, an empty volume. No shell is inside.
 #
 #   docker build -t collector .                                  (or: make image)
 #   docker buildx build --platform linux/amd64,linux/arm64 .     (Go cross-compiles: nothing is emulated)
@@ -37,6 +37,7 @@ FROM scratch
 COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # The one place that is written to. A named volume takes its owner from here; a mounted folder must belong to 65532 itself.
 COPY --from=build --chown=65532:65532 /out/data /data
+COPY LICENSE THIRD_PARTY_NOTICES /licenses/
 COPY --from=build /out/collector /collector
 
 # TMPDIR, because there is no /tmp; only the demo wants one.
@@ -58,7 +59,7 @@ ARG VERSION=dev
 ARG REVISION=unknown
 ARG CREATED=
 LABEL org.opencontainers.image.title="collector" \
-      org.opencontainers.image.description="Calls the roll of every EC2 resource in every AWS account, on a schedule" \
+      org.opencontainers.image.description="Inventories every EC2 resource in every AWS account, on a schedule" \
       org.opencontainers.image.source="https://github.com/aws-collector/collector" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
