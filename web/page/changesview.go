@@ -26,7 +26,7 @@ type changesData struct {
 	Bars    []barRow
 	Groups  []changeGroup
 	Count   string
-	Command string
+	Same    sameQuestion
 }
 
 type whatOption struct {
@@ -123,7 +123,7 @@ func (p *Page) changesView(ctx context.Context, r *request) (content, error) {
 	if since == "" {
 		since = "1d"
 	}
-	d.Command = command("changes", parameters, r, "since", since)
+	d.Same = same("changes", "changes", parameters, r, "since", since)
 	return content{template: "changes.html", title: "Changes", tab: "/changes", data: d}, nil
 }
 

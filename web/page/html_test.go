@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/aws-collector/collector/web/api"
 )
 
 func muxOf(p *Page) *http.ServeMux {
@@ -40,7 +42,8 @@ var elements = strings.Fields(`html head meta title link script body svg defs sy
 var attributes = strings.Fields(`lang charset name content rel href type src defer width height class aria-hidden id
 	viewbox fill-rule d aria-label aria-current data-theme-toggle data-theme hidden title fill datetime data-age
 	preserveaspectratio x y rx role overflow transform tabindex scope colspan for placeholder value selected action
-	aria-labelledby autocomplete stroke-width cx cy r x1 x2 y1 y2 text-anchor data-end data-copy aria-sort`)
+	aria-labelledby autocomplete stroke-width cx cy r x1 x2 y1 y2 text-anchor data-end
+	data-live data-frozen data-copy aria-sort`)
 
 // checkHTML checks what every view must keep: nothing inline, no other host, every link and every form has a route,
 // every field a label, every reference a target, one h1 and one main.
@@ -86,6 +89,12 @@ func checkHTML(t *testing.T, p *Page, target, text string) {
 			if link, ok := a[name]; ok {
 				checkLink(t, p, target, link, refs)
 			}
+		}
+		if name := a["data-live"]; name != "" {
+			if ids["live "+name] {
+				t.Errorf("%s: two blocks %q", target, name)
+			}
+			ids["live "+name] = true
 		}
 		if a["aria-labelledby"] != "" {
 			refs[a["aria-labelledby"]] = true
@@ -133,8 +142,8 @@ func checkLink(t *testing.T, p *Page, target, link string, refs map[string]bool)
 	case u.Path == "" && u.RawQuery == "" && u.Fragment != "":
 		refs[u.Fragment] = true
 		return
-	case slices.Contains([]string{"/metrics", "/-/ready"}, u.Path): // of package web
-		return
+	case slices.Contains([]string{"/metrics", "/-/ready"}, u.Path), strings.HasPrefix(u.Path, api.Prefix):
+		return // of package web
 	}
 	u.Fragment = "" // a browser does not send it
 	link = u.String()

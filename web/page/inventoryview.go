@@ -34,7 +34,7 @@ type inventoryData struct {
 	Stale      int // of the rows: not confirmed
 	Unseen     []link
 	MoreUnseen int
-	Command    string
+	Same       sameQuestion
 	Hidden     []hiddenField
 }
 
@@ -83,7 +83,7 @@ func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 	}
 	d := inventoryData{
 		Search: search, Where: r.Request.URL.Query().Get("where"), At: q.At, AtText: r.values.Get("at"),
-		Command: command("list", resourceParameters(), r),
+		Same: same("list", "resources", resourceParameters(), r),
 	}
 	r.restoreSearch()
 	failing := p.coverage(r.now).failing

@@ -156,6 +156,7 @@ type frame struct {
 	Problems []Problem
 	Unknown  []string // parameters of the URL that are not understood
 	Query    string   // of the search field
+	Frozen   bool     // the view is of an earlier instant: it does not change
 	View     any
 }
 
@@ -198,7 +199,7 @@ func (p *Page) handle(view func(context.Context, *request) (content, error)) htt
 func (p *Page) render(c content, r *request) ([]byte, error) {
 	f := frame{
 		moment: moment{r.now}, Title: c.title, Theme: r.theme, Version: p.o.Version, Unknown: r.unknown(),
-		Query: r.values.Get("q"), View: c.data,
+		Query: r.values.Get("q"), Frozen: r.values.Get("at") != "" || r.values.Get("to") != "", View: c.data,
 	}
 	if p.o.Problems != nil {
 		f.Problems = p.o.Problems()

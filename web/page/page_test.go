@@ -3,6 +3,7 @@ package page
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web/api"
 )
 
 // A fixture is a status board with events, as a collector would have sent them.
@@ -237,4 +239,32 @@ func TestFailedView(t *testing.T) {
 	}
 	checkHTML(t, p, "failed", string(text))
 	requireAll(t, string(text), "The store did not answer", "database &lt;is&gt; locked")
+}
+
+// The script listens to the events of the API, and replaces blocks that the views have. A view of an earlier instant
+// does not change.
+func TestLive(t *testing.T) {
+	script := string(scriptOf(t, "app.js"))
+	if !strings.Contains(script, `EventSource("`+api.Prefix+`events")`) {
+		t.Error("the script listens elsewhere")
+	}
+	f := newFixture(t)
+	f.account("prod", "1", "us-east-1")
+	p := f.page(stored(&fakeStore{}))
+	requireAll(t, view(t, p, "/"), `data-live="head"`, `data-live="figures"`, `data-live="attention"`,
+		`data-live="running"`, `data-live="matrix"`, `data-live="problems"`, `id="live" hidden`)
+	for target, frozen := range map[string]bool{"/inventory": false, "/inventory?at=3d": true, "/runs?to=3d": true} {
+		if strings.Contains(view(t, p, target), "data-frozen") != frozen {
+			t.Errorf("%s: frozen is not %v", target, frozen)
+		}
+	}
+}
+
+func scriptOf(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := fs.ReadFile(assetFiles, "assets/"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

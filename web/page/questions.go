@@ -37,11 +37,17 @@ func nothingStored(tab string) content {
 	return content{template: "message.html", title: "Nothing is stored", tab: tab, status: http.StatusNotFound, data: m}
 }
 
-// command is the same question at a terminal: the parameters of the URL as flags. more are further values, by name.
-func command(verb string, parameters []query.Parameter, r *request, more ...string) string {
+// A sameQuestion is the question of a view at a terminal, and as a URL of the API.
+type sameQuestion struct{ Command, API string }
+
+// same returns the question of a view elsewhere: the parameters of the URL as flags, and as those of a route. more are
+// further values, by name.
+func same(verb, path string, parameters []query.Parameter, r *request, more ...string) sameQuestion {
 	values := url.Values{}
 	for i := range parameters {
-		values[parameters[i].Name] = r.values[parameters[i].Name]
+		if v := r.values[parameters[i].Name]; len(v) > 0 {
+			values[parameters[i].Name] = v
+		}
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		values[more[i]] = []string{more[i+1]}
@@ -55,7 +61,7 @@ func command(verb string, parameters []query.Parameter, r *request, more ...stri
 			}
 		}
 	}
-	return b.String()
+	return sameQuestion{b.String(), withQuery("/api/v1/"+path, values)}
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./][A-Za-z0-9_@%+=:,./-]*$`)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ type resourceData struct {
 	Members  []member
 	Instants []option
 	Now      string // the URL without an instant
-	Command  string
+	Same     sameQuestion
 	KindURL  string
 	More     bool // there are more members than are shown
 }
@@ -63,6 +64,7 @@ const (
 	maxMembers  = 1000
 	maxVersions = 200
 	maxChoices  = 100
+	maxDepth    = 4 // that the style sheet indents
 )
 
 func (p *Page) resourceView(ctx context.Context, r *request) (content, error) {
@@ -176,7 +178,8 @@ func (d *resourceData) fill(versions []*inventory.Resource, r *request, paramete
 		d.Instants = append(d.Instants, i)
 	}
 	d.Now = r.with("at", "")
-	d.Command = command("history "+quoted(d.ID), parameters[:2], r)
+	path := "resources/" + url.PathEscape(d.Kind) + "/" + url.PathEscape(d.ID) + "/history"
+	d.Same = same("history "+quoted(d.ID), path, parameters[:2], r)
 	d.KindURL = "/inventory?kind=" + escapeValue(d.Kind)
 	return nil
 }
@@ -270,7 +273,7 @@ func members(lines []member, name string, v any, depth int) []member {
 	}
 	children := func(names []string, child func(string) any) {
 		if name != "" {
-			lines = append(lines, member{Name: name, Depth: min(depth-1, 2), Branch: true})
+			lines = append(lines, member{Name: name, Depth: min(depth-1, maxDepth), Branch: true})
 		}
 		for _, n := range names {
 			lines = members(lines, n, child(n), depth+1)
@@ -289,7 +292,7 @@ func members(lines []member, name string, v any, depth int) []member {
 			return v[i]
 		})
 	default:
-		lines = append(lines, member{Name: name, Value: shorten(scalar(v), 2000), Depth: min(depth-1, 2)})
+		lines = append(lines, member{Name: name, Value: shorten(scalar(v), 2000), Depth: min(depth-1, maxDepth)})
 	}
 	return lines
 }

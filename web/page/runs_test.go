@@ -109,7 +109,7 @@ func TestCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newRequest(requestTo("/?"+values.Encode()), time.Now())
-		words := shellWords(t, command("list", parameters, r))
+		words := shellWords(t, same("list", "resources", parameters, r).Command)
 		if len(words) < 2 || words[0] != "collector" || words[1] != "list" {
 			t.Fatalf("%v", words)
 		}

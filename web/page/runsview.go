@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type runsData struct {
 	Rows     []runView
 	Count    string
 	Next     string // the URL of the runs before these
-	Command  string
+	Same     sameQuestion
 }
 
 type statusCount struct {
@@ -81,7 +82,7 @@ func (p *Page) runsView(ctx context.Context, r *request) (content, error) {
 	if d.To.Before(r.now) {
 		since = fullTime(d.From)
 	}
-	d.Command = command("runs", []query.Parameter{query.Account, query.Status, query.RunsSince}, r, "since", since)
+	d.Same = same("runs", "runs", []query.Parameter{query.Account, query.Status, query.RunsSince}, r, "since", since)
 	return content{template: "runs.html", title: "Runs", tab: "/runs", data: d}, nil
 }
 
@@ -115,8 +116,8 @@ func (d *runsData) fill(runs []inventory.Run, r *request, chosen []record.Status
 		{"All", "all", r.with("show", "all"), show == "all"},
 	}
 	for _, s := range spans {
-		url := r.with("span", s.name, "before", "")
-		d.Spans = append(d.Spans, option{s.name, s.name, url, d.To.Sub(d.From) == s.Duration})
+		address := r.with("span", s.name, "before", "")
+		d.Spans = append(d.Spans, option{s.name, s.name, address, d.To.Sub(d.From) == s.Duration})
 	}
 	slices.SortFunc(d.Spans, func(a, b option) int { return cmp.Compare(spanOf(a.Value), spanOf(b.Value)) })
 	d.Earlier = r.with("to", fullTime(d.From), "before", "")
@@ -264,7 +265,7 @@ type runData struct {
 	States               []stateNumber
 	Causes               []causeView
 	Replica, Version     string
-	Command              string
+	Same                 sameQuestion
 }
 
 type stateNumber struct {
@@ -283,7 +284,8 @@ func (p *Page) runView(ctx context.Context, r *request) (content, error) {
 		}
 		d := runData{
 			runView: viewOfRun(run, r.now), Tick: run.Tick, Started: run.Started, Ended: run.Ended,
-			Replica: run.Process.Replica, Version: run.Process.Version, Command: "collector runs " + quoted(id),
+			Replica: run.Process.Replica, Version: run.Process.Version,
+			Same: sameQuestion{"collector runs " + quoted(id), "/api/v1/runs/" + url.PathEscape(id)},
 		}
 		for _, s := range stateTable {
 			if n := run.Targets[s.state]; n > 0 {

@@ -33,6 +33,60 @@ setInterval(() => {
   }
 }, 10000);
 
+// What lives: the server says that something changed, and the blocks of this view that differ are replaced. A block in
+// which somebody reads or types stays: with the focus in it, or with details open.
+const live = document.getElementById("live");
+let last = new Date(), due = 0, busy = false;
+
+async function refresh() {
+  due = 0;
+  if (busy) return;
+  busy = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const block of document.querySelectorAll("[data-live]")) {
+      const other = next.querySelector('[data-live="' + block.dataset.live + '"]');
+      if (!other || other.outerHTML === block.outerHTML) continue;
+      if (block.contains(document.activeElement) || block.querySelector("details[open]")) continue;
+      const left = block.scrollLeft;
+      block.replaceWith(other);
+      other.scrollLeft = left;
+    }
+    document.title = next.title;
+    last = new Date();
+  } catch { // the stream says that the connection is lost
+  } finally {
+    busy = false;
+  }
+}
+
+// At most one look in two seconds, and none while nobody sees the page.
+function changed() {
+  if (!due && !document.hidden) due = setTimeout(refresh, 2000);
+}
+
+if (!document.querySelector("main[data-frozen]")) {
+  const events = new EventSource("/api/v1/events");
+  let wasLost = false;
+  events.addEventListener("changed", changed);
+  events.addEventListener("open", () => {
+    live.hidden = false;
+    live.className = "live";
+    live.textContent = "Live";
+    if (wasLost) changed();
+    wasLost = false;
+  });
+  events.addEventListener("error", () => {
+    wasLost = true;
+    live.hidden = false;
+    live.className = "live off";
+    live.textContent = "Not live, " + last.toISOString().slice(11, 19);
+  });
+  document.addEventListener("visibilitychange", changed);
+}
+
 // A time line that is wider than the screen begins at its end: now.
 for (const line of document.querySelectorAll("[data-end]")) line.scrollLeft = line.scrollWidth;
 
