@@ -198,13 +198,14 @@ func (p *program) loadBoard(ctx context.Context, _ *loadedConfig) error {
 // openListener serves metrics, health, reload and the page. A single run does so only if asked to.
 func (p *program) openListener(ctx context.Context, cfg *loadedConfig) error {
 	w := cfg.file.Web
-	routes, err := p.pageRoutes(w.LabelTags)
+	questions := p.newAPI()
+	routes, err := p.pageRoutes(w.LabelTags, questions)
 	if err != nil {
 		return err
 	}
 	server, err := web.NewServer(web.Options{
-		Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts,
-		Reload: p.reload, Mounts: p.mounts, Routes: routes, API: p.newAPI(), Ready: p.notReady,
+		Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts, Reload: p.reload, Mounts: p.mounts,
+		API: questions, Routes: routes, Ready: p.notReady,
 	})
 	if err != nil {
 		return usageError(err)

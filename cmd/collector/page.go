@@ -8,17 +8,18 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/web/api"
 	"github.com/aws-collector/collector/web/page"
 )
 
 // pageRoutes makes the page.
-func (p *program) pageRoutes(groupBy []string) (map[string]http.Handler, error) {
+func (p *program) pageRoutes(groupBy []string, questions *api.API) (map[string]http.Handler, error) {
 	o := page.Options{
 		Board: p.board, Accounts: func() query.Accounts { return *p.configured.Load() }, Kinds: catalogue(),
 		GroupBy: groupBy, Problems: p.problems, Version: buildInfo().version, Log: p.log,
 	}
 	if p.store.driver != nil {
-		o.Store = p.store.driver
+		o.Store, o.Related = p.store.driver, questions.Related
 	}
 	pages, err := page.New(o)
 	if err != nil {

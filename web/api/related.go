@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws-collector/collector/inventory"
 )
@@ -11,8 +13,8 @@ import (
 // A Relation is a member of a kind's data that holds ids of another kind.
 type Relation struct{ Kind, Path, To string }
 
-// A related is a resource that another one points at, or that points at it.
-type related struct {
+// A Related is a resource that another one points at, or that points at it.
+type Related struct {
 	Direction string `json:"direction"` // to: the resource of the path points at it; from: it points at that
 	Path      string `json:"path"`      // the member that holds the id
 	Kind      string `json:"kind"`
@@ -25,7 +27,7 @@ type related struct {
 	Found     bool   `json:"found"` // false: the store has no such resource, which may be of another account
 }
 
-func (r related) key() []string {
+func (r Related) key() []string {
 	return []string{r.Direction, r.Kind, r.Account, r.Region, r.ID, r.AccountID, r.Path}
 }
 
@@ -44,18 +46,11 @@ func (a *API) related(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	all, err := a.pointedAt(r, res)
+	all, err := a.Related(r.Context(), res, r.question.At)
 	if err != nil {
 		return err
 	}
-	from, err := a.pointing(r, res)
-	if err != nil {
-		return err
-	}
-	all = append(all, from...)
-	slices.SortFunc(all, func(x, y related) int { return slices.Compare(x.key(), y.key()) })
-	all = slices.CompactFunc(all, func(x, y related) bool { return slices.Equal(x.key(), y.key()) })
-	out := pageOf(r, all, related.key)
+	out := pageOf(r, all, Related.key)
 	r.question.Kinds, r.question.Accounts, r.question.Regions = nil, []string{res.AccountID}, []string{res.Region}
 	if out.Unknown, err = a.unknown(r.Context(), &r.question); err != nil {
 		return err
@@ -63,8 +58,24 @@ func (a *API) related(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, out)
 }
 
+// Related returns what a resource, with its data, points at and, in its account and region, what points at it: now, or
+// at an instant.
+func (a *API) Related(ctx context.Context, res *inventory.Resource, at time.Time) ([]Related, error) {
+	all, err := a.pointedAt(ctx, res, at)
+	if err != nil {
+		return nil, err
+	}
+	from, err := a.pointing(ctx, res, at)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, from...)
+	slices.SortFunc(all, func(x, y Related) int { return slices.Compare(x.key(), y.key()) })
+	return slices.CompactFunc(all, func(x, y Related) bool { return slices.Equal(x.key(), y.key()) }), nil
+}
+
 // pointedAt finds the resources whose ids are in the data of one.
-func (a *API) pointedAt(r *request, res *inventory.Resource) (all []related, err error) {
+func (a *API) pointedAt(ctx context.Context, res *inventory.Resource, at time.Time) (all []Related, err error) {
 	for _, relation := range a.o.Relations() {
 		if relation.Kind != res.Kind {
 			continue
@@ -77,9 +88,9 @@ func (a *API) pointedAt(r *request, res *inventory.Resource) (all []related, err
 			if id == res.ID && relation.To == res.Kind || len(all) == maxPointers {
 				continue
 			}
-			to := related{Direction: "to", Path: relation.Path, Kind: relation.To, ID: id}
-			q := inventory.Query{Kinds: []string{relation.To}, ID: id, At: r.question.At, Limit: 1}
-			for found, err := range a.o.Store.Find(r.Context(), q) {
+			to := Related{Direction: "to", Path: relation.Path, Kind: relation.To, ID: id}
+			q := inventory.Query{Kinds: []string{relation.To}, ID: id, At: at, Limit: 1}
+			for found, err := range a.o.Store.Find(ctx, q) {
 				if err != nil {
 					return nil, err
 				}
@@ -91,16 +102,16 @@ func (a *API) pointedAt(r *request, res *inventory.Resource) (all []related, err
 	return all, nil
 }
 
-func (r *related) describe(res *inventory.Resource) {
+func (r *Related) describe(res *inventory.Resource) {
 	r.Found, r.Name, r.State = true, res.Name, res.State
 	r.Account, r.AccountID, r.Region = res.Account, res.AccountID, res.Region
 }
 
 // pointing finds the resources of the same account and region whose data has the id of one.
-func (a *API) pointing(r *request, res *inventory.Resource) (all []related, err error) {
+func (a *API) pointing(ctx context.Context, res *inventory.Resource, at time.Time) (all []Related, err error) {
 	paths := map[string][]string{} // by kind
 	q := inventory.Query{
-		Accounts: []string{res.AccountID}, Regions: []string{res.Region}, At: r.question.At, Limit: maxRelated,
+		Accounts: []string{res.AccountID}, Regions: []string{res.Region}, At: at, Limit: maxRelated,
 	}
 	var terms []string
 	for _, relation := range a.o.Relations() {
@@ -118,11 +129,11 @@ func (a *API) pointing(r *request, res *inventory.Resource) (all []related, err 
 	if len(terms) == 0 {
 		return nil, nil
 	}
-	if q.Where, err = inventory.ParseWhere(strings.Join(terms, " or "), r.question.Now); err != nil {
+	if q.Where, err = inventory.ParseWhere(strings.Join(terms, " or "), time.Time{}); err != nil {
 		return nil, err
 	}
 	q.Data = true
-	for found, err := range a.o.Store.Find(r.Context(), q) {
+	for found, err := range a.o.Store.Find(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +146,7 @@ func (a *API) pointing(r *request, res *inventory.Resource) (all []related, err 
 				return nil, err
 			}
 			if slices.Contains(ids, res.ID) {
-				from := related{Direction: "from", Path: path, Kind: found.Kind, ID: found.ID}
+				from := Related{Direction: "from", Path: path, Kind: found.Kind, ID: found.ID}
 				from.describe(found)
 				all = append(all, from)
 			}

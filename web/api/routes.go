@@ -74,7 +74,7 @@ func routes() []route {
 		{
 			path: Prefix + "resources/{kind}/{id}/related", summary: "What a resource points at, and what points at it",
 			parameters: with(one, query.At), paged: true,
-			answer: set[related]{}, example: "resources/{kind}/{id}/related", serve: (*API).related,
+			answer: set[Related]{}, example: "resources/{kind}/{id}/related", serve: (*API).related,
 		},
 		{
 			path: Prefix + "diff", summary: "What was added, changed and gone between two instants",

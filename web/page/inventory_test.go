@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/web/api"
 )
 
 // instance is a version of an instance that was seen a minute ago.
@@ -126,6 +127,24 @@ func TestResource(t *testing.T) {
 	}
 	f.ended("prod", "us-east-1", "ec2_instance", denied)
 	requireAll(t, view(t, f.page(stored(s)), "/resources/ec2_instance/i-1"), "Shown as it was", "it may have changed")
+}
+
+// What a resource points at and what points at it are links, at the same instant; what the store does not have is none.
+func TestRelations(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{resources: []*inventory.Resource{instance(f.now, "i-1", "web", "prod")}}
+	questions := api.New(api.Options{Store: s, Board: f.board, Relations: func() []api.Relation {
+		return []api.Relation{{Kind: "ec2_instance", Path: "SecurityGroups.GroupId", To: "ec2_security_group"}}
+	}})
+	group := instance(f.now, "sg-1", "baseline", "prod")
+	group.Kind = "ec2_security_group"
+	related := func(o *Options) { o.Related = questions.Related }
+	requireAll(t, view(t, f.page(stored(s), related), "/resources/ec2_instance/i-1"), "not in the store", "sg-1")
+	s.resources = append(s.resources, group)
+	requireAll(t, view(t, f.page(stored(s), related), "/resources/ec2_instance/i-1?at=1h"),
+		`href="/resources/ec2_security_group/sg-1?account=222222222222&amp;at=`, "baseline", "SecurityGroups.GroupId")
+	requireAll(t, view(t, f.page(stored(s), related), "/resources/ec2_security_group/sg-1"),
+		`href="/resources/ec2_instance/i-1?account=222222222222`, "its SecurityGroups.GroupId")
 }
 
 func TestChanges(t *testing.T) {

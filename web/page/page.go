@@ -20,6 +20,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web/api"
 )
 
 // A Store is the store as the page reads it.
@@ -36,8 +37,10 @@ type Options struct {
 	GroupBy  []string         // tags to group accounts by: web.label_tags
 	Store    Store            // nil: nothing is stored
 	Problems func() []Problem // of outputs, the store and the configuration
-	Version  string
-	Log      *slog.Logger
+	// Related returns what a resource points at, and what points at it; nil: that is not known.
+	Related func(ctx context.Context, res *inventory.Resource, at time.Time) ([]api.Related, error)
+	Version string
+	Log     *slog.Logger
 }
 
 // A Problem is something that every view shows while it lasts.

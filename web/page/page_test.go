@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -132,6 +133,9 @@ func TestHostileText(t *testing.T) {
 		p := f.page(stored(s), func(o *Options) {
 			o.Version = evil
 			o.GroupBy = []string{"team"}
+			o.Related = func(context.Context, *inventory.Resource, time.Time) ([]api.Related, error) {
+				return []api.Related{{Direction: evil, Path: evil, Kind: evil, ID: evil, Name: evil, Found: true}}, nil
+			}
 			o.Problems = func() []Problem { return []Problem{{Title: evil, Text: evil, Hint: evil, Since: f.now}} }
 		})
 		q := url.QueryEscape(evil)

@@ -16,6 +16,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/web/api"
 )
 
 // resourceData is what the template of a resource shows.
@@ -32,6 +33,7 @@ type resourceData struct {
 	Members  []member
 	Instants []option
 	Now      string // the URL without an instant
+	Related  []relatedView
 	Same     sameQuestion
 	KindURL  string
 	More     bool // there are more members than are shown
@@ -110,6 +112,9 @@ func (p *Page) resourceView(ctx context.Context, r *request) (content, error) {
 	if err := d.fill(versions, r, parameters); err != nil {
 		return content{}, err
 	}
+	if err := p.addRelated(ctx, &d); err != nil {
+		return content{}, err
+	}
 	return content{template: "resource.html", title: shorten(d.Heading, 80), tab: "/inventory", data: d}, nil
 }
 
@@ -181,6 +186,38 @@ func (d *resourceData) fill(versions []*inventory.Resource, r *request, paramete
 	path := "resources/" + url.PathEscape(d.Kind) + "/" + url.PathEscape(d.ID) + "/history"
 	d.Same = same("history "+quoted(d.ID), path, parameters[:2], r)
 	d.KindURL = "/inventory?kind=" + escapeValue(d.Kind)
+	return nil
+}
+
+// A relatedView is a resource that this one points at, or that points at it.
+type relatedView struct {
+	api.Related
+	URL string // "": the store has no such resource
+}
+
+const maxRelatedShown = 100
+
+func (p *Page) addRelated(ctx context.Context, d *resourceData) error {
+	if p.o.Related == nil {
+		return nil
+	}
+	at := d.At
+	if d.Gone {
+		at = d.ValidTo.Add(-time.Microsecond) // as it was last, and what was around it then
+	}
+	all, err := p.o.Related(ctx, d.Resource, at)
+	if err != nil {
+		return fmt.Errorf("read what is related to %s: %w", d.ID, err)
+	}
+	for _, r := range all[:min(len(all), maxRelatedShown)] {
+		v := relatedView{Related: r}
+		if r.Found {
+			v.URL = resourceURL(&inventory.Resource{Record: record.Record{
+				Kind: r.Kind, ID: r.ID, Account: r.Account, AccountID: r.AccountID, Region: r.Region,
+			}}, at)
+		}
+		d.Related = append(d.Related, v)
+	}
 	return nil
 }
 
