@@ -65,8 +65,8 @@ func (n FormerNames) renamed(ticks []runner.TickKey) map[string]string {
 	for name, old := range f.FormerNames {
 		kind := positionalName.FindString(old)
 		same := maps.Equal(saved[kind], current[kind])
-		if i := slices.IndexFunc(f.Accounts, func(b config.PackedAccount) bool { return b.Name() == name }); i >= 0 {
-			a := f.Accounts[i].Account()
+		if i := slices.IndexFunc(f.Accounts, func(b config.Account) bool { return b.Name == name }); i >= 0 {
+			a := f.Accounts[i]
 			id := a.KnownAccountID()
 			if id == "" {
 				id = n.Identities.Last(a).AccountID

@@ -99,7 +99,7 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 			Ticks: files, File: func() *config.File { return f }, Identities: identities,
 			Store: storedAccounts{accounts: c.known},
 			Named: func(name string) bool {
-				return slices.ContainsFunc(f.Accounts, func(b config.PackedAccount) bool { return b.Name() == name })
+				return slices.ContainsFunc(f.Accounts, func(b config.Account) bool { return b.Name == name })
 			},
 		}.Load()
 		if err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {

@@ -37,7 +37,7 @@ func OpenIdentities(dataDir string, o auth.IdentityStoreOptions, log *slog.Logge
 func (i *Identities) SetConfiguration(f *config.File) error {
 	blocks := make(map[string]string, len(f.Accounts)+len(f.Organizations))
 	for n := range f.Accounts {
-		a := f.Accounts[n].Account()
+		a := f.Accounts[n]
 		blocks[a.Name] = a.Fingerprint
 	}
 	for _, o := range f.Organizations {
@@ -60,7 +60,7 @@ func (i *Identities) Last(a config.Account) record.Identity {
 func (i *Identities) LastOf(f *config.File) map[string]record.Identity {
 	all := map[string]record.Identity{}
 	for n := range f.Accounts {
-		a := f.Accounts[n].Account()
+		a := f.Accounts[n]
 		if id := i.Last(a); id.AccountID != "" {
 			all[a.Name] = id
 		}
@@ -72,7 +72,7 @@ func (i *Identities) LastOf(f *config.File) map[string]record.Identity {
 func (i *Identities) Claimants(s *Set, collected func(block string) bool) []Claimant {
 	var all []Claimant
 	for n := range s.Accounts {
-		if a := s.Accounts[n].Account(); collected(a.Name) {
+		if a := s.Accounts[n]; collected(a.Name) {
 			all = append(all, Claimant{Block: a.Name, Last: i.Last(a)})
 		}
 	}

@@ -54,7 +54,7 @@ func TestAcceptRefused(t *testing.T) {
 	if got := ids.Last(block); got != (record.Identity{}) {
 		t.Errorf("the block is %+v", got)
 	}
-	f := &config.File{Accounts: config.PackAccounts([]config.Account{{Name: "x"}, block})}
+	f := &config.File{Accounts: []config.Account{{Name: "x"}, block}}
 	if got := ids.LastOf(f); len(got) != 0 {
 		t.Errorf("last of the file %v", got)
 	}

@@ -70,9 +70,9 @@ func TestOrganizationTask(t *testing.T) {
 
 // A set follows another one if its blocks or its inactive members differ, or if an organization has its first list.
 func TestSetFollows(t *testing.T) {
-	block := func(names ...string) (blocks []config.PackedAccount) {
+	block := func(names ...string) (blocks []config.Account) {
 		for _, n := range names {
-			blocks = append(blocks, config.PackAccounts([]config.Account{{Name: n}})...)
+			blocks = append(blocks, config.Account{Name: n})
 		}
 		return blocks
 	}

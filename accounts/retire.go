@@ -49,7 +49,7 @@ func (r *Retirer) SetAccounts(s *Set) {
 	r.mu.Lock()
 	r.blocks, r.memberIdentities = []string{}, map[string]record.Identity{}
 	for i := range s.Accounts {
-		r.blocks = append(r.blocks, s.Accounts[i].Name())
+		r.blocks = append(r.blocks, s.Accounts[i].Name)
 	}
 	maps.Copy(r.memberIdentities, s.Identities)
 	maps.Copy(r.memberIdentities, s.Inactive)

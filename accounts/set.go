@@ -11,7 +11,7 @@ import (
 
 // A Set has the account blocks of a configuration: those of the file, and those of members.
 type Set struct {
-	Accounts   []config.PackedAccount
+	Accounts   []config.Account
 	Members    map[string]string          // labels of organizations, by the name of the member's block
 	Identities map[string]record.Identity // of members, from AWS, by name
 	Inactive   map[string]record.Identity // members that are not collected because they are inactive, by name
@@ -30,7 +30,7 @@ func (d *Directory) Resolve(f *config.File, identities map[string]record.Identit
 	type account struct{ partition, id string }
 	own, taken := map[account]string{}, map[string]bool{}
 	for i := range f.Accounts {
-		a := f.Accounts[i].Account()
+		a := f.Accounts[i]
 		taken[a.Name] = true
 		if id := a.KnownAccountID(); id != "" {
 			own[account{a.PartitionID(), id}] = cmp.Or(own[account{a.PartitionID(), id}], a.Name)
@@ -79,6 +79,6 @@ func (d *Directory) Resolve(f *config.File, identities map[string]record.Identit
 			}
 		}
 	}
-	s.Accounts = append(s.Accounts, config.PackAccounts(members)...)
+	s.Accounts = append(s.Accounts, members...)
 	return s
 }

@@ -25,8 +25,8 @@ type File struct {
 	DataDir      string        `yaml:"data_dir" doc:"The directory of sessions, used codes and spools. COLLECTOR_DATA_DIR overrides it."`
 	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are not encrypted, in files of mode 0600."`
 
-	Defaults Collect         `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
-	Accounts []PackedAccount `yaml:"-"` // the blocks of accounts:, or the single block of account:
+	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
+	Accounts []Account `yaml:"-"` // the blocks of accounts:, or the single block of account:
 
 	Organizations []Organization `yaml:"organizations" doc:"Accounts from AWS Organizations: each member of an organization becomes an account block."`
 

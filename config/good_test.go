@@ -72,7 +72,7 @@ var good = map[string]func(t *testing.T, f *File){
 			[]string{"collector", "collector", "collector"},
 		)
 		checkEqual(t, "lines",
-			[]int{f.Accounts[0].Account().Line, f.Accounts[1].Account().Line, f.Accounts[2].Account().Line},
+			[]int{f.Accounts[0].Line, f.Accounts[1].Line, f.Accounts[2].Line},
 			[]int{2, 5, 8},
 		)
 	},
@@ -105,7 +105,7 @@ var good = map[string]func(t *testing.T, f *File){
 			"arn:aws-cn:iam::666666666666:role/manage-role",
 		})
 		checkEqual(t, "role",
-			f.Accounts[0].Account().Role,
+			f.Accounts[0].Role,
 			Role{
 				ARN:         "arn:aws:iam::222222222222:role/manage-role",
 				RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)},
@@ -129,10 +129,10 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "session_policy", strings.HasPrefix(r.SessionPolicy, `{"Version"`), true)
 	},
 	"mfa-for-good": func(t *testing.T, f *File) {
-		seed, err := ParseTOTP(f.Accounts[0].Account().TOTPSeed.Reveal())
+		seed, err := ParseTOTP(f.Accounts[0].TOTPSeed.Reveal())
 		checkEqual(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})
 		checkEqual(t, "seed", err, nil)
-		checkEqual(t, "token_command", f.Accounts[1].Account().TokenCommand, []string{"pass", "otp", "prod"})
+		checkEqual(t, "token_command", f.Accounts[1].TokenCommand, []string{"pass", "otp", "prod"})
 		checkEqual(t, "durations",
 			mapAccounts(f, func(a Account) string { return a.MFASessionDuration.String() }),
 			[]string{"36h", "36h", "36h", "12h"},
@@ -140,7 +140,7 @@ var good = map[string]func(t *testing.T, f *File){
 		checkWarnings(t, f, "accounts[2].serial_number", "accounts[3].token_code")
 	},
 	"inherit": func(t *testing.T, f *File) {
-		all, own := f.Accounts[0].Account(), f.Accounts[1].Account()
+		all, own := f.Accounts[0], f.Accounts[1]
 		checkEqual(t, "all", all.Collect, f.Defaults)
 		checkEqual(t, "all",
 			[]string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap},
@@ -189,12 +189,12 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"anchors": func(t *testing.T, f *File) {
 		checkEqual(t, "names", mapAccounts(f, func(a Account) string { return a.Name }), []string{"one", "two", "three"})
-		checkEqual(t, "two", f.Accounts[1].Account().ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
+		checkEqual(t, "two", f.Accounts[1].ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
 		checkEqual(t, "three",
-			f.Accounts[2].Account().ExtraTags,
+			f.Accounts[2].ExtraTags,
 			map[string]string{"team": "platform", "tier": "silver", "zone": "b"},
 		)
-		checkEqual(t, "three", f.Accounts[2].Account().Collect.Regions, []string{"eu-central-1", "eu-west-1"})
+		checkEqual(t, "three", f.Accounts[2].Collect.Regions, []string{"eu-central-1", "eu-west-1"})
 	},
 	"as-written": func(t *testing.T, f *File) {
 		a := onlyAccount(t, f)
@@ -286,13 +286,13 @@ func onlyAccount(t *testing.T, f *File) Account {
 	if len(f.Accounts) != 1 {
 		t.Fatalf("got %d accounts", len(f.Accounts))
 	}
-	return f.Accounts[0].Account()
+	return f.Accounts[0]
 }
 
 func mapAccounts[T any](f *File, of func(Account) T) []T {
 	var all []T
 	for _, b := range f.Accounts {
-		all = append(all, of(b.Account()))
+		all = append(all, of(b))
 	}
 	return all
 }
@@ -369,7 +369,7 @@ func TestResolveFails(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
-		checkEqual(t, "name", f.Accounts[0].Account().Name, "${env:NOT_SET}")
+		checkEqual(t, "name", f.Accounts[0].Name, "${env:NOT_SET}")
 		checkEqual(t, "timeout", f.Timeout, Duration(time.Hour))
 	}
 }
@@ -391,7 +391,7 @@ func TestResolveReadsOnce(t *testing.T) {
 	}
 	checkEqual(t, "reads", reads, 1)
 	checkEqual(t, "values",
-		[]string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name},
+		[]string{f.Accounts[0].Name, f.Accounts[0].Profile, f.Accounts[1].Name},
 		[]string{"a-1", "1", "b-1"},
 	)
 }
@@ -405,7 +405,7 @@ func TestFilePrintsNoSecret(t *testing.T) {
 		}
 		for range 2 {
 			var log strings.Builder
-			slog.New(slog.NewTextHandler(&log, nil)).Info("config", "file", f, "account", f.Accounts[0].Account())
+			slog.New(slog.NewTextHandler(&log, nil)).Info("config", "file", f, "account", f.Accounts[0])
 			text := log.String() + fmt.Sprintf("%v %+v %#v %+v", f, *f, f.Accounts, f.Outputs)
 			for _, s := range []string{exampleSecret, exampleToken, "planted-token", "planted-header"} {
 				if strings.Contains(text, s) {
@@ -493,5 +493,5 @@ func TestSecretAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkEqual(t, "secret", f.Accounts[0].Account().AKSecret, secret.New("0123456789"))
+	checkEqual(t, "secret", f.Accounts[0].AKSecret, secret.New("0123456789"))
 }

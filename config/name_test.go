@@ -68,7 +68,7 @@ func TestNamesDoNotDependOnPosition(t *testing.T) {
 	names := func(blocks []string) map[string]string {
 		by := map[string]string{}
 		for i, a := range loadNames(t, blocks...).Accounts {
-			by[blocks[i]] = a.Name()
+			by[blocks[i]] = a.Name
 		}
 		return by
 	}
@@ -101,7 +101,7 @@ func TestUnnamedWarning(t *testing.T) {
 // the value of a reference, a name, a schedule or account_id, nor on secrets in the file.
 func TestSignInDigest(t *testing.T) {
 	fingerprint := func(block string) string {
-		a := loadNames(t, block).Accounts[0].Account()
+		a := loadNames(t, block).Accounts[0]
 		return a.Fingerprint
 	}
 	for _, c := range []struct {
@@ -154,7 +154,7 @@ func TestFingerprintsStay(t *testing.T) {
 			`{assume_role_arn: "arn:aws:iam::333333333333:role/s"}]}`: "01db89d0527a6685c4401ed4",
 		`{profile: "${env:PROFILE}"}`: "158e831983150e9f7ae3e907",
 	} {
-		if got := loadNames(t, block).Accounts[0].Account().Fingerprint; got != want {
+		if got := loadNames(t, block).Accounts[0].Fingerprint; got != want {
 			t.Errorf("%s has the fingerprint %q, want %q", block, got, want)
 		}
 	}

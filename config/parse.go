@@ -103,7 +103,7 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	if w.Account != nil {
 		w.Blocks = []Account{*w.Account}
 	}
-	f.Accounts = PackAccounts(w.Blocks)
+	f.Accounts = w.Blocks
 	w.Blocks, w.Account = nil, nil // f is a part of w and would keep them in memory
 	labelOrganizations(f.Organizations, f.FormerNames)
 	for i := range f.Organizations {

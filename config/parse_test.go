@@ -81,7 +81,7 @@ func FuzzParse(f *testing.F) {
 		}
 		names := map[string]bool{}
 		for _, b := range file.Accounts {
-			a := b.Account()
+			a := b
 			if a.Name == "" || names[a.Name] {
 				t.Errorf("the name %q is not unique", a.Name)
 			}

@@ -44,7 +44,7 @@ func relations() []api.Relation {
 func queryAccounts(built *runner.Configuration, set *accounts.Set) *query.Accounts {
 	tags := make(map[string]map[string]string, len(set.Accounts))
 	for i := range set.Accounts {
-		if a := set.Accounts[i].Account(); len(a.ExtraTags) > 0 {
+		if a := set.Accounts[i]; len(a.ExtraTags) > 0 {
 			tags[a.Name] = a.ExtraTags
 		}
 	}

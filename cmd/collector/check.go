@@ -106,7 +106,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 			return usageError(err)
 		}
 		all[i] = &accountCheck{
-			program: p, account: a, block: blocks[i].Account(), limits: limits, allRegions: o.allRegions,
+			program: p, account: a, block: blocks[i], limits: limits, allRegions: o.allRegions,
 		}
 	}
 	progress := c.progressCounter("checked", len(all), "accounts")

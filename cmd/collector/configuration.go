@@ -88,15 +88,15 @@ func (p *program) buildConfiguration(
 
 // selectedBlocks returns the account blocks that match --account, --kind and --region. A block that has none of the
 // kinds or regions is left out without an error, but at least one block must match.
-func (p *program) selectedBlocks(c *accounts.Set) ([]config.PackedAccount, error) {
+func (p *program) selectedBlocks(c *accounts.Set) ([]config.Account, error) {
 	selected := c.Accounts
 	narrow := func(flag, what string, globs []string, matches func(config.Account) bool) error {
 		if len(globs) == 0 {
 			return nil
 		}
-		var matching []config.PackedAccount
+		var matching []config.Account
 		for _, b := range selected {
-			if matches(b.Account()) {
+			if matches(b) {
 				matching = append(matching, b)
 			}
 		}
@@ -117,15 +117,6 @@ func (p *program) selectedBlocks(c *accounts.Set) ([]config.PackedAccount, error
 		}
 	}
 	return selected, nil
-}
-
-// accountsOf unpacks all blocks.
-func accountsOf(blocks []config.PackedAccount) []config.Account {
-	all := make([]config.Account, len(blocks))
-	for i := range blocks {
-		all[i] = blocks[i].Account()
-	}
-	return all
 }
 
 // selectedKinds returns the kinds of an account that match --kind.
@@ -189,14 +180,13 @@ func (p *program) accountSpec(a *config.Account, specs specCache) (*runner.Accou
 }
 
 // runnerAccount converts an account block for the runner.
-func (p *program) runnerAccount(b *config.PackedAccount, specs specCache) (*runner.Account, error) {
-	a := b.Account()
-	t, err := p.accountSpec(&a, specs)
+func (p *program) runnerAccount(b *config.Account, specs specCache) (*runner.Account, error) {
+	t, err := p.accountSpec(b, specs)
 	if err != nil {
 		return nil, err
 	}
 	d := &accountOpener{program: p, block: b}
-	acct := &runner.Account{Name: a.Name, AccountSpec: t, Open: d.open}
+	acct := &runner.Account{Name: b.Name, AccountSpec: t, Open: d.open}
 	if p.opt.once {
 		acct.AfterRun = d.forgetSession
 	}
@@ -206,12 +196,12 @@ func (p *program) runnerAccount(b *config.PackedAccount, specs specCache) (*runn
 // accountOpener signs in to an account at the start of each run. It is what remains of an account between runs.
 type accountOpener struct {
 	program         *program
-	block           *config.PackedAccount
+	block           *config.Account
 	regionsComplete atomic.Bool
 }
 
 func (d *accountOpener) open(ctx context.Context) (runner.OpenedAccount, error) {
-	p, a := d.program, d.block.Account()
+	p, a := d.program, *d.block
 	s, err := p.sessions.Open(ctx, a)
 	if err != nil {
 		return nil, err
@@ -232,7 +222,7 @@ func (d *accountOpener) open(ctx context.Context) (runner.OpenedAccount, error) 
 
 // forgetSession frees the session after the only run of a process.
 func (d *accountOpener) forgetSession(ctx context.Context) {
-	d.program.sessions.Forget(ctx, d.block.Account())
+	d.program.sessions.Forget(ctx, *d.block)
 }
 
 func runnerKind(k *collectors.Kind) runner.Kind {

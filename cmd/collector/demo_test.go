@@ -47,8 +47,8 @@ func TestDemoConfiguration(t *testing.T) {
 		t.Errorf("%d files of at most %d bytes", files, total)
 	}
 	for _, o := range loaded.file.Accounts {
-		if slices.Contains([]string{"payments", "audit"}, o.Account().Name) && o.Account().SerialNumber == "" {
-			t.Errorf("%s uses no MFA", o.Account().Name)
+		if slices.Contains([]string{"payments", "audit"}, o.Name) && o.SerialNumber == "" {
+			t.Errorf("%s uses no MFA", o.Name)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (c *cli) exposureWarnings(ctx context.Context, f *config.File) []string {
 func configuredProfiles(f *config.File) []string {
 	var all []string
 	for _, b := range f.Accounts {
-		all = append(all, b.Account().Profile)
+		all = append(all, b.Profile)
 	}
 	for _, o := range f.Organizations {
 		all = append(all, o.Via.Profile)

@@ -53,7 +53,7 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 		blocks = append(blocks, config.Account{SignIn: config.SignIn{Profile: fmt.Sprintf("p%d", i)}})
 	}
 	fmt.Fprintf(&text, "[profile other]\nweb_identity_token_file = %s/other\n[default]\naws_secret_access_key = x\n", home)
-	f.Accounts = config.PackAccounts(blocks)
+	f.Accounts = blocks
 	for path, content := range map[string]string{
 		filepath.Join(home, ".aws", "config"): text.String(), filepath.Join(cache, "a.json"): "{}",
 		filepath.Join(cache, "b.txt"): "",

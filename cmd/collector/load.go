@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -220,10 +221,7 @@ func (c *cli) validateCommand() *cobra.Command {
 // inspectSignIn checks the AWS profiles, files and variables that accounts sign in with. An error in a part that no
 // account uses is a warning.
 func (c *cli) inspectSignIn(l *loadedConfig) error {
-	var blocks []config.Account
-	for _, b := range l.file.Accounts {
-		blocks = append(blocks, b.Account())
-	}
+	blocks := slices.Clone(l.file.Accounts)
 	for _, o := range l.file.Organizations {
 		blocks = append(blocks, config.Account{SignIn: o.Via})
 	}

@@ -111,7 +111,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 
 // signInAccounts has every block that can sign in: of the file, of known members, and of organizations.
 func (c *cli) signInAccounts(f *config.File, log *slog.Logger) []config.Account {
-	all := accountsOf(accounts.NewDirectory(nil, accounts.MembersPath(f.DataDir), log).Resolve(f, nil).Accounts)
+	all := accounts.NewDirectory(nil, accounts.MembersPath(f.DataDir), log).Resolve(f, nil).Accounts
 	for _, o := range f.Organizations {
 		all = append(all, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
 	}

@@ -10,7 +10,7 @@ import (
 func TestOnceForgetsSessions(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		p := &program{opt: runOptions{once: once}}
-		block := config.PackAccounts([]config.Account{{Name: "prod", Schedule: "@hourly"}})
+		block := []config.Account{{Name: "prod", Schedule: "@hourly"}}
 		a, err := p.runnerAccount(&block[0], specCache{})
 		if err != nil {
 			t.Fatal(err)

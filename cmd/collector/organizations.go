@@ -31,7 +31,7 @@ func (p *program) selectedOrganizations(f *config.File) []config.Organization {
 		return f.Organizations
 	}
 	for _, name := range p.opt.accounts {
-		if !slices.ContainsFunc(f.Accounts, func(b config.PackedAccount) bool { return b.Name() == name }) {
+		if !slices.ContainsFunc(f.Accounts, func(b config.Account) bool { return b.Name == name }) {
 			return f.Organizations
 		}
 	}

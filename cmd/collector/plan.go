@@ -145,7 +145,7 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 	out.Warnings = append(out.Warnings, pl.program.members.EstimateNotes(pl.program.selectedOrganizations(f))...)
 	costs := map[string]*planCost{}
 	for i := range blocks {
-		block := blocks[i].Account()
+		block := blocks[i]
 		a, err := pl.program.runnerAccount(&blocks[i], specCache{})
 		if err != nil {
 			return nil, usageError(err)

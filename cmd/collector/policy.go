@@ -170,7 +170,7 @@ func (c *cli) policyActions(
 	kinds := knownNames().Kinds
 	if f != nil {
 		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
-		all := slices.Concat(f.Accounts, config.PackAccounts(memberTemplates(f)))
+		all := slices.Concat(f.Accounts, memberTemplates(f))
 		blocks, err := p.selectedBlocks(&accounts.Set{Accounts: all})
 		if err != nil {
 			return nil, err
@@ -178,9 +178,8 @@ func (c *cli) policyActions(
 		for _, org := range f.Organizations {
 			o.organization = append(o.organization, auth.OrganizationsActions(org)...)
 		}
-		accounts := accountsOf(blocks)
-		kinds = kindsOf(accounts)
-		c.fillAccess(&o.access, accounts, roleNamed)
+		kinds = kindsOf(blocks)
+		c.fillAccess(&o.access, blocks, roleNamed)
 	} else if len(o.accounts) > 0 {
 		return nil, usageError(fmt.Errorf("--account %q: there is no %s", o.accounts, c.configPath))
 	}

@@ -209,7 +209,7 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 	p.accountSet = c
 	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
 		for i := range c.Accounts {
-			if a := c.Accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
+			if a := c.Accounts[i]; !yield(a.Name, a.ExtraTags) {
 				return
 			}
 		}
