@@ -189,7 +189,7 @@ type Engine struct {
 
 // Limits configures the limits of the process.
 type Limits struct {
-	CallsInFlight int      `yaml:"calls_in_flight" range:"1..10000" doc:"Maximum number of concurrent calls to AWS; one account makes at most an eighth of them."`
+	CallsInFlight int      `yaml:"calls_in_flight" range:"1..10000" doc:"Maximum number of concurrent calls to AWS; one account makes at most an eighth of them. Fewer if the process may open few files."`
 	Pages         int      `yaml:"pages" range:"1..1024" doc:"Maximum number of responses that are decoded or delivered at one time; it bounds memory."`
 	GZIP          *bool    `yaml:"gzip" doc:"Ask AWS for compressed responses."`
 	Attempts      int      `yaml:"attempts" range:"1..20" doc:"Attempts of one call, the first included."`

@@ -98,7 +98,7 @@ func (p *program) openSignIn(
 ) error {
 	l := cfg.file.Limits
 	o := p.opt.aws
-	o.Version, o.CallsInFlight, o.Getenv = buildInfo().version, l.CallsInFlight, p.cli.getenv
+	o.Version, o.CallsInFlight, o.Getenv = buildInfo().version, p.callsInFlight(cfg), p.cli.getenv
 	awsConfig, err := auth.LoadAWS(ctx, o)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (p *program) openOutputs(_ context.Context, cfg *loadedConfig) error {
 
 // openRunner makes the runner and the engine that starts its jobs.
 func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
-	calls := cfg.file.Limits.CallsInFlight
+	calls := p.callsInFlight(cfg)
 	limits := runner.NewLimits(calls, p.observe)
 	p.claims = accounts.NewClaims(func(account string, cause error) { p.runner.Cancel(account, cause) })
 	p.runner = runner.New(runner.Options{

@@ -81,6 +81,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		p.openDisplay,  // live view and log
 		p.openMetrics,  // status board → metrics
 		p.lockDataDir,  // one process a data_dir
+		p.countFiles,   // fewer calls, if few files may be open
 		p.openAWS,      // account → credentials → pages of records
 		p.openStore,    // pages → history; which accounts there are
 		p.openOutputs,  // pages → outputs
