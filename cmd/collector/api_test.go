@@ -57,13 +57,11 @@ func TestAPI(t *testing.T) {
 		}
 	}
 	get("resources/instance/"+instances.Items[0].ID+"/related", &related)
-	found := map[string]bool{}
+	isShown := false
 	for _, r := range related.Items {
-		if r.Found {
-			found[r.Direction+" "+r.Kind] = true
-		}
+		isShown = isShown || r.Direction == "to" && r.Kind == "ec2_vpc" && !r.Found // only instances are collected
 	}
-	if !found["to ec2_vpc"] || !found["from ec2_volume"] {
+	if !isShown {
 		t.Errorf("related: %v", related.Items)
 	}
 	var kinds struct{ Items query.Catalogue }
