@@ -281,7 +281,7 @@ func (c *Coverage) line(targets []inventory.Coverage) CoverageLine {
 			if oldest.IsZero() || t.LastSeen.Before(oldest) {
 				oldest = t.LastSeen
 			}
-			overdue = max(overdue, c.overdue(t))
+			overdue = max(overdue, c.calendar.Overdue(t.Target, t.LastSeen, c.now, c.running[t.Account]))
 		}
 	}
 	if !oldest.IsZero() {
@@ -316,19 +316,6 @@ func stateSince(targets []inventory.Coverage, worst inventory.Coverage) time.Tim
 		return last
 	}
 	return first
-}
-
-// overdue is for how long a target should have been listed completely again, by the schedule of its kind.
-func (c *Coverage) overdue(t inventory.Coverage) time.Duration {
-	due := c.calendar.Due(t.Account, t.Kind, t.LastSeen)
-	if due.IsZero() || !c.now.After(due) {
-		return 0
-	}
-	late := c.now.Sub(due)
-	if c.running[t.Account] && late < c.accounts.Configuration.Account(t.Account).Timeout {
-		return 0
-	}
-	return late
 }
 
 // addNeverListed adds the accounts and regions of the configuration that the store does not have.

@@ -1,6 +1,10 @@
 package runner
 
-import "time"
+import (
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
 
 // A Calendar computes when the kinds of a configuration are due. It caches its answers, because thousands of targets
 // ask the same question. It is for one scrape and one goroutine.
@@ -36,6 +40,20 @@ func (c *Calendar) Due(account, kind string, after time.Time) (at time.Time) {
 		}
 	}
 	return at
+}
+
+// Overdue is for how long a target that was last listed completely at an instant should have been listed completely
+// again. running means that a run of its account is in progress: until the account's timeout, it may still do it.
+func (c *Calendar) Overdue(t record.Target, last, now time.Time, running bool) time.Duration {
+	due := c.Due(t.Account, t.Kind, last)
+	if due.IsZero() || !now.After(due) {
+		return 0
+	}
+	late := now.Sub(due)
+	if running && late < c.configuration.Account(t.Account).Timeout {
+		return 0
+	}
+	return late
 }
 
 func (c *Calendar) next(tick Tick, after time.Time) time.Time {

@@ -101,3 +101,35 @@ func TestBoardDue(t *testing.T) {
 		t.Errorf("due at %s", at)
 	}
 }
+
+// A target is overdue from the time when it is due. A run in progress may still list it, until the account's timeout.
+func TestOverdue(t *testing.T) {
+	hourly, err := cron.ParseStandard("@every 1h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewConfiguration(Configuration{Accounts: []*Account{{Name: "a", AccountSpec: &AccountSpec{
+		Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{{Spec: "@every 1h", Schedule: hourly}}, Timeout: 10 * time.Minute,
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	c := NewCalendar(f)
+	for _, x := range []struct {
+		age     time.Duration
+		running bool
+		want    time.Duration
+	}{
+		{59 * time.Minute, false, 0}, {65 * time.Minute, false, 5 * time.Minute}, {65 * time.Minute, true, 0},
+		{75 * time.Minute, true, 15 * time.Minute},
+	} {
+		target := record.Target{Account: "a", Kind: "instance"}
+		if got := c.Overdue(target, now.Add(-x.age), now, x.running); got != x.want {
+			t.Errorf("after %s, running %v: %s, want %s", x.age, x.running, got, x.want)
+		}
+	}
+	if got := c.Overdue(record.Target{Account: "unknown"}, now.Add(-time.Hour), now, true); got != 0 {
+		t.Errorf("an unknown account is overdue by %s", got)
+	}
+}

@@ -88,7 +88,11 @@ func (r coverageReader) read() *coverage {
 	for t := range r.board.Targets() {
 		if a := byName[t.Account]; a != nil {
 			kinds[t.Kind] = true
-			a.add(t, r.overdue(calendar, a, t))
+			late := time.Duration(0)
+			if t.CanComplete() {
+				late = calendar.Overdue(t.Target, t.LastSuccess, r.now, len(a.Running) > 0)
+			}
+			a.add(t, late)
 			if t.Failed() {
 				causes.add(t)
 				c.failing[t.Target] = true
@@ -109,19 +113,6 @@ func (r coverageReader) read() *coverage {
 	}
 	c.kinds, c.causes, c.regions = len(kinds), causes.sorted(), columns(c.accounts)
 	return c
-}
-
-// overdue is for how long a target should have been listed completely again. A run in progress may still do it.
-func (r coverageReader) overdue(calendar *runner.Calendar, a *account, t runner.TargetInfo) time.Duration {
-	due := calendar.Due(t.Account, t.Kind, t.LastSuccess)
-	if due.IsZero() || !r.now.After(due) || !t.CanComplete() {
-		return 0
-	}
-	late := r.now.Sub(due)
-	if len(a.Running) > 0 && late < r.accounts.Configuration.Account(a.Name).Timeout {
-		return 0
-	}
-	return late
 }
 
 // addUnknown adds the regions of which no listing has ended.
