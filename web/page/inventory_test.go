@@ -41,7 +41,7 @@ func TestInventory(t *testing.T) {
 	p := f.page(stored(s))
 	requireAll(t, view(t, p, "/inventory"), "3 resources", "checkout-1", "other",
 		"/resources/ec2_instance/i-1?account=222222222222",
-		"1 of these are shown as last seen", "not since", "<h3>region</h3>", "collector list")
+		"1 of these are shown as last seen", "not since", "<h2>region</h2>", "collector list")
 	text := view(t, p, "/inventory?q=checkout&account=prod")
 	requireAll(t, text, "1 resource", "i-1", "account: prod",
 		"collector list --account prod --where &#39;id~&#39;\\&#39;&#39;*checkout*&#39;\\&#39;&#39;")

@@ -319,12 +319,11 @@ func (d drawing) cells(name string, cellOf func(region string) *cell) template.H
 func (d drawing) link(b *strings.Builder, name string, c *cell, x int) {
 	info := infoOf(c.state)
 	why := shorten(c.example.Error, 200)
-	fmt.Fprintf(b, `<a href="%s" aria-label="%s"><title>%s</title>`+
+	fmt.Fprintf(b, `<a href="%s"><title>%s</title>`+
 		`<rect class="hit" x="%d" y="0" width="20" height="20" rx="3"/>`+
 		`<use href="#g-%s" class="s-%s" x="%d" y="2" width="12" height="12"/></a>`,
 		escape(accountURL(name)+"?region="+escapeValue(c.region)+"#failures"),
-		escape(name+", "+c.region+": "+info.words+". "+why),
-		escape(c.region+": "+info.words+", "+count(c.kinds, "kind")+"\n"+why), x-4, info.Code(), info.Code(), x)
+		escape(name+", "+c.region+": "+info.words+", "+count(c.kinds, "kind")+"\n"+why), x-4, info.Code(), info.Code(), x)
 }
 
 // bar returns the bar of a cell that is late.

@@ -240,9 +240,9 @@ func (d *runsData) drawLane(b *strings.Builder, l *lane, y int) {
 		default:
 			label := escape(l.name + ": " + v.Status.Words + " at " + v.Began.UTC().Format("15:04") + ", " + span(v.Took) +
 				". " + shorten(v.Why, 120))
-			fmt.Fprintf(&links, `<a href="%s" aria-label="%s"><title>%s</title>`+
+			fmt.Fprintf(&links, `<a href="%s"><title>%s</title>`+
 				`<rect class="%s" x="%.1f" y="%d" width="%.1f" height="14"/>`,
-				escape(runURL(v.ID)), label, label, v.Status.Class, x, y+3, width)
+				escape(runURL(v.ID)), label, v.Status.Class, x, y+3, width)
 			if v.Status.Tone == toneWait { // told apart by its shape, too
 				fmt.Fprintf(&links, `<rect class="r-cut" x="%.1f" y="%d" width="%.1f" height="2"/>`, x, y+9, width)
 			}
