@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -101,5 +102,51 @@ func TestNothingFromElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Every class of the style sheet is used: by a template, the code or the script.
+func TestStylesAreUsed(t *testing.T) {
+	var users strings.Builder
+	for _, files := range []fs.FS{os.DirFS("."), os.DirFS("templates"), os.DirFS("templates/shared"), os.DirFS("assets")} {
+		for _, pattern := range []string{"*.go", "*.html", "*.js"} {
+			names, err := fs.Glob(files, pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				if text, err := fs.ReadFile(files, name); err != nil {
+					t.Fatal(err)
+				} else if !strings.HasSuffix(name, "_test.go") {
+					users.Write(text)
+				}
+			}
+		}
+	}
+	used := map[string]bool{}
+	for _, word := range regexp.MustCompile(`[\w-]+`).FindAllString(users.String(), -1) {
+		used[word] = true
+	}
+	for _, s := range stateTable { // classes that templates put together
+		used["s-"+s.Code()], used["b-"+string(s.tone)] = true, true
+	}
+	for i := range maxDepth + 1 {
+		used[fmt.Sprint("d", i)] = true
+	}
+	sheet, err := fs.ReadFile(assetFiles, "assets/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAllString(string(sheet), "")
+	classes := 0
+	for _, selector := range regexp.MustCompile(`[^{}]+\{`).FindAllString(rules, -1) {
+		for _, class := range regexp.MustCompile(`\.([a-zA-Z][\w-]*)`).FindAllStringSubmatch(selector, -1) {
+			if classes++; !used[class[1]] {
+				t.Errorf("nothing uses .%s", class[1])
+			}
+		}
+	}
+	if classes < 100 {
+		t.Errorf("%d classes: the pattern is wrong", classes)
 	}
 }
