@@ -93,25 +93,33 @@ func (d *decoder) checkRegionPattern(ptr *string) {
 }
 
 // mayBeNewer reports whether a name or glob may mean a region that is newer than this build: its words are those of
-// known regions, such as sa-west-1 or "eu-southwest-*". Another word is more often a slip.
+// known regions and at their places, such as sa-west-1 or "eu-southwest-*". Other words are more often a slip.
 func mayBeNewer(pattern string) bool {
-	known := map[string]bool{"southwest": true}
+	first, inner := map[string]bool{}, map[string]bool{"southwest": true}
 	for _, r := range knownRegions() {
-		for word := range strings.SplitSeq(r, "-") {
-			known[word] = true
+		words := strings.Split(r, "-")
+		first[words[0]] = true
+		for _, word := range words[1 : len(words)-1] {
+			inner[word] = true
 		}
 	}
 	words := strings.Split(pattern, "-")
 	for i, word := range words {
-		start := word
+		start, isName, isLast := word, true, i == len(words)-1
 		if w := strings.IndexAny(word, "*?["); w >= 0 {
-			start = word[:w]
+			start, isName = word[:w], false
 		}
-		isNumber := i == len(words)-1 && i > 0 && strings.Trim(start, "0123456789") == ""
-		if start == word && (known[word] && i < len(words)-1 || isNumber) {
-			continue
+		isNumber := isLast && i > 1 && start != "" && strings.Trim(start, "0123456789") == ""
+		var fits bool
+		switch {
+		case isName && isLast:
+			fits = isNumber
+		case isName:
+			fits = i == 0 && first[word] || i > 0 && inner[word]
+		case i > 0:
+			fits = isNumber || startsOne(inner, start)
 		}
-		if start == word || i == 0 || !startsOne(known, start) && !isNumber {
+		if !fits {
 			return false
 		}
 	}

@@ -11,7 +11,8 @@ func TestNewerRegions(t *testing.T) {
 		"sa-west-1": true, "eu-north-7": true, "eu-southwest-1": true, "us-gov-central-1": true, "cn-south-1": true,
 		"sa-west-*": true, "sa-w*": true, "us-*-9": true, "!sa-west-1": true,
 		"us-esat-1": false, "eu-middle-1": false, "us-esat-*": false, "xx-*": false, "xx-east-1": false,
-		"us-east-1a": false, "SA-WEST-1": false,
+		"us-east-1a": false, "SA-WEST-1": false, "eu-west-": false, "us-1": false, "us-east-1-1": false, "us-us-1": false,
+		"west-1": false, "us-east-1-*": false,
 	} {
 		list := region
 		if strings.HasPrefix(region, "!") {
