@@ -16,8 +16,8 @@ import (
 // A File is the whole configuration. After [Parse], keys that the file does not set have their defaults, see
 // [Defaults].
 type File struct {
-	Schedule     string        `yaml:"schedule" doc:"When accounts are collected: cron with 5 fields (minute hour day month weekday), @hourly, @daily or @every 15m."`
-	Timezone     string        `yaml:"timezone" doc:"The time zone of schedules: an IANA name such as Europe/Berlin. In a zone with daylight saving time, a run at an hour that is skipped does not happen that day."`
+	Schedule     string        `yaml:"schedule" doc:"When accounts are collected: cron with 5 fields (minute hour day month weekday), @hourly, @daily, @every 15m or @every 7d."`
+	Timezone     string        `yaml:"timezone" doc:"The time zone of schedules: an IANA name such as Europe/Berlin. In a zone with daylight saving time, a run at an hour that is skipped begins when that hour would end, and a run in an hour that is repeated happens once."`
 	Jitter       Duration      `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each at its own fixed offset."`
 	Timeout      Duration      `yaml:"timeout" range:"1s..7d" doc:"The time limit of a run. A bare number is seconds."`
 	Overlap      string        `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's previous run has not ended: skip the new run, queue it, or cancel the previous one."`

@@ -26,9 +26,8 @@ func LoadTimezone(name string) (*time.Location, error) {
 // @midnight, @weekly, @monthly, @yearly, or @every with a duration of whole seconds. A nil loc is UTC. Its error, a
 // [Problem], does not repeat the spec.
 //
-// When clocks change, robfig/cron decides (https://pkg.go.dev/github.com/robfig/cron/v3, "Time zones"). In spring, a
-// run at an hour that is skipped does not happen that day; in autumn, a run in the hour that is repeated happens twice.
-// Schedules of minutes (*/15) and @every are not affected, nor is UTC, the default.
+// When clocks change, a run at a named hour that is skipped begins at the next instant that exists, and one in an hour
+// that is repeated happens once: see [localSchedule].
 //
 // ParseSchedule also rejects what cron accepts: a time zone in the spec (the library panics at a bare TZ=UTC), @every
 // below a second or with a fraction (the library rounds silently), and days that do not exist, such as 31 February.
@@ -41,9 +40,7 @@ func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err er
 	case strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ="):
 		return nil, Problem{Text: "a schedule cannot contain a time zone", Remedy: "set timezone"}
 	case strings.HasPrefix(spec, "@every"):
-		if err := checkEvery(strings.TrimPrefix(spec, "@every")); err != nil {
-			return nil, err
-		}
+		return parseEvery(strings.TrimPrefix(spec, "@every"))
 	case strings.HasPrefix(spec, "@"):
 	default:
 		if err := checkFields(strings.Fields(spec)); err != nil {
@@ -67,28 +64,28 @@ func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err er
 		if s.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, loc)).IsZero() { // it searches five years, which include a 29 February
 			return nil, Problem{Text: "the schedule names days that do not exist", Remedy: "check its day and month"}
 		}
+		return newLocalSchedule(s, loc), nil
 	}
 	return sched, nil
 }
 
-func checkEvery(s string) error {
-	const remedy = "write @every 15m; the minimum is @every 1s"
-	if !strings.HasPrefix(s, " ") {
-		return Problem{Text: "@every needs a duration", Remedy: remedy}
-	}
-	d, err := time.ParseDuration(strings.TrimPrefix(s, " ")) // as cron does
+// parseEvery parses the duration of @every. A bare number is rejected: it could be meant as minutes.
+func parseEvery(s string) (cron.Schedule, error) {
+	const remedy = "write @every 15m or @every 7d; the minimum is @every 1s"
+	text, spaced := strings.CutPrefix(s, " ")
+	d, err := ParseDuration(text)
 	switch {
-	case err != nil:
-		return Problem{Text: "@every needs a duration", Remedy: remedy}
+	case !spaced || err != nil || bareNumber.MatchString(text):
+		return nil, Problem{Text: "@every needs a duration", Remedy: remedy}
 	case d < time.Second:
-		return Problem{Text: "the time between runs is less than a second", Remedy: remedy}
+		return nil, Problem{Text: "the time between runs is less than a second", Remedy: remedy}
 	case d%time.Second != 0:
-		return Problem{
+		return nil, Problem{
 			Text:   "the time between runs has a fraction of a second, which would be ignored",
 			Remedy: "write whole seconds",
 		}
 	}
-	return nil
+	return cron.Every(d), nil
 }
 
 // checkFields finds the field that cron rejects; cron's own error does not name it.
