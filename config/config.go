@@ -21,7 +21,7 @@ type File struct {
 	Jitter       Duration      `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each at its own fixed offset."`
 	Timeout      Duration      `yaml:"timeout" range:"1s..7d" doc:"The time limit of a run. A bare number is seconds."`
 	Overlap      string        `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's previous run has not ended: skip the new run, queue it, or cancel the previous one."`
-	DrainTimeout Duration      `yaml:"drain_timeout" range:"0s..1h" doc:"The time that running targets have after SIGTERM before they are cancelled."`
+	DrainTimeout Duration      `yaml:"drain_timeout" range:"0s..1h" doc:"The time that runs in progress have after SIGTERM before they are cancelled."`
 	DataDir      string        `yaml:"data_dir" doc:"The directory of sessions, used codes and spools. COLLECTOR_DATA_DIR overrides it."`
 	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are not encrypted, in files of mode 0600."`
 

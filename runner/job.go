@@ -47,10 +47,10 @@ type job struct {
 
 // A jobEngine is what a job needs from its engine.
 type jobEngine struct {
-	slots         slots
-	shutdownCause func() error // returns why nothing new may begin, or nil; the func may be nil
-	commit        Commit
-	done          func(error) // called once, from the job's last goroutine, with the error of the commit
+	slots    slots
+	draining func() bool // the program is stopping; may be nil
+	commit   Commit
+	done     func(error) // called once, from the job's last goroutine, with the error of the commit
 }
 
 // A step is a unit of a job's work. run ends the step, and reports whether this goroutine may go on with the next one:
@@ -151,14 +151,6 @@ func (j *job) nextStep() step {
 func (j *job) stopErr() error {
 	if j.ctx.Err() != nil {
 		return context.Cause(j.ctx)
-	}
-	return j.shutdownErr()
-}
-
-// shutdownErr returns why the program is stopping, or nil.
-func (j *job) shutdownErr() error {
-	if j.shutdownCause != nil {
-		return j.shutdownCause()
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type LocalOptions struct {
 	// Slots is how many targets are listed at once; one account may use an eighth of them. Set it to the limit on calls in
 	// flight. Default 256.
 	Slots        int
-	DrainTimeout time.Duration // for running targets when the program stops; default 25s
+	DrainTimeout time.Duration // for the runs in progress when the program stops; default 25s
 	Ticks        Ticks         // stores the last tick of each schedule; nil: a restart runs no missed tick
 	AtStart      bool          // also run each account once when Run begins, spread by its jitter
 	Log          *slog.Logger
@@ -125,8 +125,8 @@ func NewLocal(r *Runner, o LocalOptions) *Local {
 	}
 }
 
-// Run starts jobs by their schedules until ctx ends. Then nothing new begins; listings in progress may use the drain
-// timeout, then they are cancelled, then abandoned; and Run returns. It follows a new configuration at once. Its error
+// Run starts jobs by their schedules until ctx ends. Then no run begins; those in progress may use the drain timeout,
+// then they are cancelled, then abandoned; and Run returns. It follows a new configuration at once. Its error
 // is that of reading the last run times.
 func (l *Local) Run(ctx context.Context) error {
 	var last map[TickKey]time.Time
@@ -518,22 +518,12 @@ func (l *Local) dispatch() {
 			l.r.runWriter.add(func(ctx context.Context) error { return l.r.o.Store.StartRun(ctx, row) })
 		}
 		go l.r.startJob(n.ctx, n.configuration, q.job, jobEngine{
-			slots: (*localSlots)(l), shutdownCause: l.shutdownErr,
+			slots: (*localSlots)(l), draining: l.draining.Load,
 			commit: func(ctx context.Context, c Completion) (Progress, error) { return l.commit(ctx, n, c) },
 			done:   func(err error) { l.jobDone(n, err) },
 		})
 	}
 }
-
-// shutdownErr returns an error while the engine drains: no target begins.
-func (l *Local) shutdownErr() error {
-	if l.draining.Load() {
-		return errStopping
-	}
-	return nil
-}
-
-var errStopping = &record.Fault{Reason: record.Interrupted, Err: errors.New("the program is stopping")}
 
 // commit counts a job of a run, and queues its follow-ups.
 func (l *Local) commit(_ context.Context, n *run, c Completion) (Progress, error) {
@@ -570,8 +560,9 @@ func (l *Local) jobDone(n *run, err error) {
 	l.dispatch()
 }
 
-// drain stops everything new from beginning and returns a channel that closes when all runs have ended. Listings in
-// progress may use the drain timeout; then they are cancelled, and abandoned if they ignore that.
+// drain stops runs from beginning and returns a channel that closes when all have ended. Those in progress may use the
+// drain timeout: what they finish need not be listed again after a restart. Then they are cancelled, and abandoned if
+// they ignore that.
 func (l *Local) drain() <-chan struct{} {
 	l.mu.Lock()
 	l.draining.Store(true)

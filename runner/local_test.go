@@ -166,11 +166,13 @@ func TestDrain(t *testing.T) {
 		list  time.Duration // how long a listing takes
 		deaf  bool          // and whether it ignores its context for a while
 		after time.Duration // how long Run takes to return
-		state record.State
+		state record.State  // of the region that is being listed
+		ok    int           // how many of the three regions that wait for it are listed
 	}{
-		{"a listing that ends in time", 20 * time.Second, false, 15 * time.Second, record.OK},
-		{"a listing that does not", time.Hour, false, 25 * time.Second, record.Partial},
-		{"a listing that ignores its end", time.Hour, true, 28 * time.Second, record.Timeout},
+		{"listings that end in time", 6 * time.Second, false, 19 * time.Second, record.OK, 3},
+		{"listings that end in time or not at all", 14 * time.Second, false, 25 * time.Second, record.OK, 1},
+		{"a listing that does not end", time.Hour, false, 25 * time.Second, record.Partial, 0},
+		{"a listing that ignores its end", time.Hour, true, 28 * time.Second, record.Timeout, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -212,10 +214,18 @@ func TestDrain(t *testing.T) {
 				if c.state == record.Partial && !strings.Contains(all["a r1 ec2_instance"].Error, "drain_timeout of 25s") {
 					t.Error(all["a r1 ec2_instance"].Error)
 				}
+				ok := 0
 				for _, r := range []string{"r2", "r3", "r4"} {
-					if got := all["a "+r+" ec2_instance"]; got.Reason != record.Interrupted || got.State != record.Error {
-						t.Error(r, got.State, got.Reason)
+					got := all["a "+r+" ec2_instance"]
+					switch {
+					case got.State == record.OK:
+						ok++
+					case got.Reason != record.Interrupted || !strings.Contains(got.Error, "drain_timeout of 25s"):
+						t.Error(r, got.State, got.Reason, got.Error)
 					}
+				}
+				if ok != c.ok {
+					t.Errorf("%d regions were listed after the first, want %d", ok, c.ok)
 				}
 				if c.deaf && g.runner.Abandoned() != 1 {
 					t.Error("abandoned:", g.runner.Abandoned())

@@ -62,7 +62,7 @@ func (j *job) storeContext() (ctx, late context.Context, stop func()) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case j.shutdownErr() == nil || j.ctx.Err() == nil:
+		case j.draining == nil || !j.draining() || j.ctx.Err() == nil:
 			waited = 0
 		case (before || j.runTimedOut()) && waited < j.r.o.EndTimeout:
 			waited += drainCheckInterval

@@ -181,7 +181,7 @@ func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
 		Help: "Listings that did not stop after their deadline and still run. If many stay for long, please report a bug.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))
 	p.engine = runner.NewLocal(p.runner, runner.LocalOptions{
-		Slots: calls, DrainTimeout: time.Duration(cfg.file.DrainTimeout),
+		Slots: calls, DrainTimeout: max(time.Duration(cfg.file.DrainTimeout), 1), // 0 is the default there
 		Ticks: p.savedTicks(cfg.file.DataDir), AtStart: p.opt.now, Log: p.log,
 	})
 	return nil
