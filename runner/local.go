@@ -189,7 +189,7 @@ func (l *Local) applySchedules(table *timetable, conf *Configuration, now time.T
 	if conf == nil {
 		return
 	}
-	table.set(conf, now, restart)
+	logNextRuns(l.o.Log, table.set(conf, now, restart))
 	for name := range conf.schedules() {
 		l.r.observe(NextStart{name, table.next(name)})
 	}

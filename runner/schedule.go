@@ -68,12 +68,12 @@ func newTimetable(last map[TickKey]time.Time) *timetable {
 }
 
 // set follows a configuration. Schedules that stay keep their next tick. New ones begin now, except after a restart:
-// a schedule with a saved last tick may have missed one since, which then runs once.
-func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
+// a schedule with a saved last tick may have missed one since, which then runs once. It returns the new ones.
+func (t *timetable) set(conf *Configuration, now time.Time, restart bool) (added []*due) {
 	old := t.byKey
 	t.byKey, t.byAccount, t.due = map[TickKey]*due{}, map[string][]*due{}, nil
 	if conf == nil {
-		return
+		return nil
 	}
 	for name, ticks := range conf.schedules() {
 		for _, tick := range ticks {
@@ -85,6 +85,7 @@ func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
 			if d == nil {
 				d = &due{key: key}
 				d.tick = tick.Schedule.Next(now)
+				added = append(added, d)
 			}
 			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(name, conf.Jitter, tick.Schedule, now)
 			if last := t.last[key]; restart && !last.IsZero() && last.Before(now.Add(maxClockCorrection)) {
@@ -107,6 +108,7 @@ func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
 			delete(t.last, key)
 		}
 	}
+	return added
 }
 
 // poll returns what is due at now and how long to wait until the next poll. back is how far the clock went back since

@@ -1,0 +1,73 @@
+package runner
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of what is logged about schedules: there may be thousands of accounts.
+const (
+	maxSchedulesLogged = 10
+	maxAccountsNamed   = 5
+)
+
+// logNextRuns logs when accounts are next due, a line for each schedule, the next one first.
+func logNextRuns(log *slog.Logger, dues []*due) {
+	bySpec := map[string][]*due{}
+	for _, d := range dues {
+		if !d.tick.IsZero() {
+			bySpec[d.key.Spec] = append(bySpec[d.key.Spec], d)
+		}
+	}
+	var groups [][]*due
+	for _, group := range bySpec {
+		slices.SortFunc(group, func(a, b *due) int {
+			return cmp.Or(a.at().Compare(b.at()), cmp.Compare(a.key.Account, b.key.Account))
+		})
+		groups = append(groups, group)
+	}
+	slices.SortFunc(groups, func(a, b []*due) int {
+		return cmp.Or(a[0].at().Compare(b[0].at()), cmp.Compare(a[0].key.Spec, b[0].key.Spec))
+	})
+	for i, group := range groups {
+		if i == maxSchedulesLogged {
+			more := slices.Concat(groups[i:]...)
+			log.Info("more runs scheduled", "schedules", len(groups)-i, "accounts", countAccounts(more),
+				"next_run", logTime(more[0].at()))
+			return
+		}
+		attrs := []any{"schedule", group[0].key.Spec, "accounts", nameAccounts(group), "next_run", logTime(group[0].at())}
+		if spread := group[len(group)-1].at().Sub(group[0].at()).Round(time.Second); spread > 0 {
+			attrs = append(attrs, "spread", spread)
+		}
+		log.Info("runs scheduled", attrs...)
+	}
+}
+
+// logTime is a time as the log shows it.
+func logTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func countAccounts(dues []*due) int {
+	names := map[string]bool{}
+	for _, d := range dues {
+		names[d.key.Account] = true
+	}
+	return len(names)
+}
+
+// nameAccounts names the first accounts and counts the others.
+func nameAccounts(group []*due) string {
+	var names []string
+	for _, d := range group[:min(len(group), maxAccountsNamed)] {
+		names = append(names, d.key.Account)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(group) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
