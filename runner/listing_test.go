@@ -87,6 +87,7 @@ func TestAbandonedFanOut(t *testing.T) {
 			"r ec2_route":    "timeout stuck",
 			"r ec2_hop":      "skipped parent",
 		})
+		synctest.Wait() // each slot is released by a goroutine of its own
 		g.local.mu.Lock()
 		if g.local.queue.used != 0 {
 			t.Error(g.local.queue.used, "slots were not released")

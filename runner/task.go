@@ -28,7 +28,8 @@ func (t *Task) target() record.Target { return record.Target{Account: t.Name, Ki
 func (r *Runner) runTask(ctx context.Context, t *Task, row inventory.Run) RunResult {
 	row.Started = time.Now()
 	r.observe(RunStarted{t.Name, row.ID, row.Tick})
-	r.runWriter.add(func(ctx context.Context) error { return r.o.Store.StartRun(ctx, row) })
+	began := row // row changes when the run ends, and the store may be slow
+	r.runWriter.add(func(ctx context.Context) error { return r.o.Store.StartRun(ctx, began) })
 	timeoutErr := &record.Fault{
 		Reason: record.TimedOut, Hint: "Raise the timeout.",
 		Err: fmt.Errorf("the run timed out after %s", t.Timeout),
@@ -106,6 +107,9 @@ func (l *Local) startTask(t *Task, tick time.Time, done func(RunResult)) error {
 		l.r.observe(RunEnded{t.Name, row.ID, record.RunSkipped, 0})
 		row.Missed = MissedOverlap
 		l.storeMissed(row)
+		if done != nil {
+			done(RunResult{Account: t.Name, Run: row.ID, Task: true, Status: record.RunSkipped})
+		}
 		return fmt.Errorf("task %q: %w", t.Name, ErrBusy)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background()) // drain ends it

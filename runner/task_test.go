@@ -251,3 +251,18 @@ func TestTaskNames(t *testing.T) {
 		}
 	}
 }
+
+// A task that is in progress is not started again: the run that is not begun has a result as that of an account has.
+func TestTaskInProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		task := &Task{Name: "task", Kind: "list", Run: func(ctx context.Context) (error, error) {
+			return nil, sleep(ctx, time.Minute)
+		}}
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.runner.Swap(taskConfiguration(t, task))
+		res := g.once("task", "task")
+		if res[0].Status != record.Success || res[1].Status != record.RunSkipped || res[1].Account != "task" || !res[1].Task {
+			t.Errorf("%+v", res)
+		}
+	})
+}
