@@ -221,6 +221,7 @@ func (h *writerHandle) End(ctx context.Context, o record.Outcome) error {
 }
 
 func (h *writerHandle) Committed() *record.Outcome {
+	defer runtime.KeepAlive(h)
 	if h.w.update == nil { // dropped
 		return nil
 	}
