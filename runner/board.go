@@ -288,12 +288,26 @@ func (b *Board) info(a *boardAccount) AccountInfo {
 }
 
 // Targets returns every target that has ended at least once, sorted by account, region and kind.
-func (b *Board) Targets() iter.Seq[TargetInfo] {
+func (b *Board) Targets() iter.Seq[TargetInfo] { return b.targets(b.sortedAccounts) }
+
+// TargetsOf returns the targets of one account, as Targets does.
+func (b *Board) TargetsOf(account string) iter.Seq[TargetInfo] {
+	return b.targets(func() []*boardAccount {
+		b.mu.RLock()
+		defer b.mu.RUnlock()
+		if a := b.accounts[account]; a != nil {
+			return []*boardAccount{a}
+		}
+		return nil
+	})
+}
+
+func (b *Board) targets(accounts func() []*boardAccount) iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
 		b.mu.RLock()
 		calendar := NewCalendar(b.configuration)
 		b.mu.RUnlock()
-		for _, a := range b.sortedAccounts() {
+		for _, a := range accounts() {
 			for _, t := range a.targets() {
 				t.Due = calendar.Due(t.Account, t.Kind, t.LastSuccess)
 				if !yield(t) {
@@ -302,17 +316,6 @@ func (b *Board) Targets() iter.Seq[TargetInfo] {
 			}
 		}
 	}
-}
-
-// TargetsOf returns the targets of one account, as Targets does.
-func (b *Board) TargetsOf(account string) iter.Seq[TargetInfo] {
-	b.mu.RLock()
-	a := b.accounts[account]
-	b.mu.RUnlock()
-	if a == nil {
-		return func(func(TargetInfo) bool) {}
-	}
-	return slices.Values(a.targets())
 }
 
 // Listings returns every listing in progress, oldest first.

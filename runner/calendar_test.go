@@ -91,6 +91,11 @@ func TestBoardDue(t *testing.T) {
 		for target := range b.Targets() {
 			at = target.Due
 		}
+		for target := range b.TargetsOf("a") {
+			if !target.Due.Equal(at) {
+				t.Errorf("of the account: %s, of all: %s", target.Due, at)
+			}
+		}
 		return at
 	}
 	if at := due(); !at.IsZero() {
