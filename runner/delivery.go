@@ -159,8 +159,8 @@ func (d *delivery) undelivered(output string, err error) {
 }
 
 // begin begins the target in the store: from now on no earlier writer can commit.
-func (d *delivery) begin(ctx context.Context) error {
-	w, err := d.l.j.r.o.Store.Begin(ctx, d.l.t, d.l.j.identity, d.l.j.Run)
+func (d *delivery) begin(ctx context.Context, id record.Identity) error {
+	w, err := d.l.j.r.o.Store.Begin(ctx, d.l.t, id, d.l.j.Run)
 	if err != nil {
 		return err
 	}
@@ -168,10 +168,16 @@ func (d *delivery) begin(ctx context.Context) error {
 	return nil
 }
 
-// end ends the target in the store. It begins a target that has no writer, unless the run has stored it before.
+// end ends the target in the store. It begins a target that has no writer, unless the run has stored it before. A block
+// that was refused because another one collects the AWS account must not begin the other's targets: that would fence
+// the other's writers, and give the targets this block's name.
 func (d *delivery) end(ctx context.Context, o record.Outcome) error {
 	if d.writer == nil {
-		if err := d.begin(ctx); err != nil || d.stored != nil {
+		id := d.l.j.identity
+		if o.Reason == record.SameAccount {
+			id = record.Identity{}
+		}
+		if err := d.begin(ctx, id); err != nil || d.stored != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -268,7 +270,8 @@ func TestTwoBlocksOneAccount(t *testing.T) {
 					}
 					return nil
 				}
-				g = newHarness(t, Options{Claim: claim}, LocalOptions{})
+				store := &identityStore{MemoryStore: NewMemoryStore(), of: map[record.Identity]string{}}
+				g = newHarness(t, Options{Claim: claim, Store: store}, LocalOptions{})
 				g.runner.Swap(buildConfiguration(t, account("one", one), account("two", two), account("other", slow(time.Minute))))
 				for range 2 {
 					res := g.once()
@@ -284,9 +287,32 @@ func TestTwoBlocksOneAccount(t *testing.T) {
 						t.Error(key, o.State, o.Reason, o.Error)
 					}
 				}
+				if got := store.of[one.id]; got != "one" || store.late > 0 {
+					t.Errorf("the store has the account as that of %q, %d times after the first block had it", got, store.late)
+				}
 			})
 		})
 	}
+}
+
+// An identityStore records which block each AWS account's targets were begun for last.
+type identityStore struct {
+	*MemoryStore
+	mu   sync.Mutex
+	of   map[record.Identity]string
+	late int // begins by another block after "one" has begun
+}
+
+func (s *identityStore) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (inventory.ScopeWriter, error) {
+	s.mu.Lock()
+	if s.of[id] == "one" && t.Account != "one" {
+		s.late++
+	}
+	s.of[id] = t.Account
+	s.mu.Unlock()
+	return s.MemoryStore.Begin(ctx, t, id, run)
 }
 
 func TestRemovedRegions(t *testing.T) {

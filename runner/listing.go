@@ -76,7 +76,7 @@ func (l *listing) begin(ctx context.Context, d *delivery) error {
 	if err := l.j.stopErr(); err != nil {
 		return err
 	}
-	d.callStore(ctx, func() error { return d.begin(ctx) })
+	d.callStore(ctx, func() error { return d.begin(ctx, l.j.identity) })
 	return nil
 }
 
