@@ -153,8 +153,15 @@ func (q *Question) Runs(ctx context.Context, r inventory.RunReader) (inventory.R
 		if err != nil {
 			return out, err
 		}
-		if config.Matches(q.Accounts, s.AccountID) {
-			out.Accounts = append(out.Accounts, s.Account)
+		for _, pattern := range q.Accounts { // also of accounts that are excluded: some have never signed in
+			glob, excludes := strings.CutPrefix(pattern, "!")
+			switch {
+			case glob == "" || !config.Matches([]string{glob}, s.AccountID):
+			case excludes:
+				out.Accounts = append(out.Accounts, "!"+s.Account)
+			default:
+				out.Accounts = append(out.Accounts, s.Account)
+			}
 		}
 	}
 	return out, nil

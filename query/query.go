@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -192,11 +193,20 @@ func Parse(values url.Values, parameters []Parameter, o Options) (Question, erro
 	return q, errors.Join(errs...)
 }
 
+// maxValues limits the values of one parameter: each is compared with every row.
+const maxValues = 300
+
+// IsText reports whether a store can compare a text with its own.
+func IsText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 // split returns the values of a parameter. An empty value counts as none.
 func (p *Parameter) split(given []string) (values []string, err error) {
 	for _, text := range given {
 		if text == "" {
 			continue
+		}
+		if !IsText(text) {
+			return nil, fmt.Errorf("%.100q is not text in UTF-8", text)
 		}
 		if !p.List {
 			values = append(values, text)
@@ -216,6 +226,9 @@ func (p *Parameter) split(given []string) (values []string, err error) {
 	}
 	if !p.List && len(values) > 1 {
 		return nil, errors.New("is given more than once")
+	}
+	if len(values) > maxValues {
+		return nil, fmt.Errorf("has %d values, more than %d: use a pattern such as prod-*", len(values), maxValues)
 	}
 	return values, nil
 }

@@ -1,11 +1,15 @@
 package query
 
 import (
+	"context"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws-collector/collector/inventory"
 )
 
 func sampleKinds() Catalogue {
@@ -46,6 +50,51 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 	_, err = Parse(url.Values{"from": {"1h"}, "to": {"2h"}}, []Parameter{From, To}, Options{Now: now})
 	if err == nil || err.Error() != "from: 2026-11-01T23:00:00Z is not before 2026-11-01T22:00:00Z" {
 		t.Errorf("%v", err)
+	}
+}
+
+// What no store can compare is refused, and so are more values than a question needs.
+func TestParseRefusesWhatNoStoreCanCompare(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"account", "a\x00b", `account: "a\x00b" is not text in UTF-8`},
+		{"region", "\xff", `region: "\xff" is not text in UTF-8`},
+		{"where", "name='\xff'", `is not text in UTF-8`},
+		{"account", strings.Repeat("a,", maxValues+1), "account: has 301 values, more than 300"},
+	} {
+		_, err := Parse(url.Values{c.name: {c.value}}, []Parameter{Account, Region, Where}, Options{})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	q, err := Parse(url.Values{"account": {strings.Repeat("a,", maxValues)}}, []Parameter{Account}, Options{})
+	if err != nil || len(q.Accounts) != maxValues {
+		t.Errorf("%d accounts, %v", len(q.Accounts), err)
+	}
+}
+
+// A signedIn has sign-ins of two accounts.
+type signedIn struct{ inventory.RunReader }
+
+func (signedIn) SignIns(context.Context) iter.Seq2[inventory.SignIn, error] {
+	return func(yield func(inventory.SignIn, error) bool) {
+		_ = yield(inventory.SignIn{Account: "prod", AccountID: "222222222222"}, nil) &&
+			yield(inventory.SignIn{Account: "test", AccountID: "111111111111"}, nil)
+	}
+}
+
+// Runs have no account ids, so patterns of ids become names. What excludes one account selects all others, also those
+// that never signed in and so have no id.
+func TestRunsByAccountID(t *testing.T) {
+	for patterns, want := range map[string]string{
+		"": "", "prod": "prod", "1111*": "1111* test", "!prod": "!prod", "!222222222222": "!222222222222 !prod",
+		"2* !222222222222": "2* !222222222222 prod !prod",
+	} {
+		q := Question{}
+		q.Accounts = strings.Fields(patterns)
+		runs, err := q.Runs(t.Context(), signedIn{})
+		if got := strings.Join(runs.Accounts, " "); got != want || err != nil {
+			t.Errorf("%s: %s %v", patterns, got, err)
+		}
 	}
 }
 
