@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-
-	"github.com/aws-collector/collector/web/api"
 )
 
 // The limits on streams: answers that last as long as a client reads them, or until it goes.
@@ -27,7 +25,7 @@ func (s *Server) serveAPI() http.Handler {
 		s.o.API.ServeHTTP(w, r.WithContext(ctx))
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if api.Streams(r) {
+		if s.o.API.Streams(r) {
 			streams.ServeHTTP(w, r)
 			return
 		}

@@ -44,7 +44,8 @@ type Options struct {
 type API struct {
 	o      Options
 	mux    *http.ServeMux
-	source query.Source // of coverage: the store, or the board
+	routes map[string]*route // by path
+	source query.Source      // of coverage: the store, or the board
 	cache  coverageCache
 }
 
@@ -53,12 +54,13 @@ func New(o Options) *API {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, mux: http.NewServeMux(), source: boardSource{o.Board}}
+	a := &API{o: o, mux: http.NewServeMux(), routes: map[string]*route{}, source: boardSource{o.Board}}
 	if o.Store != nil {
 		a.source = o.Store
 	}
 	table := routes()
 	for i := range table {
+		a.routes[table[i].path] = &table[i]
 		a.mux.Handle(table[i].path, a.handler(&table[i]))
 	}
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -72,14 +74,10 @@ func New(o Options) *API {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // Streams reports whether the answer to a request may last long: all rows, or events as they come.
-func Streams(r *http.Request) bool {
-	accept := strings.ToLower(strings.Join(r.Header.Values("Accept"), ","))
-	for _, media := range []string{typeNDJSON, typeCSV, typeEvents} {
-		if strings.Contains(accept, media) {
-			return true
-		}
-	}
-	return r.URL.Path == Prefix+"events"
+func (a *API) Streams(r *http.Request) bool {
+	_, path := a.mux.Handler(r)
+	rt := a.routes[path]
+	return rt != nil && slices.Contains(rt.streams, acceptable(r, rt.media()))
 }
 
 // A request is a question to a route.
@@ -110,7 +108,7 @@ func (a *API) handler(rt *route) http.Handler {
 	})
 }
 
-// fail answers with a problem, unless the client has gone.
+// fail answers with a problem.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var p problem
 	if errors.As(err, &p) {
@@ -118,6 +116,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	if r.Context().Err() != nil {
+		writeProblem(w, errInterrupted())
 		return
 	}
 	a.o.Log.Warn("API request failed", "path", r.URL.Path, "error", err)
@@ -142,6 +141,10 @@ func (a *API) parse(rt *route, r *http.Request) (*request, error) {
 			p.Hint = "Use " + strings.Join(known, ", ") + "."
 		}
 		return nil, p
+	}
+	if !query.IsText(r.URL.Path) {
+		return nil, problem{Status: http.StatusBadRequest,
+			Detail: fmt.Sprintf("the path %.200q is not text in UTF-8", r.URL.Path)}
 	}
 	req := &request{Request: r, route: rt, values: values}
 	if req.media = acceptable(r, rt.media()); req.media == "" {

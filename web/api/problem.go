@@ -49,6 +49,15 @@ func storeProblem(err error) problem {
 	}
 }
 
+// errInterrupted answers a question that the end of the program interrupts. If it is the client that has gone, nobody
+// reads it.
+func errInterrupted() problem {
+	return problem{
+		Status: http.StatusServiceUnavailable, Detail: "the answer was interrupted: the collector stops",
+		Hint: "Ask again later.",
+	}
+}
+
 // errNothingStored answers questions that only a store can answer.
 func errNothingStored() problem {
 	return problem{

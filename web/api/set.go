@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,7 +78,7 @@ func parseCursor(text, of string) (c cursor, err error) {
 		err = json.Unmarshal(b, &c)
 	}
 	switch {
-	case err != nil:
+	case err != nil, slices.ContainsFunc(c.Key, func(part string) bool { return !query.IsText(part) }):
 		return cursor{}, errForeignCursor()
 	case c.Of != of:
 		return cursor{}, problem{Status: http.StatusBadRequest, Detail: "the cursor belongs to another question",
@@ -145,27 +147,42 @@ func writeCacheable(w http.ResponseWriter, r *request, body []byte) {
 	_, _ = w.Write(body) // an error means that the client has gone
 }
 
-// acceptable returns the first media type that a request accepts of those that a route has, in the order of the
-// request; "" if there is none. Without a wish, it is the first of the route.
+// acceptable returns the media type that a request wants most of those that a route has; "" if it accepts none. The
+// most specific range of Accept decides about a type. Of two with the same weight, the one that the request names first
+// wins. Without a wish, it is the first of the route.
+//
+//	https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1
 func acceptable(r *http.Request, media []string) string {
 	accept := strings.Join(r.Header.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" {
 		accept = "*/*"
 	}
-	for wish := range strings.SplitSeq(accept, ",") {
-		name, parameters, _ := strings.Cut(wish, ";")
-		name = strings.ToLower(strings.TrimSpace(name))
-		if q := strings.ReplaceAll(parameters, " ", ""); q == "q=0" || q == "q=0.0" {
-			continue
-		}
-		if name == "*/*" {
-			return media[0]
-		}
-		for _, m := range media {
-			if name == m || name == m[:strings.IndexByte(m, '/')+1]+"*" {
-				return m
+	ranges := strings.Split(strings.ToLower(accept), ",")
+	best, most, first := "", 0.0, 0
+	for _, m := range media {
+		specific, weight, at := 0, 0.0, 0
+		for i, wish := range ranges {
+			name, parameters, _ := strings.Cut(wish, ";")
+			name = strings.TrimSpace(name)
+			rank := slices.Index([]string{"*/*", m[:strings.IndexByte(m, '/')+1] + "*", m}, name) + 1
+			if rank > specific {
+				specific, weight, at = rank, weightOf(parameters), i
 			}
 		}
+		if weight > most || weight == most && weight > 0 && at < first {
+			best, most, first = m, weight, at
+		}
 	}
-	return ""
+	return best
+}
+
+// weightOf is the parameter q of a media range; 1 without one.
+func weightOf(parameters string) float64 {
+	for p := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if q, err := strconv.ParseFloat(value, 64); name == "q" && err == nil && q >= 0 && q <= 1 {
+			return q
+		}
+	}
+	return 1
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/query"
 )
 
@@ -54,7 +55,7 @@ func (s *stream) begin() error {
 	h.Set("Collector-Unknown", strconv.Itoa(s.unknown.Count))
 	var names []string
 	for _, c := range s.columns {
-		names = append(names, c.Name)
+		names = append(names, printable.SpreadsheetCell(c.Name))
 	}
 	return s.cells.Write(names)
 }
@@ -71,7 +72,7 @@ func (s *stream) row(v any) error {
 	return s.flushSometimes()
 }
 
-// csvRow writes a row of CSV.
+// csvRow writes a row of CSV. It is for spreadsheets, which run a cell that looks like a formula, also one of a tag.
 func (s *stream) csvRow(row map[string]any) error {
 	if err := s.begin(); err != nil {
 		return err
@@ -79,7 +80,7 @@ func (s *stream) csvRow(row map[string]any) error {
 	s.rows++
 	line := make([]string, len(s.columns))
 	for i, c := range s.columns {
-		line[i] = query.CellText(row[c.Name])
+		line[i] = printable.SpreadsheetCell(query.CellText(row[c.Name]))
 	}
 	if err := s.cells.Write(line); err != nil {
 		return err
@@ -136,8 +137,7 @@ func (s *stream) end(err error) error {
 	if err != nil {
 		p := storeProblem(err).complete()
 		if s.r.Context().Err() != nil {
-			p = problem{Status: http.StatusServiceUnavailable, Detail: "the answer was interrupted: the collector stops",
-				Hint: "Ask again later."}.complete()
+			p = errInterrupted().complete()
 		}
 		last.Error = &p
 	}

@@ -56,8 +56,59 @@ func TestCSV(t *testing.T) {
 	if header, _, _ := strings.Cut(w.Body.String(), "\n"); !strings.HasSuffix(header, ",last_seen,tags,extra_tags,data") {
 		t.Errorf("%s", header)
 	}
-	if w := fx.ask("resources", "Accept", "text/html, text/*;q=0.5"); w.Header().Get("Content-Type")[:8] != typeCSV {
-		t.Errorf("%v", w.Header())
+	fx.list("prod", "eu-west-1", inventorytest.Item{ID: "i-5", Tags: map[string]string{"Name": `=cmd|' /C calc'!A0`}})
+	w = fx.ask("resources?fields=name,tags.%3DA1&region=eu-west-1", "Accept", "text/csv")
+	if got := w.Body.String(); got != "name,tags.=A1\n'=cmd|' /C calc'!A0,\n" {
+		t.Errorf("a formula in a tag: %q", got)
+	}
+}
+
+// The wish of a client is that of RFC 9110, and what lasts long is known before it is answered.
+func TestAccept(t *testing.T) {
+	fx := newFixture(t)
+	for _, c := range []struct {
+		path, accept, media string
+		streams             bool
+	}{
+		{"resources", "", typeJSON, false},
+		{"resources", "*/*", typeJSON, false},
+		{"resources", "text/html, text/*;q=0.5", typeCSV, true},
+		{"resources", "application/json;q=0.5, text/csv", typeCSV, true},
+		{"resources", "*/*;q=0.1, application/x-ndjson", typeNDJSON, true},
+		{"resources", "application/json;q=0, */*", typeNDJSON, true},
+		{"resources", "text/csv;q=0.000, application/json;charset=utf-8", typeJSON, false},
+		{"resources", "application/x-ndjson, application/json", typeNDJSON, true},
+		{"resources", "TEXT/CSV; q=2", typeCSV, true},
+		{"resources", "text/event-stream", "", false},
+		{"coverage", "text/csv, application/json", typeJSON, false},
+		{"coverage", "text/csv", "", false},
+		{"changes", "text/*", typeEvents, true},
+		{"events", "", typeEvents, true},
+		{"events", "application/json", "", false},
+		{"nowhere", "text/csv", "", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, Prefix+c.path, nil)
+		r.Header.Set("Accept", c.accept)
+		media := ""
+		if rt := fx.api.routes[Prefix+c.path]; rt != nil {
+			media = acceptable(r, rt.media())
+		}
+		if streams := fx.api.Streams(r); media != c.media || streams != c.streams {
+			t.Errorf("%s, %q: %q, streams %v", c.path, c.accept, media, streams)
+		}
+	}
+}
+
+// An answer that is interrupted before its first row is an error, not an empty answer.
+func TestInterruptedBeforeTheFirstRow(t *testing.T) {
+	fx := newFixture(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, media := range []string{typeJSON, typeNDJSON, typeCSV} {
+		w := answer(ctx, fx.api, "resources", "Accept", media)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "the collector stops") {
+			t.Errorf("%s: %d %q", media, w.Code, w.Body)
+		}
 	}
 }
 
