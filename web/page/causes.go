@@ -101,7 +101,7 @@ type causeFrame struct {
 // Cause returns what the template of a cause takes.
 func (f frame) Cause(v causeView) causeFrame { return causeFrame{f.moment, v} }
 
-type link struct{ Text, Title, URL string }
+type link struct{ Text, URL string }
 
 // maxNamedAccounts is how many accounts a cause names.
 const maxNamedAccounts = 6

@@ -18,8 +18,6 @@ type changesData struct {
 	Summary string
 	Spans   []option
 	What    []whatOption
-	Account string
-	Where   string
 	Chips   []link
 	Counts  *changeCounts
 	Chart   template.HTML
@@ -86,9 +84,9 @@ func (p *Page) changesView(ctx context.Context, r *request) (content, error) {
 	if q.Since.IsZero() {
 		q.Since = r.now.Add(-24 * time.Hour)
 	}
-	what := r.params("what")
+	what := r.someOf("what", inventory.WasAdded, inventory.WasChanged, inventory.WasGone)
 	parts := 24
-	d := changesData{Account: strings.Join(r.values["account"], ", "), Where: r.values.Get("where")}
+	var d changesData
 	for _, s := range changeSpans {
 		current := r.now.Sub(q.Since).Round(time.Minute) == s.length
 		if current {
@@ -112,6 +110,7 @@ func (p *Page) changesView(ctx context.Context, r *request) (content, error) {
 		number(d.Counts.Added), number(d.Counts.Changed), number(d.Counts.Gone), clock(r.now, q.Since))
 	if d.Counts.More {
 		d.Summary = "The first " + number(maxCounted) + " changes: " + d.Summary
+		d.Count += " of the first " + number(maxCounted)
 	}
 	d.Chart = barChart(d.Counts.Bars, q.Since, part, r.now)
 	for i, bar := range d.Counts.Bars {

@@ -211,6 +211,18 @@ func TestFolding(t *testing.T) {
 	requireAll(t, view(t, p, "/?account=249"), ">a-249</a>") // by its id
 }
 
+// A folded line has the earliest instants of its accounts, whatever their order; one without an instant has none.
+func TestFoldedInstants(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 11, 1, hour, 0, 0, 0, time.UTC) }
+	with := func(oldest, next time.Time) *account {
+		return &account{AccountInfo: runner.AccountInfo{Next: next}, oldest: oldest}
+	}
+	row := drawing{}.rest([]*account{with(at(1), at(5)), with(time.Time{}, time.Time{}), with(at(3), at(7))})
+	if !row.Oldest.Equal(at(1)) || !row.Next.Equal(at(5)) {
+		t.Errorf("oldest %s, next %s", row.Oldest, row.Next)
+	}
+}
+
 // An organization lists members and no resources: it is no row, and its failure is shown.
 func TestOrganizations(t *testing.T) {
 	f := newFixture(t)

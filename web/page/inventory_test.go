@@ -33,6 +33,7 @@ func TestInventory(t *testing.T) {
 	f := newFixture(t)
 	f.account("prod", "222222222222", "us-east-1")
 	f.account("web", "333333333333", "us-east-1")
+	f.ended("prod", "us-east-1", "ec2_instance", nil)
 	f.ended("web", "us-east-1", "ec2_instance", throttled)
 	s := &fakeStore{resources: []*inventory.Resource{
 		instance(f.now, "i-1", "checkout-1", "prod"), instance(f.now, "i-2", "other", "prod"),
@@ -51,6 +52,12 @@ func TestInventory(t *testing.T) {
 	requireAll(t, view(t, p, "/inventory?q=10.24.3.17"), "3 resources")
 	requireAll(t, view(t, p, "/inventory?q=10.24.3.17&where="+url.QueryEscape("name=other")), "1 resource", "i-2")
 	requireAll(t, view(t, p, "/inventory?q=nothing"), "Nothing fits", "Not all was seen", accountURL("web"))
+	requireAll(t, view(t, p, "/inventory?account=333333333333&q=nothing"), "Not all was seen", accountURL("web"))
+	f.account("new", "", "us-east-1")
+	requireAll(t, view(t, f.page(stored(s)), "/inventory?account=new"), "Not all was seen", accountURL("new"))
+	if text = view(t, p, "/inventory?account=prod&q=nothing"); strings.Contains(text, "Not all was seen") {
+		t.Error("what another account could not list concerns this one")
+	}
 	requireAll(t, view(t, p, "/inventory?at=3h"), "As of", "Back to now")
 	for _, q := range []string{"it's", `a"b`, "a\nb", "*", "(", strings.Repeat("x", 5000)} {
 		view(t, p, "/inventory?q="+url.QueryEscape(q))
@@ -189,6 +196,6 @@ func TestManyChanges(t *testing.T) {
 			After: instance(f.now, "i-1", "", "prod")})
 	}
 	p := f.page(stored(s))
-	requireAll(t, view(t, p, "/changes"), "The first 20,000 changes", "the last 100")
+	requireAll(t, view(t, p, "/changes"), "The first 20,000 changes", "the last 100 of the first 20,000")
 	requireAll(t, view(t, p, "/"), "over <span class=\"nowrap\">+20,000")
 }

@@ -86,12 +86,12 @@ func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 		Same: same("list", "resources", resourceParameters(), r),
 	}
 	r.restoreSearch()
-	failing := p.coverage(r.now).failing
-	if err := p.addRows(ctx, &d, r, &q, failing); err != nil {
+	all := p.coverage(r.now)
+	if err := p.addRows(ctx, &d, r, &q, all.failing); err != nil {
 		return content{}, err
 	}
 	d.addFilters(r)
-	d.addUnseen(&q, failing)
+	d.addUnseen(&q, all)
 	return content{template: "inventory.html", title: "Inventory", tab: "/inventory", data: d}, nil
 }
 
@@ -148,6 +148,9 @@ func (p *Page) addRows(
 	if after := r.param("after"); after != "" {
 		page := q.Query
 		page.After, page.Limit = keyOf(after), shownResources+1
+		if page.After == nil {
+			delete(r.known, "after")
+		}
 		rows = nil
 		for res, err := range p.o.Store.Find(ctx, page) {
 			if err != nil {
@@ -253,18 +256,23 @@ func (d *inventoryData) addFilters(r *request) {
 	}
 }
 
-// addUnseen names the accounts in which a listing within the question fails, so that "none" is never said of what was
-// not looked at.
-func (d *inventoryData) addUnseen(q *query.Question, failing map[record.Target]bool) {
+// addUnseen names the accounts in which a listing within the question fails, or none has ended yet, so that "none" is
+// never said of what was not looked at.
+func (d *inventoryData) addUnseen(q *query.Question, c *coverage) {
 	names := map[string]bool{}
-	for t := range failing {
-		if q.Selects(t.Account, "", t.Region, t.Kind) {
+	for t := range c.failing {
+		if a := c.account(t.Account); a != nil && q.Selects(t.Account, a.Identity.AccountID, t.Region, t.Kind) {
 			names[t.Account] = true
 		}
 	}
-	all := slices.Sorted(maps.Keys(names))
-	d.MoreUnseen = max(len(all)-maxNamedAccounts, 0)
-	for _, name := range all[:len(all)-d.MoreUnseen] {
+	for _, a := range c.accounts {
+		if a.listings == 0 && q.Selects(a.Name, a.Identity.AccountID, "", "") {
+			names[a.Name] = true
+		}
+	}
+	unseen := slices.Sorted(maps.Keys(names))
+	d.MoreUnseen = max(len(unseen)-maxNamedAccounts, 0)
+	for _, name := range unseen[:len(unseen)-d.MoreUnseen] {
 		d.Unseen = append(d.Unseen, link{Text: name, URL: accountURL(name)})
 	}
 }

@@ -258,10 +258,10 @@ func (d drawing) rest(accounts []*account) matrixRow {
 	cells := map[string]*cell{}
 	for _, a := range accounts {
 		row.Resources += a.resources
-		if row.Oldest.IsZero() || a.oldest.Before(row.Oldest) {
+		if row.Oldest.IsZero() || !a.oldest.IsZero() && a.oldest.Before(row.Oldest) {
 			row.Oldest = a.oldest
 		}
-		if row.Next.IsZero() || a.Next.Before(row.Next) {
+		if row.Next.IsZero() || !a.Next.IsZero() && a.Next.Before(row.Next) {
 			row.Next = a.Next
 		}
 		for region, c := range a.cells {

@@ -177,7 +177,10 @@ var tabs = [...]tab{
 func (p *Page) handle(view func(context.Context, *request) (content, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		req := newRequest(r, time.Now())
-		c, err := view(r.Context(), req)
+		c, err := badQuestion(errNoText, "/"), error(nil)
+		if query.IsText(r.URL.Path) {
+			c, err = view(r.Context(), req)
+		}
 		if err != nil {
 			if r.Context().Err() != nil {
 				return // the client has gone
@@ -202,7 +205,7 @@ func (p *Page) handle(view func(context.Context, *request) (content, error)) htt
 func (p *Page) render(c content, r *request) ([]byte, error) {
 	f := frame{
 		moment: moment{r.now}, Title: c.title, Theme: r.theme, Version: p.o.Version, Unknown: r.unknown(),
-		Query: r.values.Get("q"), Frozen: r.values.Get("at") != "" || r.values.Get("to") != "", View: c.data,
+		Query: r.values.Get("q"), Frozen: r.understood("at") || r.understood("to"), View: c.data,
 	}
 	if p.o.Problems != nil {
 		f.Problems = p.o.Problems()

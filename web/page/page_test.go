@@ -145,7 +145,11 @@ func TestHostileText(t *testing.T) {
 			"/inventory", "/inventory?q=" + q, "/inventory?at=1d&account=" + q, resourceURL(thing, time.Time{}), "/changes",
 			"/changes?what=" + q,
 		} {
-			view(t, p, target)
+			w := get(t, p, target)
+			if checkHTML(t, p, target, w.Body.String()); w.Code != http.StatusOK &&
+				(w.Code != http.StatusBadRequest || query.IsText(evil)) {
+				t.Errorf("%s answers %d", target, w.Code)
+			}
 		}
 	}
 }
@@ -175,6 +179,17 @@ func TestUnknownParameters(t *testing.T) {
 	if text := view(t, p, "/?show=only&account=prod&group=none"); strings.Contains(text, "Not understood") {
 		t.Error("a known parameter is not understood")
 	}
+	p = f.page(stored(&fakeStore{changes: []inventory.Change{
+		{Op: inventory.WasAdded, At: f.now.Add(-time.Minute), After: instance(f.now, "i-1", "", "prod")},
+	}}))
+	requireAll(t, view(t, p, "/changes?what=aded"), "<code>what=aded</code>", "1 added")
+	requireAll(t, view(t, p, "/inventory?where=tags.a=b;c"), "<code>where=tags.a=b;c</code>")
+	requireAll(t, view(t, p, "/inventory?after=nonsense"), "<code>after=nonsense</code>")
+	text := view(t, p, "/runs?to=yesterday")
+	if requireAll(t, text, "<code>to=yesterday</code>"); strings.Contains(text, "data-frozen") {
+		t.Error("a view of now is frozen")
+	}
+	requireAll(t, view(t, p, "/runs?to=1h"), "data-frozen")
 }
 
 // Each asset has its digest in its URL, is kept by browsers, and all scripts together are small.

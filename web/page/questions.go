@@ -18,6 +18,8 @@ func (r *request) parse(parameters []query.Parameter, kinds query.Catalogue) (qu
 	return query.Parse(r.values, parameters, query.Options{Now: r.now, Kinds: kinds})
 }
 
+var errNoText = errors.New("the address is not text in UTF-8")
+
 // badQuestion is the view of a question that cannot be understood.
 func badQuestion(err error, back string) content {
 	m := message{Heading: "The question is not understood", Text: err.Error(), Back: link{Text: "Without it", URL: back}}

@@ -18,12 +18,19 @@ type request struct {
 	values url.Values
 	known  map[string]bool
 	theme  string
+
+	malformed []string // parts of the query that are no parameters
 }
 
 func newRequest(r *http.Request, now time.Time) *request {
 	req := &request{Request: r, now: now, values: r.URL.Query(), known: map[string]bool{}}
 	if c, err := r.Cookie("theme"); err == nil && (c.Value == "dark" || c.Value == "light") {
 		req.theme = c.Value
+	}
+	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		if _, err := url.ParseQuery(part); err != nil {
+			req.malformed = append(req.malformed, shorten(part, 80))
+		}
 	}
 	return req
 }
@@ -61,9 +68,20 @@ func (r *request) oneOf(name string, values ...string) string {
 	return values[0]
 }
 
-// unknown returns the parameters that no view asked for.
+// someOf returns the values of a parameter that can be repeated. If one is none of these, the parameter is not
+// understood.
+func (r *request) someOf(name string, values ...string) []string {
+	all := r.params(name)
+	if slices.ContainsFunc(all, func(v string) bool { return !slices.Contains(values, v) }) {
+		delete(r.known, name)
+		return nil
+	}
+	return all
+}
+
+// unknown returns the parameters that no view asked for, or understood.
 func (r *request) unknown() []string {
-	var names []string
+	names := slices.Clone(r.malformed)
 	for _, name := range slices.Sorted(maps.Keys(r.values)) {
 		if !r.known[name] {
 			names = append(names, shorten(name, 40)+"="+shorten(r.values.Get(name), 40))
@@ -71,6 +89,9 @@ func (r *request) unknown() []string {
 	}
 	return names
 }
+
+// understood reports whether the URL has a parameter that the view understood.
+func (r *request) understood(name string) bool { return r.known[name] && r.values.Get(name) != "" }
 
 // with returns a URL of the same view with these parameters replaced: name, value, name, value. "" removes one.
 func (r *request) with(pairs ...string) string {

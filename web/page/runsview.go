@@ -60,8 +60,14 @@ func (p *Page) runsView(ctx context.Context, r *request) (content, error) {
 	}
 	name := r.oneOf("span", spans[0].name, spans[1].name, spans[2].name, spans[3].name)
 	d := runsData{To: r.now, Account: strings.Join(question.Accounts, ", ")}
-	if to, err := inventory.ParseTime(r.param("to"), r.now); err == nil && to.Before(r.now) {
-		d.To = to
+	if text := r.param("to"); text != "" {
+		to, err := inventory.ParseTime(text, r.now)
+		switch {
+		case err != nil:
+			delete(r.known, "to")
+		case to.Before(r.now):
+			d.To = to
+		}
 	}
 	d.From = d.To.Add(-spanOf(name))
 	question.Since, question.Limit = d.From, maxRunsRead

@@ -40,7 +40,7 @@ let last = new Date(), due = 0, busy = false;
 
 async function refresh() {
   due = 0;
-  if (busy) return;
+  if (busy) return changed(); // what is being read may be older than the change
   busy = true;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
