@@ -67,8 +67,9 @@ func newAdmission() *admission {
 	}
 }
 
-func newStreamAdmission() *admission {
-	return &admission{maxSlots: maxStreams, maxSlotsPerPeer: maxStreamsPerPeer, slots: map[*slot]bool{}}
+// newStreamAdmission admits answers without a limit of their time.
+func newStreamAdmission(most, mostPerPeer int) *admission {
+	return &admission{maxSlots: most, maxSlotsPerPeer: mostPerPeer, slots: map[*slot]bool{}}
 }
 
 // wrap admits requests to a handler, and measures how fast clients read the responses.

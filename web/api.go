@@ -8,8 +8,12 @@ import (
 
 // The limits on streams: answers that last as long as a client reads them, or until it goes.
 const (
-	maxStreams        = 64
-	maxStreamsPerPeer = 24
+	maxEvents        = 64
+	maxEventsPerPeer = 24
+	// A stream of rows holds a connection of the store as long as its client reads. A store may have eight (Postgres):
+	// half of them remain for what is short.
+	maxRowStreams        = 4
+	maxRowStreamsPerPeer = 3
 )
 
 var errStopping = errors.New("the collector stops")
@@ -18,17 +22,22 @@ var errStopping = errors.New("the collector stops")
 // reads too slowly is disconnected. They end when the server does.
 func (s *Server) serveAPI() http.Handler {
 	pages := newAdmission().wrap(s.o.API)
-	streams := newStreamAdmission().wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
 		defer context.AfterFunc(s.streams, func() { cancel(errStopping) })()
 		s.o.API.ServeHTTP(w, r.WithContext(ctx))
-	}))
+	})
+	rowStreams := newStreamAdmission(maxRowStreams, maxRowStreamsPerPeer).wrap(stream)
+	eventStreams := newStreamAdmission(maxEvents, maxEventsPerPeer).wrap(stream)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.o.API.Streams(r) {
-			streams.ServeHTTP(w, r)
-			return
+		switch rows, events := s.o.API.Streams(r); {
+		case rows:
+			rowStreams.ServeHTTP(w, r)
+		case events:
+			eventStreams.ServeHTTP(w, r)
+		default:
+			pages.ServeHTTP(w, r)
 		}
-		pages.ServeHTTP(w, r)
 	})
 }

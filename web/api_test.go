@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,6 +153,67 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 	if text := <-last; !strings.Contains(text, `"_end":{`) || !strings.Contains(text, "the collector stops") ||
 		!strings.HasSuffix(text, "<nil>") {
 		t.Errorf("rows end with %.300s", text)
+	}
+}
+
+// A pooledStore has eight connections. A result has one until it is read, and one without a limit has no end.
+type pooledStore struct {
+	api.Store
+	connections chan struct{}
+}
+
+func (s pooledStore) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	return func(yield func(*inventory.Resource, error) bool) {
+		select {
+		case s.connections <- struct{}{}:
+			defer func() { <-s.connections }()
+		case <-ctx.Done():
+			yield(nil, ctx.Err())
+			return
+		}
+		if q.Limit == 0 {
+			endlessStore{s.Store, make(chan struct{})}.Find(ctx, q)(yield)
+		}
+	}
+}
+
+// Readers of streams that stop leave connections of the store for others.
+func TestStreamsLeaveConnections(t *testing.T) {
+	o, _ := newAPI(t)
+	store := pooledStore{o.Store, make(chan struct{}, 8)}
+	o.Store = store
+	addr := start(t, newServer(t, Options{API: api.New(o)}))
+	ctx, cancel := context.WithCancel(t.Context())
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var clients sync.WaitGroup
+	for range 12 {
+		clients.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/api/v1/resources", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.Header.Set("Accept", "application/x-ndjson")
+			if resp, err := client.Do(r); err == nil {
+				<-ctx.Done()
+				resp.Body.Close()
+			}
+		})
+	}
+	defer clients.Wait()
+	defer cancel()
+	for begun := time.Now(); len(store.connections) < maxRowStreamsPerPeer; time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > 5*time.Second {
+			t.Fatalf("%d streams", len(store.connections))
+		}
+	}
+	time.Sleep(300 * time.Millisecond) // for more than are admitted
+	if n := len(store.connections); n > maxRowStreamsPerPeer {
+		t.Errorf("%d connections are in use", n)
+	}
+	resp := stream(t, addr, "/api/v1/resources", "application/json")
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("a page is answered %s", resp.Status)
 	}
 }
 

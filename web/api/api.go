@@ -73,11 +73,16 @@ func New(o Options) *API {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
-// Streams reports whether the answer to a request may last long: all rows, or events as they come.
-func (a *API) Streams(r *http.Request) bool {
+// Streams reports whether the answer to a request may last long: all rows, for which a connection of the store is held
+// until the client has read them, or events as they come.
+func (a *API) Streams(r *http.Request) (rows, events bool) {
 	_, path := a.mux.Handler(r)
 	rt := a.routes[path]
-	return rt != nil && slices.Contains(rt.streams, acceptable(r, rt.media()))
+	if rt == nil {
+		return false, false
+	}
+	media := acceptable(r, rt.media())
+	return media == typeNDJSON || media == typeCSV, media == typeEvents
 }
 
 // A request is a question to a route.

@@ -201,20 +201,40 @@ func (a *API) followChanges(w http.ResponseWriter, r *request, p position) error
 	changed, cancel := a.o.Board.Subscribe()
 	defer cancel()
 	for {
-		err := a.eachChange(r.Context(), r, &p, func(c change) error {
-			id := cursor{Key: []string{c.ID}, At: *c.At}.encode(r.fingerprint())
-			return e.send("change", id, c)
-		})
-		if err != nil && r.Context().Err() == nil && e.err == nil {
-			err = e.send("problem", "", storeProblem(err).complete())
+		batch, more, err := a.nextChanges(r, &p)
+		for i := range batch {
+			id := cursor{Key: []string{batch[i].ID}, At: *batch[i].At}.encode(r.fingerprint())
+			if e.send("change", id, batch[i]) != nil {
+				return nil
+			}
 		}
-		if err == nil {
-			err = e.flush()
+		if err != nil && r.Context().Err() == nil {
+			_ = e.send("problem", "", storeProblem(err).complete()) // an error means that the client has gone
 		}
-		if err != nil || !e.wait(r.Context(), changed) {
+		if e.flush() != nil || err != nil || !more && !e.wait(r.Context(), changed) {
 			return nil //nolint:nilerr // the client has gone, or reads the error
 		}
 	}
+}
+
+// maxBatch is how many changes are read before they are sent.
+const maxBatch = 1000
+
+// nextChanges reads the changes after p, and moves p. It returns before any is sent, so that a client that reads slowly
+// holds no connection of the store.
+func (a *API) nextChanges(r *request, p *position) (batch []change, more bool, err error) {
+	errFull := errors.New("the batch is full")
+	err = a.eachChange(r.Context(), r, p, func(c change) error {
+		if len(batch) == maxBatch {
+			return errFull
+		}
+		batch = append(batch, c)
+		return nil
+	})
+	if errors.Is(err, errFull) {
+		return batch, true, nil
+	}
+	return batch, false, err
 }
 
 // events sends which accounts changed, at most once a second. A client asks again for what it shows.

@@ -93,8 +93,9 @@ func TestAccept(t *testing.T) {
 		if rt := fx.api.routes[Prefix+c.path]; rt != nil {
 			media = acceptable(r, rt.media())
 		}
-		if streams := fx.api.Streams(r); media != c.media || streams != c.streams {
-			t.Errorf("%s, %q: %q, streams %v", c.path, c.accept, media, streams)
+		rows, events := fx.api.Streams(r)
+		if media != c.media || rows != (c.streams && media != typeEvents) || events != (c.streams && media == typeEvents) {
+			t.Errorf("%s, %q: %q, rows %v, events %v", c.path, c.accept, media, rows, events)
 		}
 	}
 }
@@ -279,6 +280,27 @@ func TestChangesAsEvents(t *testing.T) {
 	fx.list("prod", "eu-west-1", inventorytest.Item{ID: "i-4"})
 	if _, _, data := c.next(); data["what"] != "added" || data["id"] != "i-4" {
 		t.Errorf("without since, events begin now: %v", data)
+	}
+}
+
+// More changes than are read at once are all sent, each once.
+func TestChangesInBatches(t *testing.T) {
+	fx := newFixture(t)
+	items := make([]inventorytest.Item, maxBatch+5)
+	for i := range items {
+		items[i].ID = fmt.Sprintf("i-%05d", i)
+	}
+	fx.list("test", "eu-west-1", items...)
+	c, stop := fx.events("changes?since=1h&region=eu-west-1&account=test")
+	defer stop()
+	for i := range items {
+		if _, _, data := c.next(); data["id"] != items[i].ID {
+			t.Fatalf("event %d is of %v", i, data["id"])
+		}
+	}
+	fx.list("test", "eu-west-1", items[1:]...)
+	if _, _, data := c.next(); data["id"] != items[0].ID || data["what"] != "gone" {
+		t.Errorf("after all: %v", data)
 	}
 }
 
