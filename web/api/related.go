@@ -155,14 +155,8 @@ func (a *API) pointing(ctx context.Context, res *inventory.Resource, at time.Tim
 	return all, nil
 }
 
-// quoted writes an id as a value of a condition. No id of AWS has both quotes.
-func quoted(id string) string {
-	quote := "'"
-	if strings.Contains(id, quote) {
-		quote = `"`
-	}
-	return quote + id + quote
-}
+// quoted writes an id as a value of a condition, in which a word may have several quoted parts.
+func quoted(id string) string { return "'" + strings.ReplaceAll(id, "'", `'"'"'`) + "'" }
 
 // idsAt returns the texts at a path of a resource's data, each once.
 func idsAt(res *inventory.Resource, path string) (ids []string, err error) {
