@@ -14,7 +14,9 @@ func TestPage(t *testing.T) {
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, ""))
 	d := startDaemon(t, config, s.URL)
-	d.waitUntil("a resource", func() bool { return strings.Contains(d.get("/inventory"), `href="/resources/ec2_instance/`) })
+	d.waitUntil("a resource", func() bool {
+		return strings.Contains(d.get("/inventory"), `href="/resources/ec2_instance/`)
+	})
 	has := func(path string, words ...string) string {
 		t.Helper()
 		text := d.get(path)
