@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,31 @@ func TestCausesAreGeneral(t *testing.T) {
 		if got := CauseOf(record.Outcome{Error: text}).Error; got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+// Different errors of one reason are different causes; the same error of many targets is one.
+func TestCausesDiffer(t *testing.T) {
+	var causes []Cause
+	for _, c := range []struct {
+		reason record.Reason
+		text   string
+	}{
+		{record.BadRequest, "list ec2_volume in us-east-1: InvalidParameterValue: no such id vol-1 (request 5)"},
+		{record.BadRequest, "list ec2_subnet in eu-west-1: InvalidParameterValue: no such id subnet-2"},
+		{record.BadRequest, "list ec2_vpc in us-east-1: MissingParameter: an owner"},
+		{record.ServiceError, "list ec2_vpc in us-east-1: InternalError: of its own"},
+		{record.AccessDenied, "list ec2_vpc in us-east-1: UnauthorizedOperation: a"},
+		{record.AccessDenied, "list ec2_image in us-east-1: UnauthorizedOperation: b"},
+	} {
+		causes = AddCause(causes, CauseOf(record.Outcome{State: record.Error, Reason: c.reason, Error: c.text}))
+	}
+	var counts []int
+	for _, c := range causes {
+		counts = append(counts, c.Targets)
+	}
+	if want := []int{2, 1, 1, 2}; !slices.Equal(counts, want) {
+		t.Errorf("causes of %v targets, want %v", counts, want)
 	}
 }
 

@@ -114,8 +114,25 @@ func AddCause(causes []Cause, c Cause) []Cause {
 }
 
 func (c Cause) alike(o Cause) bool {
-	return c.State == o.State && c.Reason == o.Reason && (c.Hint == o.Hint || HintPattern(c.Hint) == HintPattern(o.Hint))
+	return c.State == o.State && c.Reason == o.Reason &&
+		(c.Hint == o.Hint || HintPattern(c.Hint) == HintPattern(o.Hint)) &&
+		ErrorPattern(c.Reason, c.Error) == ErrorPattern(o.Reason, o.Error)
 }
+
+// ErrorPattern is an error without the names of the target and of resources, if different errors share the reason and
+// the hint; else "".
+func ErrorPattern(reason record.Reason, text string) string {
+	switch reason {
+	case record.Other, record.ServiceError, record.BadRequest:
+		return nameWithDigit.ReplaceAllString(targetOfError.ReplaceAllString(general(text), ""), "…")
+	}
+	return ""
+}
+
+var (
+	targetOfError = regexp.MustCompile(`^list \S+ in \S+: `)
+	nameWithDigit = regexp.MustCompile(`\S*\d\S*`)
+)
 
 // HintPattern is a hint without the names of actions, which differ between kinds that are denied alike.
 func HintPattern(hint string) string { return actionName.ReplaceAllString(hint, "ec2:…") }

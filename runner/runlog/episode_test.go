@@ -84,3 +84,24 @@ func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
 		}
 	})
 }
+
+// Different errors of one reason are each logged, with their counts.
+func TestDifferentErrorsAreEachLogged(t *testing.T) {
+	var b bytes.Buffer
+	l := New(slog.New(slog.NewTextHandler(&b, nil)), nil)
+	for kind, text := range map[string]string{
+		"ec2_volume": "InvalidParameterValue: of vol-1", "ec2_subnet": "InvalidParameterValue: of subnet-1",
+		"ec2_vpc": "MissingParameter: an owner",
+	} {
+		o := record.Outcome{Run: "r", State: record.Error, Reason: record.BadRequest, Hint: "Report it."}
+		o.Target = record.Target{Account: "prod", Region: "us-east-1", Kind: kind}
+		o.Error = "list " + kind + " in us-east-1: " + text
+		l.Observe(runner.TargetEnded{Outcome: o})
+	}
+	l.Observe(runner.RunEnded{Account: "prod", Run: "r", Status: record.RunPartial, Took: time.Second})
+	log := b.String()
+	if strings.Count(log, "targets failed") != 2 || !strings.Contains(log, "targets=2") ||
+		!strings.Contains(log, "InvalidParameterValue") || !strings.Contains(log, "MissingParameter") {
+		t.Error(log)
+	}
+}

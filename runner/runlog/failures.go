@@ -17,6 +17,7 @@ type failureKey struct {
 	state  record.State
 	reason record.Reason
 	hint   string // without the names of actions
+	error  string // without names, if errors of the reason differ
 }
 
 // A Failure is a group of targets that failed in the same way.
@@ -51,7 +52,7 @@ func (fs Failures) Add(o record.Outcome) {
 	if o.State == "" || !o.Failed() {
 		return
 	}
-	k := failureKey{o.State, o.Reason, inventory.HintPattern(o.Hint)}
+	k := failureKey{o.State, o.Reason, inventory.HintPattern(o.Hint), inventory.ErrorPattern(o.Reason, o.Error)}
 	f := fs[k]
 	if f == nil {
 		f = &Failure{failureKey: k, Example: o, regions: map[string]bool{}, kinds: map[string]bool{}}
@@ -65,6 +66,7 @@ func (fs Failures) Add(o record.Outcome) {
 func (fs Failures) Sorted() []*Failure {
 	return slices.SortedFunc(maps.Values(fs), func(a, b *Failure) int {
 		return cmp.Or(cmp.Compare(b.Targets, a.Targets), cmp.Compare(a.reason, b.reason),
-			cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
+			cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint),
+			cmp.Compare(a.error, b.error))
 	})
 }

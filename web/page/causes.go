@@ -29,6 +29,7 @@ type causeKey struct {
 	state  record.State
 	reason record.Reason
 	hint   string
+	error  string // "" unless errors of the reason differ
 }
 
 type causes struct {
@@ -41,12 +42,12 @@ func newCauses() *causes {
 }
 
 func (cs *causes) add(t runner.TargetInfo) {
-	key := causeKey{shownState(&t.Outcome), t.Reason, t.Hint}
+	key := causeKey{shownState(&t.Outcome), t.Reason, t.Hint, inventory.ErrorPattern(t.Reason, t.Error)}
 	c := cs.byHint[key]
 	if c == nil {
 		example := inventory.CauseOf(t.Outcome)
 		example.State, example.Targets = key.state, 0
-		pattern := causeKey{key.state, key.reason, inventory.HintPattern(example.Hint)}
+		pattern := causeKey{key.state, key.reason, inventory.HintPattern(example.Hint), key.error}
 		if c = cs.byPattern[pattern]; c == nil {
 			c = &cause{Cause: example, accounts: map[string]bool{}, regions: map[string]bool{}, kinds: map[string]bool{}}
 			cs.byPattern[pattern] = c
