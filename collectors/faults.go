@@ -36,6 +36,10 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		return record.BadAnswer, "Run the collector again; if the error persists, report it to AWS Support. " +
 			"The records so far are valid."
 	}
+	if errors.Is(err, record.ErrIDUnread) {
+		return record.BadAnswer, "Correct or delete the resource that the error describes, or report it to AWS Support. " +
+			"All other resources were delivered."
+	}
 	var bad *ec2xml.Error
 	if errors.As(err, &bad) && !errors.Is(err, ec2xml.ErrKey) && record.ReasonOf(err) == record.Other {
 		return record.BadAnswer, hintCheckEndpoint + " If it is, report this error with the version of the collector."
@@ -80,13 +84,36 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		}
 		return reason, "Set a slower schedule for " + k.Name +
 			", or check whether another program uses the account's budget for " + k.Op + " in this region."
+	case record.BadSignature:
+		return reason, "Check the secret of the access key, and whether a proxy changes or removes headers of requests."
+	case record.ServiceError:
+		return reason, "Wait for the next run: EC2 failed in all attempts of the call. " +
+			"If it stays, look at AWS Health or contact AWS Support."
+	case record.BadRequest:
+		return reason, "Report this error with the version of the collector: EC2 refuses the parameters of the call."
+	case record.BadAnswer:
+		if tokenRefused(code) {
+			return reason, "Wait for the next run: EC2 refused the token of a page, also after the listing began anew. " +
+				"The records so far are valid."
+		}
 	case record.TimedOut:
 		return reason, "Raise limits.call_timeout if the account is very large; " +
 			"else check whether a proxy or firewall drops packets."
 	case record.Network:
 		return reason, "Check DNS, proxies (HTTPS_PROXY, NO_PROXY), firewalls and AWS_ENDPOINT_URL."
 	}
-	return reason, ""
+	return reason, otherHint(code)
+}
+
+func otherHint(code string) string {
+	switch {
+	case record.IsNotFoundCode(code):
+		return "Wait for the next run: EC2 refused the call because a resource was deleted meanwhile."
+	case code != "":
+		return "Look up " + code + " in EC2's error codes: " +
+			"https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"
+	}
+	return ""
 }
 
 func inactiveHint(code string) string {

@@ -108,7 +108,7 @@ var ErrRepeatedToken = errors.New("EC2 repeated a NextToken: the listing would n
 //
 // A page is lent until the loop asks for the next one; it is returned however the loop ends. It comes only after the
 // whole response has been read and the call has returned without an error, so a retry shows nothing twice. Pages
-// without records are left out. The records stay valid if the listing fails later.
+// without resources are left out. The records stay valid if the listing fails later.
 //
 // An error comes last, without a page. It is a [*record.Fault], except where the context ended the listing: then it
 // holds the context's cause.
@@ -222,8 +222,12 @@ type listing struct {
 	creds         *trackedSession
 	req           call.Request
 	stats         *record.ListStats
-	seenIDs       record.SeenIDs
+	setAside      record.SetAside
+	seenIDs       record.SeenIDs      // also after it began anew
 	tokens        map[uint64]struct{} // hashes of all tokens that were sent
+
+	// What was repeated already. A page may renew the session and lose a race once, a listing do the others once.
+	renewed, raced, denied, restarted bool
 }
 
 // errStopped means that the loop over the pages has ended early.
@@ -231,42 +235,85 @@ var errStopped = errors.New("the loop has ended")
 
 func (g *listing) run(ctx context.Context, yield func(*record.Page, error) bool) error {
 	defer g.logUnknown(ctx)
-	for renewed, repeated := false, false; ; {
+	for {
 		next, err := g.listPage(ctx, yield)
-		again, err := g.creds.keyRefused(ctx, g.callOptions, g.kind, err)
-		if again && !renewed {
-			renewed = true
-			continue
-		}
-		switch {
-		case err == errStopped:
+		if err == errStopped {
 			return err
-		case err == nil:
-			g.creds.allowed(g.kind.Action())
-		case g.creds.denied(ctx, g.kind.Action(), err) && !repeated:
-			repeated = true
+		}
+		again, err := g.again(ctx, err)
+		switch code := record.CodeOf(err); {
+		case again:
 			continue
-		case expired(err) && !renewed:
-			renewed = true
-			if err := g.creds.renew(ctx); err != nil {
-				return g.lister.fault(g.callOptions, g.kind, err)
-			}
-			continue // with the same token, so no page is lost
-		case g.absent(err):
-			return nil
-		default:
+		case err != nil && code != "" && code == g.kind.AbsentCode:
+			return nil // so some APIs say that a singleton does not exist
+		case err != nil:
 			return g.lister.fault(g.callOptions, g.kind, err)
 		}
+		g.creds.allowed(g.kind.Action())
 		if next == "" {
-			return nil
+			return g.end()
 		}
 		h := maphash.String(g.lister.seed, next)
 		if _, sent := g.tokens[h]; sent {
 			return g.lister.fault(g.callOptions, g.kind, ErrRepeatedToken)
 		}
 		g.tokens[h] = struct{}{}
-		g.req.Token, renewed = next, false
+		g.req.Token, g.renewed, g.raced = next, false, false
 	}
+}
+
+// end ends a listing whose pages all came. Without their ids, it is not known which resources are gone.
+func (g *listing) end() error {
+	if g.setAside.Unnamed == 0 {
+		return nil
+	}
+	return g.lister.fault(g.callOptions, g.kind, fmt.Errorf("%w: %d: %s",
+		record.ErrIDUnread, g.setAside.Unnamed, strings.Join(g.setAside.Causes, "; ")))
+}
+
+// again reports whether to repeat a call after its error, and returns the error to report if not.
+func (g *listing) again(ctx context.Context, err error) (bool, error) {
+	if err == nil {
+		return false, nil
+	}
+	renewed, err := g.creds.keyRefused(ctx, g.callOptions, g.kind, err)
+	code := record.CodeOf(err)
+	switch {
+	case renewed:
+		return once(&g.renewed), err
+	case g.creds.denied(ctx, g.kind.Action(), err):
+		return once(&g.denied), err
+	case expired(err):
+		if !once(&g.renewed) {
+			return false, err
+		}
+		err := g.creds.renew(ctx)
+		return err == nil, err // with the same token, so no page is lost
+	case g.kind.Parent == "" && record.IsNotFoundCode(code) && code != g.kind.AbsentCode:
+		return once(&g.raced), err // a resource was deleted while EC2 put the page together
+	case g.req.Token != "" && (tokenRefused(code) || record.ReasonOfCode(code) == record.BadRequest):
+		// The first page was asked for with the same parameters, so EC2 refuses the token: it has expired, or another
+		// server gave it. Ids that were delivered are not delivered again.
+		if !once(&g.restarted) {
+			return false, err
+		}
+		g.req.Token = ""
+		clear(g.tokens)
+		return true, err
+	}
+	return false, err
+}
+
+// once reports whether done was false, and sets it.
+func once(done *bool) bool {
+	first := !*done
+	*done = true
+	return first
+}
+
+// tokenRefused reports whether an error code is about the token of a page.
+func tokenRefused(code string) bool {
+	return code == "InvalidNextToken" || code == "InvalidPaginationToken" || code == "ExpiredNextToken"
 }
 
 func (g *listing) logUnknown(ctx context.Context) {
@@ -274,13 +321,6 @@ func (g *listing) logUnknown(ctx context.Context) {
 		g.lister.options.Log.DebugContext(ctx, "response has unknown members",
 			"kind", g.kind.Name, "region", g.callOptions.Region, "members", g.stats.Unknown)
 	}
-}
-
-// absent reports whether an error means that there is nothing to list: some APIs respond so for a singleton, and for
-// the children of a resource that was deleted after it was listed.
-func (g *listing) absent(err error) bool {
-	code := record.CodeOf(err)
-	return code != "" && code == g.kind.AbsentCode || g.kind.Parent != "" && strings.HasSuffix(code, ".NotFound")
 }
 
 // listPage gets one response and lends its page to the loop. It has the page from Take to Return, also if the loop
@@ -314,10 +354,11 @@ func (g *listing) listPage(ctx context.Context, yield func(*record.Page, error) 
 	g.stats.Pages++
 	g.stats.Unknown += p.Unknown()
 	g.stats.Duplicates += p.Dedupe(&g.seenIDs)
-	if p.Len() == 0 {
+	g.setAside.Add(p.SetAside())
+	n := p.Len()
+	if n == 0 && len(p.SetAside().IDs) == 0 {
 		return next, nil
 	}
-	n := p.Len()
 	if !yield(p, nil) {
 		return "", errStopped
 	}

@@ -297,6 +297,11 @@ func (w *scopeWriter) addPage(ctx context.Context, p *record.Page) error {
 	}
 	defer w.trackIndexSize()
 	w.extraTags = append(w.extraTags[:0], p.ExtraTags()...)
+	for _, id := range p.SetAside().IDs { // they exist, so their last version stays
+		if e := w.live.find([]byte(id)); e != nil {
+			e.seen = true
+		}
+	}
 	var changed []changedRecord
 	for view := range p.Views() {
 		id, err := unquote(view.ID())

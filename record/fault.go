@@ -35,7 +35,9 @@ const (
 	Throttling     Reason = "throttled"
 	Network        Reason = "network"
 	TimedOut       Reason = "timeout"
-	BadAnswer      Reason = "bad_answer" // AWS's response cannot be used: markup, a repeated token, a size over a limit
+	ServiceError   Reason = "service_error" // AWS failed to respond, in all attempts
+	BadRequest     Reason = "bad_request"   // AWS refuses the parameters of a request
+	BadAnswer      Reason = "bad_answer"    // AWS's response cannot be used: markup, a repeated token, a size over a limit
 	Panicked       Reason = "panic"
 	Stuck          Reason = "stuck"       // the job ignored its deadline and was abandoned
 	Interrupted    Reason = "interrupted" // the program was stopped, or a newer run replaced this one
@@ -150,15 +152,25 @@ func ErrorSummary(err error) string {
 	if netErr := networkError(err); netErr != nil && !errors.Is(netErr, context.DeadlineExceeded) {
 		return netErr.Error() // no response came, so the network error says all
 	}
-	for { // one call may be part of the preparation of another
-		var op interface {
+	for { // one call may be part of the preparation of another, and a response's error stands inside that of its call
+		var operation interface {
 			Operation() string
 			Unwrap() error
 		}
-		if !errors.As(err, &op) || op.Unwrap() == nil {
+		var response interface {
+			HTTPStatusCode() int
+			Unwrap() error
+		}
+		var inner error
+		if errors.As(err, &operation) {
+			inner = operation.Unwrap()
+		} else if errors.As(err, &response) {
+			inner = response.Unwrap()
+		}
+		if inner == nil {
 			return err.Error()
 		}
-		err = op.Unwrap()
+		err = inner
 	}
 }
 
@@ -171,7 +183,8 @@ func ReasonOfCode(code string) Reason {
 		return ""
 	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure":
 		return BadKey
-	case "SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException", "IncompleteSignatureException":
+	case "SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException", "IncompleteSignatureException",
+		"MissingAuthenticationToken", "MissingAuthenticationTokenException":
 		return BadSignature
 	case "RequestTimeTooSkewed", "RequestInTheFuture":
 		return ClockSkew
@@ -188,11 +201,26 @@ func ReasonOfCode(code string) Reason {
 		return Unsupported
 	case "RequestTimeout", "RequestTimeoutException":
 		return TimedOut
+	case "InternalError", "InternalFailure", "InternalServerError", "Unavailable", "ServiceUnavailable",
+		"ServiceUnavailableException", "InsufficientCapacity", "InsufficientInstanceCapacity", "InsufficientHostCapacity",
+		"InsufficientAddressCapacity":
+		return ServiceError
+	case "IdempotentParameterMismatch", "InvalidCharacter", "InvalidParameter", "InvalidParameterCombination",
+		"InvalidParameterValue", "InvalidQueryParameter", "InvalidRequest", "MalformedQueryString", "MissingAction",
+		"MissingParameter", "UnknownParameter", "UnsupportedInstanceAttribute", "UnsupportedProtocol", "ValidationError":
+		return BadRequest
+	case "InvalidNextToken", "InvalidPaginationToken", "ExpiredNextToken":
+		return BadAnswer
 	}
 	if IsThrottlingCode(code) {
 		return Throttling
 	}
 	return ""
+}
+
+// IsNotFoundCode reports whether an error code means that a resource does not exist: InvalidInstanceID.NotFound.
+func IsNotFoundCode(code string) bool {
+	return strings.HasSuffix(code, "NotFound") || strings.HasSuffix(code, "NotFoundException")
 }
 
 // IsThrottlingCode reports whether an error code means "too many requests": the codes of the SDK's standard retryer.
@@ -207,6 +235,9 @@ func IsThrottlingCode(code string) bool {
 	return strings.HasSuffix(code, "RequestLimitExceeded") // Client.RequestLimitExceeded
 }
 
+// ErrIDUnread ends a listing that is complete but for resources whose id could not be read.
+var ErrIDUnread = errors.New("resources without a readable id")
+
 // StateOf maps the error that ended a listing to the state of its target. seen is the number of records that were
 // delivered.
 func StateOf(err error, seen int) State {
@@ -214,7 +245,7 @@ func StateOf(err error, seen int) State {
 		return OK
 	}
 	r := ReasonOf(err)
-	if seen > 0 && r != TimedOut && r != Stuck {
+	if errors.Is(err, ErrIDUnread) || seen > 0 && r != TimedOut && r != Stuck {
 		return Partial
 	}
 	switch r {

@@ -21,6 +21,15 @@ func (e *apiError) ErrorCode() string        { return e.code }
 func (e *apiError) ErrorMessage() string     { return e.message }
 func (e *apiError) ServiceRequestID() string { return e.request }
 
+// A responseError wraps them as the SDK does, if a response came.
+type responseError struct{ err error }
+
+func (e *responseError) Error() string {
+	return "https response error StatusCode: 200, RequestID: , " + e.err.Error()
+}
+func (e *responseError) HTTPStatusCode() int { return 200 }
+func (e *responseError) Unwrap() error       { return e.err }
+
 // An operationError wraps them as the SDK does.
 type operationError struct{ err error }
 
@@ -68,7 +77,11 @@ func TestReasonAndState(t *testing.T) {
 		{api("SubscriptionRequiredException"), 0, Inactive, Error},
 		{api("SignatureDoesNotMatch"), 0, BadSignature, AuthFailed},
 		{api("RequestExpired"), 0, Expired, AuthFailed},
-		{api("InternalError"), 0, Other, Error},
+		{api("InternalError"), 0, ServiceError, Error},
+		{api("Unavailable"), 7, ServiceError, Partial},
+		{api("InvalidParameterValue"), 0, BadRequest, Error},
+		{api("InvalidNextToken"), 7, BadAnswer, Partial},
+		{api("InvalidInstanceID.NotFound"), 0, Other, Error},
 		{context.DeadlineExceeded, 0, TimedOut, Timeout},
 		{context.DeadlineExceeded, 7, TimedOut, Timeout},
 		{context.Canceled, 0, Interrupted, Error},
@@ -110,6 +123,7 @@ func TestErrorSummary(t *testing.T) {
 			&url.Error{Op: "Post", URL: "http://127.0.0.1:1/", Err: errors.New("connection refused")})},
 			`Post "http://127.0.0.1:1/": connection refused`},
 		{&operationError{&operationError{errors.New("below")}}, "below"},
+		{&operationError{fmt.Errorf("exceeded maximum number of attempts, 5, %w", &responseError{errors.New("cut")})}, "cut"},
 		{fmt.Errorf("profile: %w", &fs.PathError{Op: "open", Path: "token", Err: syscall.ENOENT}),
 			"profile: open token: no such file or directory"},
 		{errors.New("plain"), "plain"},

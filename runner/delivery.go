@@ -25,6 +25,7 @@ type delivery struct {
 	storeErr   error                 // if set, the store gets no more pages of this target
 	stored     *record.Outcome       // what the run stored before, if the job is done again: then nothing is listed
 	panicErr   error                 // the first panic of the output or of the store
+	setAside   record.SetAside       // resources that could not be read
 
 	// Read while loops may hang.
 	records, duplicates atomic.Int64
@@ -67,6 +68,7 @@ func (d *delivery) take(ctx context.Context, p *record.Page) error {
 			d.callStore(ctx, func() error { return d.writer.Page(ctx, p) })
 		}
 	}
+	d.setAside.Add(p.SetAside())
 	n := d.records.Add(int64(p.Len()))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -85,6 +87,7 @@ func (d *delivery) collectIDs(p *record.Page) error {
 		}
 		d.ids = append(d.ids, id)
 	}
+	d.ids = append(d.ids, p.SetAside().IDs...)
 	return nil
 }
 
@@ -92,7 +95,7 @@ func (d *delivery) collectIDs(p *record.Page) error {
 // third of the first.
 func (d *delivery) send(ctx context.Context, p *record.Page) {
 	j, t := d.l.j, d.l.t
-	if j.conf.Output == nil || d.outputDown {
+	if j.conf.Output == nil || d.outputDown || p.Len() == 0 {
 		return
 	}
 	b := outputs.Batch{

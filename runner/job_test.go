@@ -73,7 +73,7 @@ func TestEveryWayToEnd(t *testing.T) {
 			func(a *Account) { a.Expected = func(string, string) bool { return true } },
 			both("throttled throttled"), record.RunFailed},
 		{"half a listing", &fakeAccount{list: half(code("InternalError"))}, nil,
-			both("partial error"), record.RunPartial},
+			both("partial service_error"), record.RunPartial},
 		{"a panic", &fakeAccount{list: func(context.Context, *Gate, record.Target, string, emitFunc) error {
 			panic("nil map")
 		}}, nil, both("error panic"), record.RunFailed},

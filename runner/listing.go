@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,36 +108,73 @@ func (l *listing) listPages(ctx context.Context, d *delivery, parent string) err
 	return nil
 }
 
+// A fanOut lists under each of a parent's ids.
+type fanOut struct {
+	mu       sync.Mutex
+	ids      []string // that are left
+	answered int
+	refused  []refusal
+	failed   error // the first error that is not about one id
+}
+
+// A refusal is the error of an API for one parent.
+type refusal struct {
+	id  string
+	err error
+}
+
+func (f *fanOut) take() (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed != nil || len(f.ids) == 0 {
+		return "", false
+	}
+	id := f.ids[0]
+	f.ids = f.ids[1:]
+	return id, true
+}
+
+// ended counts how the listing under one id ended.
+func (f *fanOut) ended(id string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+		f.answered++
+	case !refusesParent(err):
+		if f.failed == nil {
+			f.failed = fmt.Errorf("under %s: %w", id, err)
+		}
+	default:
+		f.refused = append(f.refused, refusal{id, err})
+		if f.answered == 0 && len(f.refused) >= jobWidth && record.ReasonOf(err) == record.Unsupported {
+			f.ids = nil // the region does not have the API
+		}
+	}
+}
+
+// refusesParent reports whether an error may be about the parent that the request named: it was deleted, its owner
+// does not share it any more, it is of a type that the API does not know.
+func refusesParent(err error) bool {
+	code := record.CodeOf(err)
+	switch record.ReasonOf(err) {
+	case record.Other, record.BadRequest, record.Unsupported:
+		return code != ""
+	case record.AccessDenied:
+		return code == "AuthFailure"
+	}
+	return record.IsNotFoundCode(code)
+}
+
 // listUnder lists under each of the parent's ids, several at once if there are slots.
 func (l *listing) listUnder(ctx context.Context, d *delivery, ids []string) error {
-	var (
-		mu    sync.Mutex
-		next  int
-		first error
-		wg    sync.WaitGroup
-	)
-	take := func() (string, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if first != nil || next == len(ids) {
-			return "", false
-		}
-		next++
-		return ids[next-1], true
-	}
+	f := &fanOut{ids: ids}
 	loop := func() {
-		for id, ok := take(); ok; id, ok = take() {
-			err := catchPanic(func() error { return l.listPages(ctx, d, id) })
-			if err == nil || isNotFound(err) {
-				continue
-			}
-			mu.Lock()
-			if first == nil {
-				first = fmt.Errorf("under %s: %w", id, err)
-			}
-			mu.Unlock()
+		for id, ok := f.take(); ok; id, ok = f.take() {
+			f.ended(id, catchPanic(func() error { return l.listPages(ctx, d, id) }))
 		}
 	}
+	var wg sync.WaitGroup
 	release := func() { l.j.slots.release(l.j.Account) }
 	for n := min(jobWidth, len(ids)) - 1; n > 0 && ctx.Err() == nil && l.j.slots.tryAcquire(l.j.Account); n-- {
 		inTime := context.AfterFunc(l.j.late, release) // an abandoned loop has no slot
@@ -149,12 +187,40 @@ func (l *listing) listUnder(ctx context.Context, d *delivery, ids []string) erro
 	}
 	loop()
 	wg.Wait()
-	return first
+	if f.failed != nil || len(f.refused) == 0 {
+		return f.failed
+	}
+	return l.judgeRefusals(ctx, f)
 }
 
-// isNotFound reports whether the parent was deleted between the two listings (InvalidRouteTableID.NotFound…): then it
-// has no children, and nothing failed.
-func isNotFound(err error) bool { return strings.HasSuffix(record.CodeOf(err), "NotFound") }
+// judgeRefusals lists the parents again. One that is gone has no children, so its refusal is not a failure. EC2 also
+// refuses a parent that is new or that it does not want to show: then its children are not known.
+func (l *listing) judgeRefusals(ctx context.Context, f *fanOut) error {
+	ids, err := l.parent.listIDs(ctx)
+	if err != nil {
+		return err
+	}
+	exists := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		exists[id] = true
+	}
+	refused := slices.DeleteFunc(f.refused, func(r refusal) bool { return !exists[r.id] })
+	if len(refused) == 0 {
+		return nil
+	}
+	first := refused[0]
+	if more := len(refused) - 1; more > 0 {
+		err = fmt.Errorf("under %s and %d others: %w", first.id, more, first.err)
+	} else {
+		err = fmt.Errorf("under %s: %w", first.id, first.err)
+	}
+	if f.answered > 0 && record.ReasonOf(err) == record.Unsupported {
+		// The region has the API, so the target did not end because of the region.
+		return &record.Fault{Reason: record.Other, Err: err,
+			Hint: "Look at the resource that the error names: EC2 lists what belongs to the others."}
+	}
+	return err
+}
 
 // resourceIDs returns the ids of the listed resources. A listing whose outcome the run stored before is done again for
 // them.
@@ -164,6 +230,15 @@ func (l *listing) resourceIDs(ctx context.Context) ([]string, error) {
 	if l.ids != nil {
 		return *l.ids, nil
 	}
+	ids, err := l.listIDs(ctx)
+	if err == nil {
+		l.ids = &ids
+	}
+	return ids, err
+}
+
+// listIDs lists again, for the ids.
+func (l *listing) listIDs(ctx context.Context) ([]string, error) {
 	again := l.j.newListing(l.kind, l.t.Region, nil)
 	again.hidden, again.parent, again.children = true, l.parent, l.children
 	defer again.gate.close()
@@ -171,7 +246,6 @@ func (l *listing) resourceIDs(ctx context.Context) ([]string, error) {
 	if err := again.list(ctx, d); err != nil {
 		return nil, fmt.Errorf("list %s again for its ids: %w", l.kind.Name, err)
 	}
-	l.ids = &d.ids
 	return d.ids, nil
 }
 
@@ -269,6 +343,17 @@ func (l *listing) setState(err error) {
 	}
 }
 
+// logSetAside names the resources that could not be read. The target may be complete in spite of them.
+func (l *listing) logSetAside() {
+	aside := &l.delivery.setAside
+	if aside.Len() == 0 {
+		return
+	}
+	l.j.r.log.Warn("resources set aside", "account", l.t.Account, "region", l.t.Region, "kind", l.t.Kind, "run", l.j.Run,
+		"resources", aside.Len(), "without_id", aside.Unnamed, "error", strings.Join(aside.Causes, "; "),
+		"hint", "Remove the characters that the error names, or report the resource to AWS Support.")
+}
+
 // report reports the outcome, and makes the children ready. A target that the run has stored before keeps the stored
 // outcome.
 func (l *listing) report(stored *record.Outcome) bool {
@@ -283,6 +368,7 @@ func (l *listing) report(stored *record.Outcome) bool {
 	}
 	j, o := l.j, l.outcome
 	if !l.hidden {
+		l.logSetAside()
 		j.mu.Lock()
 		j.tally.count(o, l.kind.Global, o.State != record.OK && j.runTimedOut())
 		j.mu.Unlock()

@@ -237,8 +237,18 @@ func (fx *fixture) gone() {
 		fx.wantText(string(s), fx.ids(inventory.Query{}), want)
 	}
 	fx.wantText("why", fx.versions("i-2"), "running>absent running")
+	v := fx.begin()
+	p := Page(fx.target, fx.identity, fx.run())
+	p.BeginItem(1)
+	p.Items.Buf = append(p.Items.Buf, `"i-1"`...)
+	p.SetID(0, record.SpanOf(0, len(p.Items.Buf)))
+	p.SetItemAside(true, "a control character")
+	fx.must(v.Page(fx.Context(), p))
+	fx.end(v, record.OK)
+	fx.wantText("after a listing that could not read it", fx.ids(inventory.Query{}), "i-1")
+	fx.wantText("its versions", fx.versions("i-1"), "running")
 	fx.runs++
-	v := fx.begin() // without a page: an empty region
+	v = fx.begin() // without a page: an empty region
 	fx.end(v, record.OK)
 	fx.wantText("after an empty listing", fx.ids(inventory.Query{}), "")
 }

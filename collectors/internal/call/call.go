@@ -144,7 +144,7 @@ func (c *Caller) Call(ctx context.Context, r Request, body func(io.Reader) error
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		if a.last != nil && !errors.Is(a.last, cause) && !isCanceled(a.last) {
-			return fmt.Errorf("%s in %s: %w (last attempt: %v)", r.Op, r.Region, cause, a.last)
+			return fmt.Errorf("%s in %s: %w (last attempt: %s)", r.Op, r.Region, cause, record.ErrorSummary(a.last))
 		}
 		return fmt.Errorf("%s in %s: %w", r.Op, r.Region, cause)
 	}

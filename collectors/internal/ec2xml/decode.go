@@ -13,6 +13,9 @@
 // merges repeated members like the SDK: the last scalar wins, lists and structures are extended. An element that the
 // tables do not contain is written under its wire name: as a string, as a list if it repeats or contains elements
 // called item, else as an object. Next to the item list, where there is no record, unknown elements are only counted.
+//
+// A resource without an id, or with a character that XML does not allow, is set aside; see [record.SetAside]. Such a
+// character in what stands around several items sets these aside.
 package ec2xml
 
 import (
@@ -111,9 +114,14 @@ type Decoder struct {
 	path      []string      // the open elements
 	itemStart int           // size of page.Items before the current item
 	itemOpen  bool          // an item is being written
+	groupOpen bool          // the structure around items is being read
 	work      int           // bytes moved and searched because of repeated members
 
 	text             []byte // text of the current element, if it has more than plain characters
+	textErr          error  // a character in it that XML does not allow
+	itemErr          error  // the first such text of the current item
+	groupErr         error  // the first such text around the items of the current group
+	idUnread         bool   // such a text is part of the current item's id
 	nextToken        []byte
 	tagKey, tagValue record.Span // of the current tag
 	mac              hash.Hash
@@ -130,6 +138,7 @@ func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (ne
 		d.program, d.hints = g, append(d.hints[:0], make([]hint, g.hintSlots)...)
 	}
 	d.options, d.page, d.draft = o, p, &p.Enclosing
+	d.groupOpen, d.groupErr = false, nil
 	d.path, d.nextToken, d.itemOpen, d.work = d.path[:0], d.nextToken[:0], false, 0
 	d.window.reset(r, o.Limits.Token)
 	p.Reset(o.Envelope)
@@ -137,11 +146,15 @@ func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (ne
 	if err = d.response(); err == nil {
 		next = string(d.nextToken)
 	} else {
-		err = &Error{Op: g.spec.Op, Path: strings.Join(d.path, "/"), Offset: d.offset(), Err: err}
+		err = d.errorHere(err)
 	}
 	d.page, d.draft, d.options, d.r = nil, nil, Options{}, nil
 	clear(d.path[:cap(d.path)])
 	return next, err
+}
+
+func (d *Decoder) errorHere(err error) *Error {
+	return &Error{Op: d.program.spec.Op, Path: strings.Join(d.path, "/"), Offset: d.offset(), Err: err}
 }
 
 func (d *Decoder) response() error {
@@ -235,8 +248,13 @@ func (d *Decoder) groups(n *node, name string, empty bool) error {
 }
 
 func (d *Decoder) group(n *node, name string) error {
+	d.groupOpen, d.groupErr = true, nil
 	if err := d.members(n, name, 0, new(seenMembers)); err != nil {
 		return err
+	}
+	d.groupOpen = false
+	if d.groupErr != nil {
+		d.page.SetGroupAside(d.groupErr.Error())
 	}
 	return d.sealGroup()
 }
@@ -258,19 +276,24 @@ func (d *Decoder) item(n *node, name string, empty bool) error {
 	d.draft = &d.page.Items
 	from := len(d.draft.Buf)
 	d.itemStart, d.itemOpen = d.draft.Size(), true
+	d.textErr, d.itemErr, d.idUnread = nil, nil, false
 	d.page.BeginItem(max(d.program.idMembers, 1))
 	if err := d.value(n, name, empty); err != nil {
 		return err
 	}
 	if n.typ < Struct {
 		d.page.SetID(0, record.SpanOf(from, len(d.draft.Buf)))
+		d.idUnread = d.textErr != nil
 	}
 	if err := d.checkLimits(); err != nil {
 		return err
 	}
 	d.itemOpen = false
-	if !d.page.EndItem() {
-		return fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.program.spec.ID, ", "))
+	if hasID := d.page.EndItem(); d.itemErr == nil && !hasID {
+		d.itemErr = d.errorHere(fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.program.spec.ID, ", ")))
+	}
+	if d.itemErr != nil {
+		d.page.SetItemAside(!d.idUnread, d.itemErr.Error())
 	}
 	if d.program.grouped || d.program.sealAtEnd {
 		return nil

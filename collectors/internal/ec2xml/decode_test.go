@@ -30,12 +30,13 @@ func volume(members string) string {
 }
 
 // documents are responses with one unusual feature each, and the seeds of FuzzDecode. data is the data of the first
-// record without its id; err is the expected error.
+// record without its id; err is the expected error, aside the cause for which the record is set aside.
 var documents = []struct {
 	name, xml string
 	data      string
 	odd       int
 	err       error
+	aside     error
 }{
 	{
 		name: "absent, empty and self-closing",
@@ -178,11 +179,11 @@ var documents = []struct {
 		name: "another encoding declared", xml: `<?xml version="1.0" encoding="ISO-8859-1"?>` + volume(""),
 		err: ec2xml.ErrEncoding,
 	},
-	{name: "invalid UTF-8", xml: volume("<kmsKeyId>a\xffb</kmsKeyId>"), err: ec2xml.ErrEncoding},
-	{name: "cut UTF-8", xml: volume("<kmsKeyId>a\xe2\x82</kmsKeyId>"), err: ec2xml.ErrEncoding},
-	{name: "a control character", xml: volume("<kmsKeyId>a\x01</kmsKeyId>"), err: ec2xml.ErrSyntax},
-	{name: "a control character by number", xml: volume("<kmsKeyId>&#1;</kmsKeyId>"), err: ec2xml.ErrSyntax},
-	{name: "NUL", xml: volume("<kmsKeyId>\x00</kmsKeyId>"), err: ec2xml.ErrSyntax},
+	{name: "invalid UTF-8", xml: volume("<kmsKeyId>a\xffb</kmsKeyId>"), aside: ec2xml.ErrEncoding},
+	{name: "cut UTF-8", xml: volume("<kmsKeyId>a\xe2\x82</kmsKeyId>"), aside: ec2xml.ErrEncoding},
+	{name: "a control character", xml: volume("<kmsKeyId>a\x01</kmsKeyId>"), aside: ec2xml.ErrSyntax},
+	{name: "a control character by number", xml: volume("<kmsKeyId>&#1;</kmsKeyId>"), aside: ec2xml.ErrSyntax},
+	{name: "NUL", xml: volume("<kmsKeyId>\x00</kmsKeyId>"), aside: ec2xml.ErrSyntax},
 	{name: "an unknown entity", xml: volume("<kmsKeyId>&nbsp;</kmsKeyId>"), err: ec2xml.ErrSyntax},
 	{name: "a lone ampersand", xml: volume("<kmsKeyId>a & b, and so on</kmsKeyId>"), err: ec2xml.ErrSyntax},
 	{name: "mismatched tags", xml: volume("<kmsKeyId>a</kmsKeyID>"), err: ec2xml.ErrSyntax},
@@ -191,9 +192,9 @@ var documents = []struct {
 	{name: "another document behind the end", xml: volume("") + volume(""), err: ec2xml.ErrSyntax},
 	{name: "an attribute without quotes", xml: volume("<kmsKeyId a=b>c</kmsKeyId>"), err: ec2xml.ErrSyntax},
 	{name: "no name", xml: volume("<>x</>"), err: ec2xml.ErrSyntax},
-	{name: "no id", xml: volumes("<item><size>1</size></item>"), err: ec2xml.ErrNoID},
-	{name: "an empty item", xml: volumes("<item/>"), err: ec2xml.ErrNoID},
-	{name: "an empty id", xml: volumes("<item><volumeId/></item>"), err: ec2xml.ErrNoID},
+	{name: "no id", xml: volumes("<item><size>1</size></item>"), aside: ec2xml.ErrNoID},
+	{name: "an empty item", xml: volumes("<item/>"), aside: ec2xml.ErrNoID},
+	{name: "an empty id", xml: volumes("<item><volumeId/></item>"), aside: ec2xml.ErrNoID},
 }
 
 func compiled(t testing.TB, s ec2xml.Spec) *ec2xml.Program {
@@ -241,6 +242,12 @@ func TestDocuments(t *testing.T) {
 				if err != nil {
 					continue
 				}
+				aside := p.SetAside()
+				named := c.aside != nil && c.aside != ec2xml.ErrNoID
+				if (aside.Len() == 1) != (c.aside != nil) || (len(aside.IDs) == 1) != named ||
+					c.aside != nil && !strings.Contains(aside.Causes[0], c.aside.Error()) {
+					t.Errorf("%s: set aside %+v, want %v", how, aside, c.aside)
+				}
 				want := ""
 				if c.data != "" {
 					want = `{"VolumeId":"v",` + c.data + "}"
@@ -250,6 +257,56 @@ func TestDocuments(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A resource that cannot be read costs neither its page nor the resources beside it. If its id was read, it is named,
+// so that it does not count as gone.
+func TestSetAside(t *testing.T) {
+	bad := "<tagSet><item><key>Name</key><value>a&#x7;</value></item></tagSet>"
+	for _, c := range []struct {
+		name, xml  string
+		items      string
+		shown, ids string
+		unnamed    int
+		where      string
+	}{
+		{"a tag before the id", volumes("<item><volumeId>a</volumeId></item><item>" + bad + "<volumeId>b</volumeId></item>" +
+			"<item><volumeId>c</volumeId></item>"), "Volumes", "a c", "b", 0, "b: decode response of DescribeVolumes at byte 1"},
+		{"an unknown member", volumes("<item><volumeId>b</volumeId><odd><item>\x02</item></odd></item>"),
+			"Volumes", "", "b", 0, "volumeSet/item/odd/item"},
+		{"the id", volumes("<item><volumeId>b\x01</volumeId></item><item><volumeId>c</volumeId></item>"),
+			"Volumes", "c", "", 1, "DescribeVolumesResponse/volumeSet/item/volumeId"},
+		{"no id", volumes("<item>" + bad + "</item><item><volumeId>c</volumeId></item>"), "Volumes", "c", "", 1, "U+0007"},
+		{"around the items", "<DescribeInstancesResponse><reservationSet><item><instancesSet><item>" +
+			"<instanceId>a</instanceId></item></instancesSet><ownerId>\x01</ownerId></item><item><ownerId>1</ownerId>" +
+			"<instancesSet><item><instanceId>b</instanceId></item></instancesSet></item></reservationSet></DescribeInstancesResponse>",
+			"Reservations.Instances", "b", "a", 0, "reservationSet/item/ownerId"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := ec2xml.Spec{Op: "DescribeVolumes", Items: c.items, ID: []string{"VolumeId"}}
+			if c.items != "Volumes" {
+				s.Op, s.ID = "DescribeInstances", []string{"InstanceId"}
+			}
+			p, _, err := decode(t, compiled(t, s), ec2xml.Options{}, c.xml)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var shown []string
+			for v := range p.Views() {
+				shown = append(shown, strings.Trim(string(v.ID()), `"`))
+			}
+			aside := p.SetAside()
+			if strings.Join(shown, " ") != c.shown || strings.Join(aside.IDs, " ") != c.ids || aside.Unnamed != c.unnamed ||
+				len(aside.Causes) != 1 || !strings.Contains(aside.Causes[0], c.where) {
+				t.Errorf("shown %q, set aside %+v", shown, aside)
+			}
+		})
+	}
+	_, _, err := decode(t, compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}),
+		ec2xml.Options{}, "<DescribeVolumesResponse><nextToken>a\x01</nextToken></DescribeVolumesResponse>")
+	if !errors.Is(err, ec2xml.ErrSyntax) {
+		t.Errorf("a token with a control character: %v", err)
 	}
 }
 

@@ -33,7 +33,7 @@ func (d *Decoder) readText(name string) error {
 // readChars reads text into d.text up to the next tag. Like encoding/xml, it resolves entities, normalizes line ends to
 // \n and omits comments.
 func (d *Decoder) readChars() error {
-	d.text = d.text[:0]
+	d.text, d.textErr = d.text[:0], nil
 	for {
 		if !d.ensure(1) {
 			return d.endError()
@@ -61,7 +61,7 @@ func (d *Decoder) readChars() error {
 				return d.endError()
 			}
 			if c := d.buf[d.pos+1]; c != '!' && c != '?' {
-				return checkText(d.text)
+				return d.noteBadText(checkText(d.text))
 			}
 			d.ensure(len(cdata))
 			if !bytes.HasPrefix(d.buf[d.pos:d.end], []byte(cdata)) {
@@ -76,6 +76,27 @@ func (d *Decoder) readChars() error {
 			}
 		}
 	}
+}
+
+// noteBadText notes a text that only the current item, or the items of the current group, suffer from. Elsewhere it
+// returns the error.
+func (d *Decoder) noteBadText(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case d.itemOpen:
+		if d.itemErr == nil {
+			d.itemErr = d.errorHere(err)
+		}
+	case d.groupOpen:
+		if d.groupErr == nil {
+			d.groupErr = d.errorHere(err)
+		}
+	default:
+		return err
+	}
+	d.textErr = err
+	return nil
 }
 
 // takeText moves n bytes from the window to d.text.

@@ -271,6 +271,7 @@ func (d *Decoder) slowMember(f *field, name string) error {
 	if err := d.readText(name); err != nil {
 		return err
 	}
+	d.idUnread = d.idUnread || d.textErr != nil && f.idPart != 0
 	w := d.draft
 	at := len(w.Buf)
 	cut := d.openVolatile(f, at)
