@@ -52,6 +52,11 @@ func ParseField(s string) (Field, error) {
 // NeedsData reports whether the field is in the resource's data.
 func (f Field) NeedsData() bool { return f.name == "data" }
 
+// isInstant reports whether the field is a column of instants.
+func (f Field) isInstant() bool {
+	return slices.Contains([]string{"first_seen", "state_since", "valid_from", "valid_to", "last_seen"}, f.name)
+}
+
 // Value returns the field of r: a string, a time.Time or a decoded JSON value, or nil if r does not have it. A path
 // through a list gives a list.
 func (f Field) Value(r *Resource) (any, error) {

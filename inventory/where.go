@@ -388,6 +388,10 @@ func (p *parser) comparison() expr {
 	c.values = []string{value.text}
 	if t, err := ParseTime(value.text, p.now); err == nil {
 		c.at = t
+	} else if c.op != "~" && (f.isInstant() || c.op != "=" && looksLikeDate(value.text)) {
+		p.tok = value
+		p.fail("%q %v", value.text, err) // no resource could satisfy it
+		return c
 	}
 	if c.op == "~" {
 		if _, err := path.Match(escapeSlash(value.text), ""); err != nil {
@@ -400,6 +404,18 @@ func (p *parser) comparison() expr {
 		return not{c}
 	}
 	return c
+}
+
+// looksLikeDate reports whether a text is written as a date, whether it exists or not.
+func looksLikeDate(s string) bool {
+	for i, form := range []byte(time.DateOnly) {
+		switch {
+		case i >= len(s), form == '-' && s[i] != '-', form != '-' && (s[i] < '0' || s[i] > '9'):
+			return false
+		}
+	}
+	rest := s[len(time.DateOnly):]
+	return rest == "" || rest[0] == 'T'
 }
 
 var errGlob = errors.New("invalid glob: [ without ]")

@@ -233,11 +233,17 @@ func (p *Parameter) split(given []string) (values []string, err error) {
 	return values, nil
 }
 
+// clockDifference is how far clocks may differ: a client may ask for an instant that it got from another machine.
+const clockDifference = 5 * time.Minute
+
 func setTime(field func(*Question) *time.Time) func(*Question, []string, Options) error {
 	return func(q *Question, values []string, o Options) error {
 		at, err := inventory.ParseTime(values[0], o.Now)
 		if err != nil {
 			return fmt.Errorf("%q %w", values[0], err)
+		}
+		if at.After(o.Now.Add(clockDifference)) {
+			return fmt.Errorf("%q lies ahead: it is %s now", values[0], o.Now.UTC().Format(time.RFC3339))
 		}
 		*field(q) = at
 		return nil

@@ -40,7 +40,11 @@ that time are not shown again.
 			}
 			question.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				return c.changes(cmd.Context(), r, changesOptions{q.format, question.Query, after, follow, every})
+				n, err := c.changes(cmd.Context(), r, changesOptions{q.format, question.Query, after, follow, every})
+				if err != nil || follow {
+					return err
+				}
+				return c.printNotes(cmd.Context(), r, question, n == 0)
 			})
 		},
 	}
@@ -62,8 +66,8 @@ type changesOptions struct {
 }
 
 // changes prints the changes after an instant, and with follow new changes as they come. With follow, the columns of a
-// table are not aligned across prints.
-func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) error {
+// table are not aligned across prints. n is how many there are.
+func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) (n int, err error) {
 	format, after, follow := o.format, o.after, o.follow
 	l := resultTable{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
@@ -71,19 +75,20 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) 
 		for ch, err := range r.Changes(ctx, o.query, after) {
 			if err != nil {
 				if follow && ctx.Err() != nil {
-					return nil
+					return n, nil
 				}
-				return err
+				return n, err
 			}
 			line, err := inventory.NewChangeLine(ch)
 			if err != nil {
-				return err
+				return n, err
 			}
 			after = ch.At
+			n++
 			switch {
 			case format == "jsonl" || follow && format == "json":
 				if _, err := c.out(format).Write(query.JSONLine(line)); err != nil {
-					return err
+					return n, err
 				}
 			case format == "json":
 				array = append(array, line)
@@ -95,21 +100,21 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) 
 			switch format {
 			case "table", "csv":
 				if err := l.print(c.out(format), format); err != nil {
-					return err
+					return n, err
 				}
 				l.rows, l.noHeader = nil, true
 			case "json":
 				if !follow {
-					return printJSON(c.out(format), array)
+					return n, printJSON(c.out(format), array)
 				}
 			}
 		}
 		if !follow {
-			return nil
+			return n, nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil // Ctrl-C is the normal end of --follow
+			return n, nil // Ctrl-C is the normal end of --follow
 		case <-time.After(o.every):
 		}
 	}

@@ -48,7 +48,11 @@ resources without the counts.
 			}
 			question.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				return c.diff(q.format, r.Diff(cmd.Context(), question.Query, question.From, question.To))
+				n, err := c.diff(q.format, r.Diff(cmd.Context(), question.Query, question.From, question.To))
+				if err != nil {
+					return err
+				}
+				return c.printNotes(cmd.Context(), r, question, n == 0)
 			})
 		},
 	}
@@ -57,23 +61,24 @@ resources without the counts.
 	return cmd
 }
 
-// diff prints changes and, in a table, their number by kind.
-func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) error {
+// diff prints changes and, in a table, their number by kind. n is how many there are.
+func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) (n int, err error) {
 	l := resultTable{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any
 	for ch, err := range changes {
 		if err != nil {
-			return err
+			return n, err
 		}
+		n++
 		line, err := inventory.NewChangeLine(ch)
 		if err != nil {
-			return err
+			return n, err
 		}
 		switch format {
 		case "jsonl":
 			if _, err := c.out(format).Write(query.JSONLine(line)); err != nil {
-				return err
+				return n, err
 			}
 			continue
 		case "json":
@@ -88,23 +93,23 @@ func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) er
 	}
 	switch format {
 	case "jsonl":
-		return nil
+		return n, nil
 	case "json":
-		return printJSON(c.out(format), array)
+		return n, printJSON(c.out(format), array)
 	case "csv":
-		return l.print(c.out(format), format)
+		return n, l.print(c.out(format), format)
 	}
 	sums := resultTable{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		n := counts[kind]
+		of := counts[kind]
 		sums.rows = append(sums.rows, map[string]any{
-			"kind": kind, inventory.WasAdded: n[inventory.WasAdded],
-			inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone],
+			"kind": kind, inventory.WasAdded: of[inventory.WasAdded],
+			inventory.WasChanged: of[inventory.WasChanged], inventory.WasGone: of[inventory.WasGone],
 		})
 	}
 	if err := sums.print(c.out(format), format); err != nil || len(l.rows) == 0 {
-		return err
+		return n, err
 	}
 	fmt.Fprintln(c.stdout)
-	return l.print(c.out(format), format)
+	return n, l.print(c.out(format), format)
 }

@@ -43,7 +43,7 @@ a list. CSV has the data in one column, as JSON.`,
 					found = append(found, res)
 				}
 				if len(found) == 0 {
-					return notFound(cmd, r, question.Query)
+					return errors.Join(c.printNotes(cmd.Context(), r, question, true), notFound(cmd, r, question.Query))
 				}
 				return printFull(c.out(q.format), q.format, found)
 			})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,7 +64,8 @@ no longer names it).`,
 				}
 				switch {
 				case previous == nil:
-					return fmt.Errorf("no version of a resource with the id %s is stored", question.ID)
+					err := fmt.Errorf("no version of a resource with the id %s is stored", question.ID)
+					return errors.Join(c.printNotes(cmd.Context(), r, question, true), err)
 				case q.format == "jsonl":
 					return nil
 				case q.format == "json":

@@ -54,7 +54,10 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 	question.Data = query.NeedData(columns) || whole && (q.format == "json" || q.format == "jsonl")
 	return c.withStore(cmd.Context(), func(r inventory.Store) error {
 		found := r.Find(cmd.Context(), question.Query)
-		_, err := printResources(c.out(q.format), q.format, columns, whole, found)
-		return err
+		n, err := printResources(c.out(q.format), q.format, columns, whole, found)
+		if err != nil {
+			return err
+		}
+		return c.printNotes(cmd.Context(), r, question, n == 0)
 	})
 }
