@@ -87,6 +87,8 @@ type Reader interface {
 	Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error]
 	// Changes yields the changes after an instant, oldest first. To resume, pass the At of the last one.
 	Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error]
+	// NotIndexed returns the number of versions that Query.Search does not find yet: those of an older program.
+	NotIndexed(ctx context.Context) (int, error)
 	// Targets yields the stored state of each target.
 	Targets(ctx context.Context) iter.Seq2[Coverage, error]
 }
@@ -95,11 +97,14 @@ type Reader interface {
 type Query struct {
 	Kinds, Accounts, Regions []string // names or globs; an account by its name or its id
 	ID                       string
-	Where                    *Where
-	At                       time.Time // zero: live resources
-	Data                     bool      // return bodies even if Where does not need them
-	After                    *Key      // only what follows it in the order of Find and Diff; nil: all
-	Limit                    int       // of Find: at most this many; 0: all
+	// Search is of Find: any part of an id, a name, a key or value of a tag, an address, a DNS name, or the name or id of
+	// an account. Upper and lower case of ASCII are the same.
+	Search string
+	Where  *Where
+	At     time.Time // zero: live resources
+	Data   bool      // return bodies even if Where does not need them
+	After  *Key      // only what follows it in the order of Find and Diff; nil: all
+	Limit  int       // of Find: at most this many; 0: all
 }
 
 // A Key identifies a resource. Find and Diff yield resources in the order of their keys.

@@ -24,6 +24,7 @@ type Row struct {
 	State    string // AWS's word; "" if the kind has none
 	Type     string
 	Tags     string // a JSON object
+	Search   string // see SearchText
 	Sum      record.Digest
 	Op       RowOp
 	Body     []byte // a JSON object
@@ -31,7 +32,7 @@ type Row struct {
 
 // Size returns the bytes that the row takes in memory, about.
 func (r *Row) Size() int {
-	return len(r.ID) + len(r.Name) + len(r.State) + len(r.Type) + len(r.Tags) + len(r.Body) + 144
+	return len(r.ID) + len(r.Name) + len(r.State) + len(r.Type) + len(r.Tags) + len(r.Search) + len(r.Body) + 144
 }
 
 func newRow(f *changedRecord) (Row, error) {
@@ -57,6 +58,7 @@ func newRow(f *changedRecord) (Row, error) {
 		return b.String()[from:]
 	}
 	r.ID, r.Name, r.State, r.Type, r.Tags = cut(id), cut(name), cut(state), cut(typ), cut(tags)
+	r.Search = SearchText(r.ID, r.Name, tags, r.Body)
 	return r, nil
 }
 

@@ -372,6 +372,10 @@ func (w *watchdog) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
 	return readRows(ctx, w, w.Driver.Targets)
 }
 
+func (w *watchdog) NotIndexed(ctx context.Context) (int, error) {
+	return callRead(ctx, w, w.Driver.NotIndexed)
+}
+
 // readRows yields rows in the caller's goroutine, as reads end with their context. Only the time between two rows
 // counts as time of the database.
 func readRows[T any](

@@ -80,6 +80,14 @@ var (
 			return err
 		},
 	}
+	Search = Parameter{
+		Name: "q", Flag: "search", Value: "TEXT",
+		Usage: "only resources with this `TEXT` in an id, name, address, tag or account",
+		set: func(q *Question, values []string, _ Options) error {
+			q.Search = values[0]
+			return nil
+		},
+	}
 	At = Parameter{
 		Name: "at", Value: "TIME", Usage: "show the state at this `TIME`" + timeForms,
 		set: setTime(func(q *Question) *time.Time { return &q.At }),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,27 @@ Without --columns, the formats json and jsonl show whole records.`,
 			return c.list(cmd, &q)
 		},
 	}
+	q.addFlags(cmd, resourceParameters(query.Search, query.Where, query.At, query.Fields)...)
+	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(), ",")
+	return cmd
+}
+
+func (c *cli) findCommand() *cobra.Command {
+	var q queryFlags
+	cmd := &cobra.Command{
+		Use:   "find TEXT",
+		Short: "Find resources by any part of an id, name, address, tag or account",
+		Long: `Lists the resources that have TEXT in their id, their name, an IP address or DNS name, a key or value of a
+tag, or the name or id of their account. Upper and lower case are the same. It is the same as list --search TEXT.`,
+		Example: `  collector find 10.20.30.7
+  collector find checkout --at 30d`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.values.Set(query.Search.Name, args[0])
+			q.parameters = append(q.parameters, query.Search)
+			return c.list(cmd, &q)
+		},
+	}
 	q.addFlags(cmd, resourceParameters(query.Where, query.At, query.Fields)...)
 	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(), ",")
 	return cmd
@@ -57,6 +79,16 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 		n, err := printResources(c.out(q.format), q.format, columns, whole, found)
 		if err != nil {
 			return err
+		}
+		if question.Search != "" {
+			left, err := r.NotIndexed(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if left > 0 {
+				_, _ = fmt.Fprintf(c.stderr, "%d versions are not searched yet. Run the command again while collector runs.
+", left)
+			}
 		}
 		return c.printNotes(cmd.Context(), r, question, n == 0)
 	})

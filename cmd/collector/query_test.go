@@ -17,7 +17,7 @@ import (
 // A question is the same as flags, as a URL and as values.
 func TestFlagsAndURLsAskTheSame(t *testing.T) {
 	commands := map[string][]query.Parameter{
-		"list":    resourceParameters(query.Where, query.At, query.Fields),
+		"list":    resourceParameters(query.Search, query.Where, query.At, query.Fields),
 		"diff":    resourceParameters(query.Where, query.From, query.To),
 		"changes": resourceParameters(query.Where, query.ChangesSince),
 		"runs":    {query.Account, query.RunsSince, query.Status, query.Limit},
@@ -28,6 +28,7 @@ func TestFlagsAndURLsAskTheSame(t *testing.T) {
 		"account":  rapid.StringMatching(`!?[a-zé"'&=%+ ,*?-]{1,12}`),
 		"region":   rapid.SampledFrom([]string{"us-east-1", "eu-*", "!ap-*"}),
 		"where":    rapid.SampledFrom([]string{"state=running", "tags.team in (a, 'b, c') and not data.X~'*&x=1'", "id!=a"}),
+		"q":        rapid.StringMatching(`[a-zé"'&=%+ ,*?:.-]{1,12}`),
 		"at":       rapid.SampledFrom([]string{"3d", "2026-11-01", "2026-11-01T08:00+02:00"}),
 		"fields":   rapid.SampledFrom([]string{"id", "tags.a=b&c", "data.State.Name"}),
 		"from":     rapid.SampledFrom([]string{"3d", "2026-11-01"}),

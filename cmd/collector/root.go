@@ -80,7 +80,8 @@ copy, and run "collector validate".`,
 	f.BoolVar(&c.strict, "strict", false, "treat warnings about the configuration as errors")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(),
-		c.schemaCommand(), c.listCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(),
+		c.schemaCommand(), c.listCommand(), c.findCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(),
+		c.changesCommand(),
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
 		c.healthcheckCommand(), c.versionCommand(),
 	)

@@ -16,6 +16,7 @@ type Item struct {
 	Tags      map[string]string
 	Volatile  string // a member that does not count as a change
 	Pad       string
+	Address   string // PrivateIpAddress; "": without one
 }
 
 // Target returns the target that the suite lists by default, and the identity of its account.
@@ -48,6 +49,10 @@ func Page(t record.Target, identity record.Identity, run string, items ...Item) 
 		p.SetType(0, text(it.Type))
 		d.Buf = append(d.Buf, `,"Pad":`...)
 		text(it.Pad)
+		if it.Address != "" {
+			d.Buf = append(d.Buf, `,"PrivateIpAddress":`...)
+			text(it.Address)
+		}
 		d.Buf = append(d.Buf, ',')
 		m := d.OpenMark(record.VolatileMark, len(d.Buf))
 		d.Buf = append(d.Buf, `"Checked":`...)

@@ -20,6 +20,9 @@ func CheckRelease(t *testing.T, d inventory.Driver) {
 	fx.wantText("live", fx.ids(inventory.Query{}), "i-1")
 	fx.wantText("i-1", fx.versions("i-1"), "running> stopped")
 	fx.wantText("i-2", fx.versions("i-2"), "running>"+inventory.Absent)
+	fx.waitIndexed()
+	fx.wantText("searched", fx.ids(inventory.Query{Search: "i-1"}), "i-1")
+	fx.wantText("searched, then", fx.ids(inventory.Query{Search: "I-2", At: fx.firstInstant()}), "i-2")
 	before := collect(t, d.Targets(t.Context()))
 	if len(before) != 1 || before[0].Run != "run-2" || before[0].State != record.OK || before[0].LastSeen.IsZero() {
 		t.Fatalf("targets: %+v", before)
@@ -41,6 +44,16 @@ func CheckRelease(t *testing.T, d inventory.Driver) {
 	fx.must(d.StartRun(t.Context(), r))
 	fx.must(d.EndRun(t.Context(), r))
 	fx.wantText("runs", fx.runsOf(inventory.RunQuery{}), "prod success")
+}
+
+// firstInstant is when the first version began.
+func (fx *fixture) firstInstant() (at time.Time) {
+	for _, r := range collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{})) {
+		if at.IsZero() || r.ValidFrom.Before(at) {
+			at = r.ValidFrom
+		}
+	}
+	return at
 }
 
 // A NewerRelease opens a database that a newer program has changed.

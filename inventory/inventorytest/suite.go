@@ -48,6 +48,7 @@ func Run(t *testing.T, s Subject) {
 		{"listed twice", (*fixture).listedTwice},
 		{"unusual ids", (*fixture).unusualIDs},
 		{"filtered", (*fixture).filtered},
+		{"searched", (*fixture).searched},
 		{"in pages", (*fixture).pages},
 		{"concurrent", (*fixture).concurrent},
 		{"ping and probe", (*fixture).pingAndProbe},

@@ -216,7 +216,7 @@ func Vacuum(ctx context.Context, o Options) error {
 		})
 	}
 	if err == nil {
-		_, err = conn.Exec(ctx, "VACUUM (ANALYZE) scope, version, body, staged, clock, run, cause")
+		_, err = conn.Exec(ctx, "VACUUM (ANALYZE) scope, version, body, search, staged, clock, run, cause")
 	}
 	return r.c.explain(ctx, err)
 }

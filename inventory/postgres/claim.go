@@ -67,6 +67,9 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkIndex(ctx, conn); err != nil {
+		return nil, err
+	}
 	if err := s.pingPool.Ping(limited); err != nil { // connect now, so that the first ping need not
 		return nil, s.c.explain(limited, err)
 	}
@@ -126,6 +129,9 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 		if _, err := tx.Exec(ctx, "DELETE FROM body USING staged WHERE body.version = staged.version"); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, "DELETE FROM search USING staged WHERE search.version = staged.version"); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "DELETE FROM staged"); err != nil {
 			return err
 		}
@@ -153,9 +159,11 @@ const (
 
 // holdLock holds the lock until ctx ends: it watches the lock's connection and claims again when that is lost.
 func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
+	defer s.build.Wait()
 	wait := time.Second
 	for {
 		if conn != nil {
+			s.startBuild(ctx)
 			err := watchConn(ctx, conn)
 			closeConn(conn)
 			conn = nil

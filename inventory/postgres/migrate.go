@@ -94,7 +94,7 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
 				WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
 		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets",
-			"process", "run", "cause", "sign_in", "runs"},
+			"process", "run", "cause", "sign_in", "runs", "search", "search_build"},
 	).Scan(&server, &release, &encoding, &state.exists, &hasStore, &taken)
 	switch {
 	case err != nil:

@@ -61,11 +61,16 @@ type Store struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when claimAndHold has returned
 
+	build sync.WaitGroup // of buildIndex
+
 	mu          sync.Mutex
 	writer      int64  // clock.writer when this process took the lock; 0: it never had the lock
 	writeErr    error  // why this process must not write; nil: it may
 	beginCommit string // begins the transaction of a commit, with the server's synchronous_commit
 	onStall     func(*inventory.Stall)
+
+	indexIncomplete bool // the last claim found versions that must be indexed
+	building        bool // buildIndex runs
 }
 
 var _ inventory.Driver = (*Store)(nil)

@@ -202,12 +202,14 @@ var dialect = sqlquery.Dialect{
 	Placeholder: "$",
 	Glob:        func(column, param string) string { return column + " ~ " + param },
 	Pattern:     regexpOf,
+	Search:      searchCondition,
 }
 
 // Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	n := sqlquery.New(dialect)
 	n.Versions(q)
+	n.Search(q)
 	if q.At.IsZero() {
 		n.Add("v.valid_to IS NULL")
 	} else {

@@ -93,10 +93,12 @@ func (s *Store) Begin(
 }
 
 func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
-	if _, err := tx.Exec(
-		ctx, "DELETE FROM body WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope,
-	); err != nil {
-		return err
+	for _, table := range []string{"body", "search"} {
+		if _, err := tx.Exec(
+			ctx, "DELETE FROM "+table+" WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope,
+		); err != nil {
+			return err
+		}
 	}
 	_, err := tx.Exec(ctx, "DELETE FROM staged WHERE scope = $1", scope)
 	return err
@@ -209,6 +211,14 @@ func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	columns = []string{"version", "text"}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"search"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		values[0], values[1] = first+int64(i), toText(rows[i].Search)
+		return values[:2], nil
+	}))
+	if err != nil {
+		return err
+	}
 	columns = []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		r := &rows[i]
@@ -295,12 +305,14 @@ func (u *scopeUpdate) publish(b *batch) {
 				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
 			WHERE`+mine+` AND t.how < 2`, u.scope, from, to, record.DigestVersion, u.run).expect(u.staged, missing)
 	}
-	if u.rebased > 0 { // a hash of another version: the row replaces the version, with its body
-		b.add(
-			`DELETE FROM body
-				WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`,
-			u.scope, from, to,
-		)
+	if u.rebased > 0 { // a hash of another version: the row replaces the version, with its body and text
+		for _, table := range []string{"body", "search"} {
+			b.add(
+				"DELETE FROM "+table+
+					" WHERE version = ANY(ARRAY(SELECT live.version FROM staged t "+live+" WHERE"+mine+" AND t.how = 2))",
+				u.scope, from, to,
+			)
+		}
 		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state,
 				type = t.type, tags = t.tags
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
@@ -348,7 +360,8 @@ func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 func expire(b *batch, before time.Time, n int) *batchStatement {
 	return b.add(`WITH old AS (
 				SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
-			bodies AS (DELETE FROM body USING old WHERE body.version = old.version)
+			bodies AS (DELETE FROM body USING old WHERE body.version = old.version),
+			texts AS (DELETE FROM search USING old WHERE search.version = old.version)
 		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
 }
 

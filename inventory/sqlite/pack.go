@@ -103,6 +103,7 @@ type inserter struct {
 	update    *scopeUpdate
 	tx        *sql.Tx
 	bodyStmt  *sql.Stmt
+	indexStmt *sql.Stmt
 	stageStmt *sql.Stmt // stages a row
 	batchStmt *sql.Stmt // inserts batchRows new rows
 	rowStmt   *sql.Stmt // inserts one new row
@@ -120,7 +121,7 @@ func (u *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, e
 }
 
 func (in *inserter) close() {
-	for _, s := range []*sql.Stmt{in.bodyStmt, in.stageStmt, in.batchStmt, in.rowStmt} {
+	for _, s := range []*sql.Stmt{in.bodyStmt, in.indexStmt, in.stageStmt, in.batchStmt, in.rowStmt} {
 		if s != nil {
 			_ = s.Close() // it ends with the transaction anyway
 		}
@@ -168,6 +169,12 @@ func (in *inserter) insertPack(ctx context.Context, p *pack, instant int64) erro
 	first := in.update.store.lastPack << lineBits
 	for i := range p.rows {
 		r, n := &p.rows[i], first+int64(i)
+		if err := in.prepare(ctx, &in.indexStmt, func() string { return indexStatement }); err != nil {
+			return err
+		}
+		if _, err := in.indexStmt.ExecContext(ctx, n, r.Search); err != nil {
+			return err
+		}
 		if instant > 0 && r.Op == inventory.Added {
 			if err := in.addRow(ctx, r, n, instant); err != nil {
 				return err

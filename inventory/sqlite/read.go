@@ -261,11 +261,12 @@ var dialect = sqlquery.Dialect{
 	Placeholder: "?",
 	Glob:        func(column, param string) string { return column + " GLOB " + param },
 	Pattern:     func(glob string) string { return glob },
+	Search:      searchCondition,
 }
 
 // Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	if q.Limit > 0 && q.ID == "" && q.At.IsZero() {
+	if q.Limit > 0 && q.ID == "" && q.Search == "" && q.At.IsZero() {
 		return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
 			return v.page(ctx, q, yield)
 		})
@@ -280,6 +281,7 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 			" UNION ALL SELECT * FROM version WHERE valid_to > " + at + " AND valid_from <= " + at + ") v"
 	}
 	b.Versions(q)
+	b.Search(q)
 	b.After(q.After, "v")
 	where, limit := b.Where(), b.Limit(q)
 	all := r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+where+

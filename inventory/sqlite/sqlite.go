@@ -55,6 +55,8 @@ type Store struct {
 	hasWAL      bool        // there was a log after opening: not every file system allows one
 	walLost     atomic.Bool // the log is gone
 	enc         *zstd.Encoder
+	stopBuild   context.CancelFunc
+	build       sync.WaitGroup // of buildIndex
 
 	buffers    chan []byte   // for packs whose compressed size is not known yet
 	writeToken chan struct{} // a mutex whose wait ends with a context
@@ -130,10 +132,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		_, missing := os.Stat(o.Path + "-wal")
 		s.hasWAL = missing == nil
 	}
+	if err == nil {
+		err = s.startBuild(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), s.Close())
 	}
 	return s, nil
+}
+
+// startBuild builds the rest of the search index in the background.
+func (s *Store) startBuild(ctx context.Context) error {
+	n, err := s.NotIndexed(ctx)
+	if err != nil || n == 0 {
+		return err
+	}
+	ctx, s.stopBuild = context.WithCancel(context.WithoutCancel(ctx))
+	s.build.Go(func() { s.buildIndex(ctx) })
+	return nil
 }
 
 // encoders is the number of packs that are compressed at once.
@@ -329,7 +345,8 @@ func checkFormat(ctx context.Context, db *sql.DB, id, version, latest int) error
 func (s *Store) recoverState(ctx context.Context) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
 		if err := execAll(
-			ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged",
+			ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)",
+			"DELETE FROM search WHERE rowid IN (SELECT version FROM staged)", "DELETE FROM staged", restartBuild,
 		); err != nil {
 			return err
 		}
@@ -411,6 +428,10 @@ func (s *Store) instant() int64 {
 
 // Close ends the writer. Open updates can no longer commit.
 func (s *Store) Close() error {
+	if s.stopBuild != nil {
+		s.stopBuild()
+		s.build.Wait()
+	}
 	s.writeToken <- struct{}{} // wait for the last transaction
 	defer s.unlockWriter()
 	err := errors.Join(s.Reader.Close(), s.writeDB.Close(), s.enc.Close())

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -16,6 +18,8 @@ type Dialect struct {
 	Placeholder string                            // what a parameter's number follows: "?" or "$"
 	Glob        func(column, param string) string // the condition that a column matches a pattern
 	Pattern     func(glob string) string          // a glob (*, ? and classes) as a pattern of the database
+	// Search is the condition that a live version v, or any version, has a text. param adds a parameter.
+	Search func(text string, live bool, param func(any) string) string
 }
 
 // A Builder collects conditions and their parameters. Values are parameters, never part of the statement.
@@ -107,6 +111,25 @@ func (b *Builder) Versions(q inventory.Query) {
 			b.In(c.column, vs)
 		}
 	}
+}
+
+// Search adds the condition of a query's search text, on scopes s and versions v.
+func (b *Builder) Search(q inventory.Query) {
+	if q.Search == "" {
+		return
+	}
+	text := strings.Map(func(r rune) rune { // no database takes all of these, and lines part what is searched
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, q.Search)
+	b.Add(b.dialect.Search(text, q.At.IsZero(), b.Param))
+}
+
+// Containing is the pattern of LIKE, with the escape character \, for what contains a text.
+func Containing(text string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text) + "%"
 }
 
 // KeyOrder is the order of resources by their keys, of scopes s and the ids of v.

@@ -1,6 +1,7 @@
 package sqlquery
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,6 +16,9 @@ var (
 		Placeholder: "?",
 		Glob:        func(column, param string) string { return column + " GLOB " + param },
 		Pattern:     func(glob string) string { return glob },
+		Search: func(text string, live bool, param func(any) string) string {
+			return fmt.Sprintf("v.text HAS %s AND live IS %t", param(Containing(text)), live)
+		},
 	}
 	dollar = Dialect{
 		Placeholder: "$",
@@ -61,6 +65,10 @@ func TestBuilder(t *testing.T) {
 			}
 		}, " WHERE (s.kind, s.account, s.region, v.id, s.account_id, s.partition) > ($1, $2, $3, $4, $5, $6)",
 			[]any{"k", "a", "r", "i", "1", "aws", 2}},
+		{"a search", question, func(b *Builder) {
+			b.Search(inventory.Query{})
+			b.Search(inventory.Query{Search: "5%_\\\x00\xff", At: since})
+		}, " WHERE v.text HAS ?1 AND live IS false", []any{`%5\%\_\\` + "\ufffd\ufffd%"}},
 		{"earlier runs", question, func(b *Builder) { b.Runs(inventory.RunQuery{Before: "01J"}) },
 			" WHERE r.run < ?1", []any{"01J"}},
 		{"runs", dollar, func(b *Builder) {
