@@ -25,6 +25,8 @@ type unknown struct {
 	Count int             `json:"count"`
 	Items []unknownTarget `json:"items"`
 	More  string          `json:"more,omitempty"` // where to see all of them
+	// NotIndexed is the number of versions that a search does not find yet.
+	NotIndexed int `json:"not_indexed,omitempty"`
 }
 
 type unknownTarget struct {
@@ -45,6 +47,12 @@ func (u *unknown) add(t unknownTarget) {
 // instant it knows only which targets had not been listed completely by then.
 func (a *API) unknown(ctx context.Context, q *query.Question) (*unknown, error) {
 	u := &unknown{Items: []unknownTarget{}}
+	if q.Search != "" {
+		var err error
+		if u.NotIndexed, err = a.o.Store.NotIndexed(ctx); err != nil {
+			return nil, err
+		}
+	}
 	listed := map[string]bool{}
 	var source query.Source = boardSource{a.o.Board}
 	if !q.At.IsZero() {

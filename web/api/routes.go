@@ -57,8 +57,8 @@ func routes() []route {
 		},
 		{
 			path: Prefix + "resources", summary: "The resources of now or of an instant; NDJSON and CSV have all rows",
-			parameters: with(resources, query.At, query.Fields), paged: true, streams: []string{typeNDJSON, typeCSV},
-			answer: set[query.ResourceLine]{}, otherItem: map[string]any{},
+			parameters: with(resources, query.Search, query.At, query.Fields), paged: true,
+			streams: []string{typeNDJSON, typeCSV}, answer: set[query.ResourceLine]{}, otherItem: map[string]any{},
 			example: "resources?kind=instance&where=state%3Drunning", serve: (*API).resources,
 		},
 		{

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -351,3 +352,28 @@ func (s askedStore) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inve
 	*s.asked = q
 	return s.Store.Find(ctx, q)
 }
+
+// The parameter q is any part of what a resource is known by, and an answer says what is not indexed.
+func TestSearch(t *testing.T) {
+	fx := newFixture(t)
+	fx.list("prod", "us-west-2", inventorytest.Item{ID: "i-found", Address: "10.99.0.7"})
+	for q, want := range map[string]int{"10.99": 1, "FOUND": 1, "i-found": 1, "no such": 0, `" OR "`: 0, "%22": 0} {
+		p := get[page](fx, "resources?fields=id&q="+url.QueryEscape(q))
+		if len(p.Items) != want || want == 1 && p.Items[0]["id"] != "i-found" {
+			t.Errorf("%s: %v", q, p.Items)
+		}
+	}
+	o := fx.api.o
+	o.Store = partlyIndexed{o.Store}
+	fx.api = New(o)
+	if text := fx.ask("resources?q=10.99").Body.String(); !strings.Contains(text, `"not_indexed":7`) {
+		t.Error(text)
+	}
+	if text := fx.ask("resources").Body.String(); strings.Contains(text, "not_indexed") {
+		t.Error(text)
+	}
+}
+
+type partlyIndexed struct{ Store }
+
+func (partlyIndexed) NotIndexed(context.Context) (int, error) { return 7, nil }

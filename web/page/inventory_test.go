@@ -45,7 +45,7 @@ func TestInventory(t *testing.T) {
 		"1 of these are shown as last seen", "not since", "<h2>region</h2>", "collector list")
 	text := view(t, p, "/inventory?q=checkout&account=prod")
 	requireAll(t, text, "1 resource", "i-1", "account: prod",
-		"collector list --account prod --where &#39;id~&#39;\\&#39;&#39;*checkout*&#39;\\&#39;&#39;")
+		"collector list --account prod --search checkout")
 	if strings.Contains(text, "i-2") || strings.Contains(text, "i-3") {
 		t.Error("a resource that does not fit is shown")
 	}
@@ -57,6 +57,11 @@ func TestInventory(t *testing.T) {
 	requireAll(t, view(t, f.page(stored(s)), "/inventory?account=new"), "Not all was seen", accountURL("new"))
 	if text = view(t, p, "/inventory?account=prod&q=nothing"); strings.Contains(text, "Not all was seen") {
 		t.Error("what another account could not list concerns this one")
+	}
+	s.notIndexed = 7
+	requireAll(t, view(t, p, "/inventory?q=checkout"), "The search is not complete", "7 versions")
+	if strings.Contains(view(t, p, "/inventory"), "not complete") {
+		t.Error("an answer without a search speaks of the search")
 	}
 	requireAll(t, view(t, p, "/inventory?at=3h"), "As of", "Back to now")
 	for _, q := range []string{"it's", `a"b`, "a\nb", "*", "(", strings.Repeat("x", 5000)} {

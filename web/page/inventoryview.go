@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
@@ -34,6 +32,7 @@ type inventoryData struct {
 	Stale      int // of the rows: not confirmed
 	Unseen     []link
 	MoreUnseen int
+	NotIndexed int // versions that the search does not find yet
 	Same       sameQuestion
 	Hidden     []hiddenField
 }
@@ -68,24 +67,26 @@ const (
 
 // resourceParameters are those of a question about resources: of the API, the command line and the page.
 func resourceParameters() []query.Parameter {
-	return []query.Parameter{query.Kind, query.Account, query.Region, query.Where, query.At}
+	return []query.Parameter{query.Kind, query.Account, query.Region, query.Search, query.Where, query.At}
 }
 
 func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 	if p.o.Store == nil {
 		return nothingStored("/inventory"), nil
 	}
-	search := r.param("q")
-	r.addSearch(search)
 	q, err := r.parse(resourceParameters(), p.o.Kinds)
 	if err != nil {
 		return badQuestion(err, "/inventory"), nil
 	}
 	d := inventoryData{
-		Search: search, Where: r.Request.URL.Query().Get("where"), At: q.At, AtText: r.values.Get("at"),
+		Search: q.Search, Where: r.Request.URL.Query().Get("where"), At: q.At, AtText: r.values.Get("at"),
 		Same: same("list", "resources", resourceParameters(), r),
 	}
-	r.restoreSearch()
+	if q.Search != "" {
+		if d.NotIndexed, err = p.o.Store.NotIndexed(ctx); err != nil {
+			return content{}, fmt.Errorf("count what is not indexed: %w", err)
+		}
+	}
 	all := p.coverage(r.now)
 	if err := p.addRows(ctx, &d, r, &q, all.failing); err != nil {
 		return content{}, err
@@ -94,33 +95,6 @@ func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 	d.addUnseen(&q, all)
 	return content{template: "inventory.html", title: "Inventory", tab: "/inventory", data: d}, nil
 }
-
-// addSearch makes a condition of the search text: any part of an id or a name, or an address. So it means the same at a
-// terminal, where it is part of --where.
-func (r *request) addSearch(text string) {
-	if text == "" {
-		return
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || strings.ContainsRune(`'[\`, r) { // what a quoted glob cannot have: any letter fits
-			return '?'
-		}
-		return r
-	}, text)
-	condition := fmt.Sprintf("id~'*%s*' or name~'*%s*'", text, text)
-	if address, err := netip.ParseAddr(text); err == nil {
-		for _, member := range []string{"PrivateIpAddress", "PublicIpAddress", "PublicIp", "Ipv6Address"} {
-			condition += " or data." + member + "='" + address.String() + "'"
-		}
-	}
-	if where := r.values.Get("where"); where != "" {
-		condition = "(" + condition + ") and (" + where + ")"
-	}
-	r.values.Set("where", condition)
-}
-
-// restoreSearch undoes addSearch, so that the links of the view have the parameters as the reader wrote them.
-func (r *request) restoreSearch() { r.values = r.URL.Query() }
 
 // addRows reads the rows of this page, and counts the first ten thousand for the facets.
 func (p *Page) addRows(

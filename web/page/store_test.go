@@ -5,6 +5,7 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
@@ -17,6 +18,8 @@ type fakeStore struct {
 	runs      []inventory.Run // the latest first
 	signIns   []inventory.SignIn
 	err       error // of everything
+
+	notIndexed int
 }
 
 func rowsOf[T any](rows []T, err error) iter.Seq2[T, error] {
@@ -41,8 +44,9 @@ func selects(q inventory.Query, r *inventory.Resource) bool {
 		})
 	}
 	ok, err := q.Where.Match(r)
-	return err == nil && ok && (q.ID == "" || q.ID == r.ID) && match(q.Kinds, r.Kind) &&
-		match(q.Accounts, r.Account, r.AccountID) && match(q.Regions, r.Region)
+	text := inventory.SearchText(r.ID, r.Name, nil, r.Data)
+	return err == nil && ok && strings.Contains(text, q.Search) && (q.ID == "" || q.ID == r.ID) &&
+		match(q.Kinds, r.Kind) && match(q.Accounts, r.Account, r.AccountID) && match(q.Regions, r.Region)
 }
 
 func (s *fakeStore) Find(_ context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
@@ -77,6 +81,8 @@ func (s *fakeStore) Changes(
 		return !c.At.After(after) || !selects(q, c.Resource())
 	}), s.err)
 }
+
+func (s *fakeStore) NotIndexed(context.Context) (int, error) { return s.notIndexed, s.err }
 
 func (s *fakeStore) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
 	return rowsOf[inventory.Coverage](nil, s.err)
