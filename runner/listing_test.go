@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,9 +235,9 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 					},
 				}
 				g := newHarness(t, Options{Store: &c.store}, LocalOptions{})
-				calls := 0
+				var calls atomic.Int64
 				output := &fakeOutput{send: func(ctx context.Context, b outputs.Batch) error {
-					if calls++; c.send != nil {
+					if calls.Add(1); c.send != nil {
 						return c.send(ctx, b)
 					}
 					return nil
@@ -250,12 +251,13 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 				if !slices.Equal(g.recorder.undelivered, c.lost) {
 					t.Errorf("undelivered: %v, want %v", g.recorder.undelivered, c.lost)
 				}
-				wantCalls, wantEnds := 4, 2
+				wantCalls, wantEnds := int64(4), 2
 				if c.state == "partial panic" && c.send != nil { // after a panic the output is not called for the target
 					wantCalls, wantEnds = 2, 0
 				}
-				if output.records() != c.sent || len(output.ended) != wantEnds || calls != wantCalls {
-					t.Errorf("the output has %d records and %d ends after %d calls", output.records(), len(output.ended), calls)
+				if output.records() != c.sent || len(output.ended) != wantEnds || calls.Load() != wantCalls {
+					t.Errorf("the output has %d records and %d ends after %d calls",
+						output.records(), len(output.ended), calls.Load())
 				}
 				if info, _ := g.board.Account("a"); info.Undelivered[strings.Fields(c.lost[0])[0]] != 2 {
 					t.Error("the board:", info.Undelivered)
