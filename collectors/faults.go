@@ -50,6 +50,9 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 			" and without EC2's XML."
 	}
 	reason := record.ReasonOf(err)
+	if code == "ValidationError" {
+		reason = record.BadRequest // STS says so of what users write, which is another reason
+	}
 	switch reason {
 	case record.AccessDenied:
 		return reason, deniedHint(k.Action(), err)

@@ -207,7 +207,7 @@ func ReasonOfCode(code string) Reason {
 		return ServiceError
 	case "IdempotentParameterMismatch", "InvalidCharacter", "InvalidParameter", "InvalidParameterCombination",
 		"InvalidParameterValue", "InvalidQueryParameter", "InvalidRequest", "MalformedQueryString", "MissingAction",
-		"MissingParameter", "UnknownParameter", "UnsupportedInstanceAttribute", "UnsupportedProtocol", "ValidationError":
+		"MissingParameter", "UnknownParameter", "UnsupportedInstanceAttribute", "UnsupportedProtocol":
 		return BadRequest
 	case "InvalidNextToken", "InvalidPaginationToken", "ExpiredNextToken":
 		return BadAnswer

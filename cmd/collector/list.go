@@ -86,7 +86,9 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 				return err
 			}
 			if left > 0 {
-				_, _ = fmt.Fprintf(c.stderr, "%d versions are not searched yet. Run the command again while collector runs.\n", left)
+				_, _ = fmt.Fprintf(
+					c.stderr, "%d versions are not searched yet. Run the command again while collector runs.\n", left,
+				)
 			}
 		}
 		return c.printNotes(cmd.Context(), r, question, n == 0)

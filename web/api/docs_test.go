@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every command of docs/api.md is answered, with rows where there are any.
@@ -14,7 +15,10 @@ func TestDocumentedCommands(t *testing.T) {
 	fx := newFixture(t)
 	text, err := os.ReadFile("../../docs/api.md")
 	fx.must(err)
-	named := strings.NewReplacer("i-0123456789abcdef0", "i-3", "01JDEXAMPLE0000000000000000", fx.runs[1])
+	named := strings.NewReplacer(
+		"i-0123456789abcdef0", "i-3", "01JDEXAMPLE0000000000000000", fx.runs[1],
+		"at=3d", "at="+time.Now().UTC().Format(time.RFC3339Nano), // three days ago there was nothing
+	)
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		command, isCommand := strings.CutPrefix(strings.TrimSpace(line), "curl ")

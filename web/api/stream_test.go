@@ -334,7 +334,8 @@ func TestQuestionOfTheStore(t *testing.T) {
 	fx.ask("resources?kind=instances,volume&account=prod&region=us-*&at=2026-11-01&fields=data.X&limit=7")
 	want, err := query.Parse(map[string][]string{
 		"kind": {"instances", "volume"}, "account": {"prod"}, "region": {"us-*"}, "at": {"2026-11-01"},
-	}, []query.Parameter{query.Kind, query.Account, query.Region, query.At}, query.Options{Kinds: fx.api.o.Kinds})
+	}, []query.Parameter{query.Kind, query.Account, query.Region, query.At},
+		query.Options{Kinds: fx.api.o.Kinds, Now: time.Now()})
 	fx.must(err)
 	want.Data, want.Limit = true, 8
 	want.Query.Limit = 8
