@@ -20,8 +20,9 @@ func (c *cli) sqlCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sql STATEMENT | -",
 		Short: "Query the store with a SQL statement that only reads",
-		Long: `Runs one SQL statement, which can only read. With "-" it reads the statement from standard input. These
-views are documented and stay the same in later versions:
+		Long: `Runs one SQL query, for at most ten minutes. With "-" it reads the query from standard input. It changes no
+table; in Postgres, functions that it calls may do what its role may do. These views are documented and stay the same
+in later versions:
 
   resources  the current resources: kind, id, name, state, type, account, account_id, partition, region, run,
              tags and extra_tags (JSON), data (JSON, as AWS describes the resource), and first_seen, state_since,

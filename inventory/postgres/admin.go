@@ -200,7 +200,7 @@ func Vacuum(ctx context.Context, o Options) error {
 		return err
 	}
 	defer r.Close()
-	conn, err := pgx.ConnectConfig(ctx, r.c.conf)
+	conn, err := pgx.ConnectConfig(ctx, r.c.connConfig(nil))
 	if err != nil {
 		return fmt.Errorf("store: %w", r.c.explain(ctx, err))
 	}

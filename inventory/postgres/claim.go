@@ -23,7 +23,7 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 		s.writeErr = err
 		s.mu.Unlock()
 	}()
-	conf := s.c.withSettings(map[string]string{
+	conf := s.c.connConfig(map[string]string{
 		// So that the server notices within a minute that a machine is gone, and releases its lock.
 		"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
 		"lock_timeout": lockTimeout,

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +31,9 @@ const (
 
 // A connector opens connections to one schema of one database.
 type connector struct {
-	conf   *pgx.ConnConfig
+	conf   *pgx.ConnConfig // without settings: see connConfig
 	schema string
+	pooler poolerCheck
 }
 
 var (
@@ -78,7 +81,6 @@ func newConnector(dsn, schema string) (*connector, error) {
 	if conf.RuntimeParams["application_name"] == "" {
 		conf.RuntimeParams["application_name"] = fmt.Sprintf("collector (process %d)", os.Getpid())
 	}
-	conf.RuntimeParams["search_path"] = schema
 	if conf.ConnectTimeout == 0 {
 		conf.ConnectTimeout = inventory.StallTimeout
 	}
@@ -98,7 +100,7 @@ func (c *connector) pool(
 	if err != nil {
 		return nil, dsnError("cannot be used with this environment's PG variables")
 	}
-	p.ConnConfig = c.withSettings(settings)
+	p.ConnConfig = c.connConfig(settings)
 	if t != nil {
 		p.ConnConfig.Tracer = t
 	}
@@ -109,10 +111,21 @@ func (c *connector) pool(
 	return pgxpool.NewWithConfig(context.WithoutCancel(ctx), p)
 }
 
-func (c *connector) withSettings(settings map[string]string) *pgx.ConnConfig {
+// connConfig is for connections with the search path and more settings. They are statements: a pooler refuses settings
+// in a start-up message, or drops them.
+func (c *connector) connConfig(settings map[string]string) *pgx.ConnConfig {
+	statements := []string{"SET search_path = " + pgx.Identifier{c.schema}.Sanitize()}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		statements = append(statements, "SET "+name+" = '"+settings[name]+"'")
+	}
+	set := strings.Join(statements, "; ")
 	conf := c.conf.Copy()
-	for k, v := range settings {
-		conf.RuntimeParams[k] = v
+	conf.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if err := c.checkPooler(ctx, conn); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, set).ReadAll()
+		return err
 	}
 	return conf
 }
@@ -156,10 +169,13 @@ func (c *connector) explain(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	var fault *record.Fault
-	if errors.As(err, &fault) {
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &fault) && errors.As(err, &connect):
+		return fault // pgx adds only the address
+	case fault != nil:
 		return err
 	}
-	var connect *pgconn.ConnectError
 	prefix := ""
 	if errors.As(err, &connect) {
 		prefix = c.address() + ": "

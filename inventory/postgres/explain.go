@@ -80,6 +80,9 @@ func hintOf(e *pgconn.PgError) string {
 	case "XX001", "XX002":
 		return `Run "collector db check" to see which of the server's files are damaged.`
 	}
+	if e.Code == "08P01" && strings.HasPrefix(e.Message, "unsupported startup parameter") { // of PgBouncer
+		return "Remove this parameter from store.dsn, or add it to ignore_startup_parameters of PgBouncer."
+	}
 	if strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08") {
 		return "Nothing to do: writes resume when the server is reachable."
 	}

@@ -84,21 +84,23 @@ type rowQuerier interface {
 // and for tables of a newer version.
 func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (state schemaState, err error) {
 	var server int
-	var encoding, release string
+	var encoding, release, path, wanted string
 	var hasStore bool
 	var taken []string
 	err = q.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'),
-			current_setting('server_encoding'),
+			current_setting('server_encoding'), current_setting('search_path'), quote_ident($1),
 			EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
 			EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'store'),
 			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
 				WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
 		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets",
 			"process", "run", "cause", "sign_in", "runs", "search", "search_build"},
-	).Scan(&server, &release, &encoding, &state.exists, &hasStore, &taken)
+	).Scan(&server, &release, &encoding, &path, &wanted, &state.exists, &hasStore, &taken)
 	switch {
 	case err != nil:
 		return state, err
+	case path != wanted: // never write to tables of another schema
+		return state, fmt.Errorf("the connection's search_path is %s, but it was set to %s", path, wanted)
 	case server < minServerVersion:
 		return state, &record.Fault{
 			Reason: record.Other,

@@ -7,15 +7,61 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
 )
 
 var _ inventory.Store = (*Reader)(nil)
 
+// defaultQueryTimeout is how long a statement of the user may run, as in Postgres.
+const defaultQueryTimeout = 10 * time.Minute
+
 // Query runs a read-only SQL statement of the user. The documented views are resources, versions, targets and runs.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.queryTimeout, &record.Fault{
+		Reason: record.Other, Hint: "Simplify the statement, or let it read fewer rows.",
+		Err: fmt.Errorf("the statement ran longer than %s", r.queryTimeout),
+	})
+	defer cancel()
+	var mu sync.Mutex
+	ended := make(chan error, 1)
+	go func() {
+		ended <- r.query(ctx, query, func(columns []string, row []any) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return f(columns, row)
+		})
+	}()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		// The driver interrupts a statement only until its first row. One that is busy after that is left behind: only
+		// the command sql calls this, and its process ends.
+		select {
+		case err = <-ended:
+		case <-time.After(interruptTimeout):
+			err = ctx.Err()
+		}
+		mu.Lock() // f has returned
+		defer mu.Unlock()
+	}
+	if err != nil && ctx.Err() != nil { // err only says that it was interrupted
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// interruptTimeout is how long the driver may take to interrupt a statement.
+const interruptTimeout = time.Second
+
+func (r *Reader) query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return explain(err)

@@ -23,8 +23,9 @@ import (
 
 // A Reader answers queries, also while another process writes. Each result is a snapshot of one moment.
 type Reader struct {
-	db  *sql.DB
-	dec *zstd.Decoder
+	db           *sql.DB
+	dec          *zstd.Decoder
+	queryTimeout time.Duration // of statements of the user
 }
 
 var _ inventory.Reader = (*Reader)(nil)
@@ -93,7 +94,7 @@ func newReader(path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{db: db, dec: dec}, nil
+	return &Reader{db: db, dec: dec, queryTimeout: defaultQueryTimeout}, nil
 }
 
 // Close may be called more than once.

@@ -459,6 +459,12 @@ func explain(err error) error {
 		hint = "Free some space: the disk is full."
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
 		hint = "Make data_dir writable for this user."
+	case sqlite3.SQLITE_NOMEM:
+		hint = "Give the process more memory, or let the statement read fewer rows."
+	case sqlite3.SQLITE_AUTH:
+		hint = "Write a statement that reads the views: SELECT, also after WITH. sql cannot write."
+	case sqlite3.SQLITE_TOOBIG:
+		hint = "Let the statement return shorter values."
 	case sqlite3.SQLITE_IOERR:
 		hint = "Check the disk that data_dir is on."
 	}

@@ -27,3 +27,13 @@ func (s *Server) Port() int            { return 0 }
 func (s *Server) Stop() error          { return ErrMissing }
 func (s *Server) Crash() error         { return ErrMissing }
 func (s *Server) Remove() error        { return ErrMissing }
+
+// A Bouncer cannot be made on this system.
+type Bouncer struct{}
+
+// StartBouncer returns ErrNoBouncer.
+func (s *Server) StartBouncer(...string) (*Bouncer, error) { return nil, ErrNoBouncer }
+
+// The methods that a pooler has on Unix.
+func (b *Bouncer) DSN() string { return "" }
+func (b *Bouncer) Stop() error { return ErrNoBouncer }

@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+// ErrNoBouncer is returned if the machine has no PgBouncer.
+var ErrNoBouncer = errors.New("no PgBouncer on this machine: apt-get install pgbouncer")
+
 // A Shared is one server for all tests of a package. It starts when a test first needs it; the package's TestMain
 // removes it.
 type Shared struct {
