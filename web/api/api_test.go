@@ -538,3 +538,18 @@ func (s *countingStore) Targets(ctx context.Context) iter.Seq2[inventory.Coverag
 	s.n++
 	return s.Store.Targets(ctx)
 }
+
+// A set without items says why it has none.
+func TestEmptyAnswersSayWhy(t *testing.T) {
+	fx := newFixture(t)
+	for path, want := range map[string]string{
+		"resources?account=prdo":                  `no account that was listed matches "prdo"; did you mean prod?`,
+		"resources?account=prod&region=us-esat-1": `no region that was listed matches "us-esat-1"; did you mean us-east-1?`,
+		"resources?account=prod&kind=instance":    "",
+	} {
+		got := get[struct{ Notes []string }](fx, path).Notes
+		if want == "" && len(got) > 0 || want != "" && !slices.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}

@@ -57,6 +57,11 @@ func (a *API) resources(w http.ResponseWriter, r *request) error {
 		return cursor{Key: []string{k.Kind, k.Account, k.Region, k.ID, k.AccountID, k.Partition}}
 	})
 	s.Unknown = unknown
+	if len(s.Items) == 0 {
+		if s.Notes, err = r.question.Notes(r.Context(), a.source, true); err != nil {
+			return err
+		}
+	}
 	return writeJSON(w, s)
 }
 

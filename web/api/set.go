@@ -35,6 +35,7 @@ type set[T any] struct {
 	Items   []T       `json:"items"`
 	Next    string    `json:"next,omitempty"` // the cursor of the next page
 	AsOf    time.Time `json:"as_of"`
+	Notes   []string  `json:"notes,omitempty"`   // why there are no items
 	Unknown *unknown  `json:"unknown,omitempty"` // what the question is about and the answer cannot know
 }
 

@@ -335,7 +335,7 @@ func TestQuestionOfTheStore(t *testing.T) {
 	want, err := query.Parse(map[string][]string{
 		"kind": {"instances", "volume"}, "account": {"prod"}, "region": {"us-*"}, "at": {"2026-11-01"},
 	}, []query.Parameter{query.Kind, query.Account, query.Region, query.At},
-		query.Options{Kinds: fx.api.o.Kinds, Now: time.Now()})
+		query.Options{Now: time.Now(), Kinds: fx.api.o.Kinds})
 	fx.must(err)
 	want.Data, want.Limit = true, 8
 	want.Query.Limit = 8
