@@ -112,6 +112,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"policy": {"policy", "policy list"}, "kinds": {"kinds"},
 		"schema": {"schema", "schema --kind ec2_volume"},
 		"list":   {"list", "list instance -o csv", "list nothing"},
+		"find":   {"find i-", "find"},
 		"get":    {"get i-1", "get"}, "history": {"history i-1"},
 		"diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"},
 		"status": {"status", "status --problems -o json"}, "runs": {"runs", "runs 01JDNONE"},
