@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Every command of docs/api.md is answered, with rows where there are any.
