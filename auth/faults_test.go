@@ -171,7 +171,7 @@ func TestWrong(t *testing.T) {
 		{"STS is unavailable", func(s *scene) {
 			s.aws.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "sts"})
 			s.block = s.ak()
-		}, record.Other, []string{"status 503", "`sts_region`"}},
+		}, record.ServiceError, []string{"status 503", "`sts_region`"}},
 		{"a proxy responds for STS", func(s *scene) {
 			s.aws.Inject(awsfake.Fault{Kind: awsfake.ProxyPage, Service: "sts"})
 			s.block = s.ak()

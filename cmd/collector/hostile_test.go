@@ -202,6 +202,7 @@ func hostileCases() map[string][]hostileCase {
 			all("list"),
 			all("list instance --columns id,name,tags,tags.Name,extra_tags.team,data"),
 		),
+		"collector find":    all("find ID"),
 		"collector get":     all("get ID"),
 		"collector history": newHostileCases(true, "history ID -o json", "history ID -o jsonl"),
 		"collector diff": newHostileCases(
