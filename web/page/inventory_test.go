@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -157,6 +158,26 @@ func TestRelations(t *testing.T) {
 		`href="/resources/ec2_security_group/sg-1?account=222222222222&amp;at=`, "baseline", "SecurityGroups.GroupId")
 	requireAll(t, view(t, f.page(stored(s), related), "/resources/ec2_security_group/sg-1"),
 		`href="/resources/ec2_instance/i-1?account=222222222222`, "its SecurityGroups.GroupId")
+}
+
+// A resource that several members hold is one row with all of them.
+func TestRelationsOfSeveralMembers(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{resources: []*inventory.Resource{instance(f.now, "i-1", "web", "prod")}}
+	p := f.page(stored(s), func(o *Options) {
+		o.Related = func(context.Context, *inventory.Resource, time.Time) ([]api.Related, error) {
+			return []api.Related{
+				{Direction: "to", Path: "SubnetId", Kind: "ec2_subnet", ID: "subnet-1"},
+				{Direction: "to", Path: "VpcId", Kind: "ec2_vpc", ID: "vpc-1"},
+				{Direction: "from", Path: "Attachments.InstanceId", Kind: "ec2_subnet", ID: "subnet-1"},
+			}, nil
+		}
+	})
+	text := view(t, p, "/resources/ec2_instance/i-1")
+	requireAll(t, text, "SubnetId<br>its Attachments.InstanceId", `<span class="count">2</span>`)
+	if n := strings.Count(text, "<code>subnet-1</code>"); n != 1 {
+		t.Errorf("the subnet has %d rows", n)
+	}
 }
 
 func TestChanges(t *testing.T) {

@@ -189,9 +189,10 @@ func (d *resourceData) fill(versions []*inventory.Resource, r *request, paramete
 	return nil
 }
 
-// A relatedView is a resource that this one points at, or that points at it.
+// A relatedView is a resource that this one points at, or that points at it, by one or several members.
 type relatedView struct {
 	api.Related
+	By  []string
 	URL string // "": the store has no such resource
 }
 
@@ -209,8 +210,23 @@ func (p *Page) addRelated(ctx context.Context, d *resourceData) error {
 	if err != nil {
 		return fmt.Errorf("read what is related to %s: %w", d.ID, err)
 	}
-	for _, r := range all[:min(len(all), maxRelatedShown)] {
-		v := relatedView{Related: r}
+	type key struct{ kind, id, accountID, region string }
+	rows := map[key]int{}
+	for _, r := range all {
+		by := r.Path
+		if r.Direction != "to" {
+			by = "its " + r.Path
+		}
+		k := key{r.Kind, r.ID, r.AccountID, r.Region}
+		if i, known := rows[k]; known {
+			d.Related[i].By = append(d.Related[i].By, by)
+			continue
+		}
+		if len(d.Related) == maxRelatedShown {
+			continue
+		}
+		rows[k] = len(d.Related)
+		v := relatedView{Related: r, By: []string{by}}
 		if r.Found {
 			v.URL = resourceURL(&inventory.Resource{Record: record.Record{
 				Kind: r.Kind, ID: r.ID, Account: r.Account, AccountID: r.AccountID, Region: r.Region,
