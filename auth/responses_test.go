@@ -18,7 +18,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// TestForeignResponses: a response of something between here and AWS is said to be that, with what to do.
+// TestForeignResponses: an error says that something between here and AWS responded, and what to do.
 func TestForeignResponses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		status int
@@ -199,7 +199,7 @@ func TestContainerWrong(t *testing.T) {
 	}
 }
 
-// TestMetadataDisabled: a metadata service that is disabled, or behind a proxy, is said to be that.
+// TestMetadataDisabled: an error says that the metadata service is disabled, or behind a proxy.
 func TestMetadataDisabled(t *testing.T) {
 	w, url := ordinaryEnv(t)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }))

@@ -142,3 +142,25 @@ func (f *fairQueue[T]) hasWaiting() bool {
 	}
 	return false
 }
+
+// localSlots are the queue's slots, for jobs that can use more than one.
+type localSlots Local
+
+func (p *localSlots) tryAcquire(account string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.tryAcquire(account)
+}
+
+func (p *localSlots) release(account string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue.release(account)
+	(*Local)(p).dispatch()
+}
+
+func (p *localSlots) hasWaiting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.hasWaiting()
+}

@@ -213,7 +213,7 @@ func TestChanges(t *testing.T) {
 	requireAll(t, view(t, broken, "/"), "not known: disk I/O error")
 }
 
-// More changes than a view counts are said to be more.
+// The view says when there are more changes than it counts.
 func TestManyChanges(t *testing.T) {
 	f := newFixture(t)
 	s := &fakeStore{}

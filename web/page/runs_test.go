@@ -61,8 +61,8 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// Without a store there is nothing to show, and what to do is said. A store that fails is said, too, and the page in
-// memory still works.
+// Without a store the page says what to do. It says that a store fails, too, and the page of
+// what is in memory still works.
 func TestNoStore(t *testing.T) {
 	f := newFixture(t)
 	f.account("prod", "1", "us-east-1")

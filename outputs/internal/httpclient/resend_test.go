@@ -57,7 +57,7 @@ func TestClosedConnection(t *testing.T) {
 	refuseAll.Store(true)
 	before := closed.Load()
 	if err := out.Send(t.Context(), large); err == nil {
-		t.Error("a receiver that closes new connections, too, is no failure")
+		t.Error("a receiver that closes all connections did not fail")
 	}
 	if more := closed.Load() - before; more < 1 || more > 2 {
 		t.Errorf("the failing request was sent %d times", more)
