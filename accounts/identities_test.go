@@ -11,7 +11,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Another account behind an unchanged block is accepted once, by the block's name. An account that cannot be accepted is an error.
+// Another account behind an unchanged block is accepted once, by the block's name. An account that cannot be accepted
+// is an error.
 func TestAcceptRefused(t *testing.T) {
 	ids, err := OpenIdentities(t.TempDir(), auth.IdentityStoreOptions{}, slog.New(slog.DiscardHandler))
 	if err != nil {
