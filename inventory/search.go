@@ -1,9 +1,12 @@
 package inventory
 
 import (
+	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // SearchText is the text that [Query.Search] looks through: the id, the name, the keys and values of tags, and the
@@ -87,4 +90,31 @@ func isAddress(member string, text []byte) bool {
 	}
 	_, err := netip.ParseAddr(string(text))
 	return err == nil
+}
+
+// searchBuildRetry is how long the build of the index waits after an error, such as a full disk.
+const searchBuildRetry = 10 * time.Second
+
+// BuildSearchIndex indexes the versions of an older program, and ends when all are. It continues where an earlier
+// process stopped. step indexes some versions, and returns their number.
+func BuildSearchIndex(ctx context.Context, log *slog.Logger, step func(context.Context) (int, error)) {
+	failed := false
+	for ctx.Err() == nil {
+		n, err := step(ctx)
+		switch {
+		case err == nil && n == 0:
+			return
+		case err == nil:
+			failed = false
+		case ctx.Err() == nil:
+			if !failed {
+				log.Warn("search index build failed; retrying", "error", err, "retry_in", searchBuildRetry)
+			}
+			failed = true
+			select {
+			case <-ctx.Done():
+			case <-time.After(searchBuildRetry):
+			}
+		}
+	}
 }

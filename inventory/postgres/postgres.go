@@ -61,7 +61,7 @@ type Store struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when claimAndHold has returned
 
-	build sync.WaitGroup // of buildIndex
+	build sync.WaitGroup // of the search index
 
 	mu          sync.Mutex
 	writer      int64  // clock.writer when this process took the lock; 0: it never had the lock
@@ -70,7 +70,7 @@ type Store struct {
 	onStall     func(*inventory.Stall)
 
 	indexIncomplete bool // the last claim found versions that must be indexed
-	building        bool // buildIndex runs
+	building        bool // the search index is being built
 }
 
 var _ inventory.Driver = (*Store)(nil)

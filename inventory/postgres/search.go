@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,7 +56,7 @@ func (s *Store) startBuild(ctx context.Context) {
 	}
 	s.building = true
 	s.build.Go(func() {
-		s.buildIndex(ctx)
+		inventory.BuildSearchIndex(ctx, s.log, s.indexStep)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.building = false
@@ -66,33 +65,6 @@ func (s *Store) startBuild(ctx context.Context) {
 
 // indexedPerStep is the number of versions that one transaction indexes.
 const indexedPerStep = 500
-
-// buildRetry is how long the build waits after an error, such as a server that cannot be reached.
-const buildRetry = 10 * time.Second
-
-// buildIndex indexes the versions of an older program, and ends when all are. It continues where an earlier process
-// stopped.
-func (s *Store) buildIndex(ctx context.Context) {
-	failed := false
-	for ctx.Err() == nil {
-		n, err := s.indexStep(ctx)
-		switch {
-		case err == nil && n == 0:
-			return
-		case err == nil:
-			failed = false
-		case ctx.Err() == nil:
-			if !failed {
-				s.log.Warn("search index build failed; retrying", "error", err, "retry_in", buildRetry)
-			}
-			failed = true
-			select {
-			case <-ctx.Done():
-			case <-time.After(buildRetry):
-			}
-		}
-	}
-}
 
 // indexStep indexes some versions, and returns their number.
 func (s *Store) indexStep(ctx context.Context) (n int, err error) {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/aws-collector/collector/inventory"
@@ -49,33 +48,6 @@ func (r *Reader) NotIndexed(ctx context.Context) (n int, err error) {
 
 // indexedPerStep is the number of versions that one transaction indexes: others wait for it.
 const indexedPerStep = 500
-
-// buildRetry is how long the build waits after an error, such as a full disk.
-const buildRetry = 10 * time.Second
-
-// buildIndex indexes the versions of an older program, and ends when all are. It continues where an earlier process
-// stopped.
-func (s *Store) buildIndex(ctx context.Context) {
-	failed := false
-	for ctx.Err() == nil {
-		n, err := s.indexStep(ctx)
-		switch {
-		case err == nil && n == 0:
-			return
-		case err == nil:
-			failed = false
-		case ctx.Err() == nil:
-			if !failed {
-				s.options.Log.Warn("search index build failed; retrying", "error", err, "retry_in", buildRetry)
-			}
-			failed = true
-			select {
-			case <-ctx.Done():
-			case <-time.After(buildRetry):
-			}
-		}
-	}
-}
 
 // indexStep indexes some versions, and returns their number.
 func (s *Store) indexStep(ctx context.Context) (n int, err error) {

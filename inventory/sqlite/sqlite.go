@@ -56,7 +56,7 @@ type Store struct {
 	walLost     atomic.Bool // the log is gone
 	enc         *zstd.Encoder
 	stopBuild   context.CancelFunc
-	build       sync.WaitGroup // of buildIndex
+	build       sync.WaitGroup // of the search index
 
 	buffers    chan []byte   // for packs whose compressed size is not known yet
 	writeToken chan struct{} // a mutex whose wait ends with a context
@@ -148,7 +148,7 @@ func (s *Store) startBuild(ctx context.Context) error {
 		return err
 	}
 	ctx, s.stopBuild = context.WithCancel(context.WithoutCancel(ctx))
-	s.build.Go(func() { s.buildIndex(ctx) })
+	s.build.Go(func() { inventory.BuildSearchIndex(ctx, s.options.Log, s.indexStep) })
 	return nil
 }
 
