@@ -147,7 +147,7 @@ func (c *Coverage) Lines(ctx context.Context, a Accounts) ([]CoverageLine, error
 	return c.lines, nil
 }
 
-// Select returns the lines that the question selects. all is their number with those that are no problem. A line
+// Select returns the lines that the question selects. all is their number, problems or not. A line
 // without a region is about all regions of its account.
 func (q *Question) Select(lines []CoverageLine) (selected []CoverageLine, all int) {
 	for i := range lines {

@@ -109,7 +109,7 @@ func TestAlertsHaveRunbooksAndTests(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`(?m)^### (\w+)$`).FindAllStringSubmatch(runbooks, -1) {
 		if !names[m[1]] {
-			t.Errorf("docs/operations.md has a section %s, which is no alert", m[1])
+			t.Errorf("docs/operations.md has a section %s, but there is no such alert", m[1])
 		}
 	}
 }
