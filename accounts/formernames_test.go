@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/runner"
@@ -75,7 +75,7 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		identities, err := OpenIdentities(t.TempDir(), auth.IdentityStoreOptions{}, slog.New(slog.DiscardHandler))
+		identities, err := OpenIdentities(t.TempDir(), identity.Options{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

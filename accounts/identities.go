@@ -10,19 +10,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
 
 // Identities knows which AWS account each block was in earlier runs. Package auth compares each sign-in with it.
-type Identities struct{ *auth.FileIdentityStore }
+type Identities struct{ *identity.Store }
 
 // OpenIdentities reads the identities in data_dir, and sets the options' path and log. A file that this user may not
 // read is an error: without it, nothing would detect that a block became another account.
-func OpenIdentities(dataDir string, o auth.IdentityStoreOptions, log *slog.Logger) (*Identities, error) {
+func OpenIdentities(dataDir string, o identity.Options, log *slog.Logger) (*Identities, error) {
 	o.Path, o.Log = filepath.Join(dataDir, "identities.json"), log
-	store := auth.NewFileIdentityStore(o)
+	store := identity.New(o)
 	if err := store.Load(); err != nil {
 		f := &record.Fault{Reason: record.Other, Err: err}
 		if errors.Is(err, fs.ErrPermission) {
@@ -83,14 +83,14 @@ func (i *Identities) Claimants(s *Set, collected func(block string) bool) []Clai
 var ErrNothingToAccept = errors.New("nothing to accept")
 
 // AcceptRefused accepts the account that was refused last for a block, and returns what the block was before.
-func (i *Identities) AcceptRefused(block string) (*auth.BlockIdentity, error) {
-	refused := func(b *auth.BlockIdentity) bool { return b.Block == block }
+func (i *Identities) AcceptRefused(block string) (*identity.BlockIdentity, error) {
+	refused := func(b *identity.BlockIdentity) bool { return b.Block == block }
 	if !slices.ContainsFunc(i.Refusals(), refused) {
 		return nil, i.nothingToAccept(block) // nothing is written
 	}
 	last, err := i.Accept(block)
 	switch {
-	case errors.Is(err, auth.ErrNothingRefused): // it was accepted meanwhile
+	case errors.Is(err, identity.ErrNothingRefused): // it was accepted meanwhile
 		return nil, i.nothingToAccept(block)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &record.Fault{
@@ -116,7 +116,7 @@ func (i *Identities) nothingToAccept(block string) error {
 }
 
 // quotedBlocks lists the names of the blocks in a message.
-func quotedBlocks(blocks []*auth.BlockIdentity) string {
+func quotedBlocks(blocks []*identity.BlockIdentity) string {
 	var names []string
 	for _, b := range blocks[:min(len(blocks), 20)] {
 		names = append(names, fmt.Sprintf("%q", b.Block))

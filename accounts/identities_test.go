@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -14,7 +14,7 @@ import (
 // Another account behind an unchanged block is accepted once, by the block's name. An account that cannot be accepted
 // is an error.
 func TestAcceptRefused(t *testing.T) {
-	ids, err := OpenIdentities(t.TempDir(), auth.IdentityStoreOptions{}, slog.New(slog.DiscardHandler))
+	ids, err := OpenIdentities(t.TempDir(), identity.Options{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
+	"github.com/aws-collector/collector/auth/identity"
+	"github.com/aws-collector/collector/auth/internal/mfastore"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
@@ -30,8 +31,7 @@ type Options struct {
 	CommandEnv func() []string     // environment of a token_command; nil: that of the process
 	DataDir    string              // MFA sessions are stored in DataDir/sessions; "": in memory, until the process ends
 	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are not encrypted
-	MFA        MFAStore            // replaces DataDir
-	Identities IdentityStore       // the account that each block was before; nil: in memory only
+	Identities *identity.Store     // the account that each block was before; nil: in memory only
 	Log        *slog.Logger        // nil: nothing is logged
 }
 
@@ -45,8 +45,8 @@ type Sessions struct {
 	loader         *loader
 	getenv         func(string) string
 	commandEnv     func() []string
-	store          MFAStore
-	identities     IdentityStore
+	store          mfastore.Store
+	identities     *identity.Store
 	log            *slog.Logger
 	background     *background
 	sso            *ssoTokens
@@ -72,7 +72,7 @@ func NewSessions(o Options) *Sessions {
 		loader:         loaderOf(o.AWS),
 		getenv:         o.Getenv,
 		commandEnv:     o.CommandEnv,
-		store:          o.MFA,
+		store:          mfastore.New(o.DataDir, o.SessionKey),
 		identities:     o.Identities,
 		log:            o.Log,
 		cachedSteps:    make(map[pipelineKey]*cachedStep),
@@ -90,17 +90,10 @@ func NewSessions(o Options) *Sessions {
 			"hint", cmp.Or(f.Hint, "Correct the setting, or remove it."))
 	}
 	if s.identities == nil {
-		s.identities = NewFileIdentityStore(IdentityStoreOptions{Log: s.log})
+		s.identities = identity.New(identity.Options{Log: s.log})
 	}
 	s.background = newBackground(s.log)
 	s.sso = &ssoTokens{background: s.background, renewals: make(map[string]*ssoRenewal)}
-	switch {
-	case s.store != nil:
-	case o.DataDir != "":
-		s.store = newDirStore(filepath.Join(o.DataDir, "sessions"), o.SessionKey)
-	default:
-		s.store = new(memoryStore)
-	}
 	s.metadata = s.loader.imds(o.AWS)
 	s.instance = s.cachedStepFor(nil, pipelineKey{}, &imdsStep{client: s.metadata, disabled: func() bool {
 		return !s.loader.overridesIMDS() && (s.loader.files.Env.EC2IMDSClientEnableState == imds.ClientDisabled ||
@@ -201,6 +194,22 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 		return nil, err
 	}
 	return out, nil
+}
+
+// ConfigFor returns the process's configuration with a block's credentials, for calls to a service that is not
+// collected. It makes no calls: the credentials are fetched when they are first needed, and their identity is not
+// checked, because they may belong to a store that is not AWS's. They are renewed automatically. A caller whose
+// credentials were refused calls RejectCurrent.
+func (s *Sessions) ConfigFor(ctx context.Context, a config.Account) (aws.Config, error) {
+	steps, _, err := s.plan(ctx, a)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	cfg := s.aws.Copy()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg.Credentials = &Session{last: s.lastStep(steps)}
+	return cfg, nil
 }
 
 // resolverFor returns the owner resolver of the steps, and creates it if needed, for the account that is opened.

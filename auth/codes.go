@@ -2,9 +2,18 @@ package auth
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // RFC 6238's, and that of every MFA device of AWS
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"fmt"
+	"hash"
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
+	"github.com/aws-collector/collector/auth/internal/process"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
@@ -32,7 +41,7 @@ func newCodeSource(a config.Account, env func() []string) (codeSource, error) {
 	case !a.TOTPSeed.IsZero():
 		t, err := config.ParseTOTP(a.TOTPSeed.Reveal())
 		if err != nil {
-			return nil, fault(record.MFANeeded, "Check the value that `totp_seed` refers to.", "totp_seed %w", err)
+			return nil, fault.New(record.MFANeeded, "Check the value that `totp_seed` refers to.", "totp_seed %w", err)
 		}
 		return seedCodes{t}, nil
 	case len(a.TokenCommand) > 0:
@@ -79,8 +88,29 @@ func codeWindow(at time.Time, period time.Duration) (counter int64, left time.Du
 	return at.Unix() / seconds, period - elapsed
 }
 
-// commandCodes runs a program for each code, which it prints on standard output. Its standard error is not shown,
-// because it may hold a secret.
+// totpCode is the device's code in the window of this number, counted from 1970.
+// https://www.rfc-editor.org/rfc/rfc6238, https://www.rfc-editor.org/rfc/rfc4226#section-5.3
+func totpCode(t config.TOTP, counter int64) string {
+	h := map[string]func() hash.Hash{"SHA256": sha256.New, "SHA512": sha512.New}[t.Algorithm]
+	if h == nil {
+		h = sha1.New
+	}
+	m := hmac.New(h, []byte(t.Key.Reveal()))
+	_, _ = m.Write(binary.BigEndian.AppendUint64(nil, uint64(counter))) // a hash's Write does not fail
+	sum := m.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	n := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
+	mod := uint32(1)
+	for range t.Digits {
+		mod *= 10
+	}
+	return fmt.Sprintf("%0*d", t.Digits, n%mod)
+}
+
+// commandTimeout is the limit of one run of a token_command.
+const commandTimeout = 30 * time.Second
+
+// commandCodes runs a program for each code, which it prints on standard output.
 type commandCodes struct {
 	argv  []string
 	limit time.Duration // for one run
@@ -92,14 +122,7 @@ func (c commandCodes) key() string         { return "command " + hashSecret(stri
 func (commandCodes) unattended() bool      { return true }
 func (commandCodes) period() time.Duration { return codePeriod }
 
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+func (c commandCodes) code(ctx context.Context, _ time.Time) (secret.String, int64, error) {
+	code, err := process.Code(ctx, c.argv, c.env, c.limit)
+	return code, 0, err
 }

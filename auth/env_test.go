@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/auth/internal/mfastore"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
@@ -368,7 +369,7 @@ func TestCanary(t *testing.T) {
 	bad := w.ak()
 	bad.AKSecret = secret.New("CANARY-block")
 	_, err3 := s.Open(t.Context(), bad)
-	mfa := MFASession{
+	mfa := mfastore.Session{
 		AccessKeyID:     "ASIAIOSFODNN7EXAMPLE",
 		SecretAccessKey: secret.New("CANARY-mfa"),
 		SessionToken:    secret.New("CANARY-mfa"),
@@ -388,7 +389,7 @@ func TestCanary(t *testing.T) {
 	}
 	for _, v := range []any{
 		got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store,
-		mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.last.step,
+		mfa, &mfa, struct{ m mfastore.Session }{mfa}, steps, steps[0], steps[1], got.last.step,
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			texts = append(texts, fmt.Sprintf(verb, v))

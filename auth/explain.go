@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -46,7 +46,7 @@ func explain(err error, c errorContext) error {
 	// The text of another service's response is not shown: it may be a secret. STS's own texts are shown.
 	foreign := !errors.As(err, &api) && reachedNetwork(err)
 	if foreign {
-		text = safeErrorText(err)
+		text = fault.SafeText(err)
 	}
 	if foreignStatus(err) != 0 {
 		text = foreignText(err)
@@ -54,9 +54,18 @@ func explain(err error, c errorContext) error {
 	reason := reasonOf(err, c)
 	f = &record.Fault{Reason: reason, Hint: hintFor(reason, err, c), Text: c.operation + ": " + text, Err: err}
 	if foreign {
-		f.Err = textError(text) // err holds the raw response
+		f.Err = errors.New(text) // err holds the raw response
 	}
 	return f
+}
+
+// reachedNetwork reports whether a call reached the network, so that its error may hold a response. Earlier errors,
+// such as an endpoint that the settings do not allow, have texts from this machine only.
+func reachedNetwork(err error) bool {
+	var send *smithyhttp.RequestSendError
+	var response *smithyhttp.ResponseError
+	var garbled *smithy.DeserializationError
+	return errors.As(err, &send) || errors.As(err, &response) || errors.As(err, &garbled)
 }
 
 // redact removes secrets from a message: STS quotes a code that it cannot read and, for a wrong signature, the
@@ -126,7 +135,7 @@ func reasonOf(err error, c errorContext) record.Reason {
 		return record.Network
 	}
 	garbled := new(smithy.DeserializationError)
-	if errors.Is(err, errIncomplete) || errors.As(err, &garbled) || foreignStatus(err) != 0 {
+	if errors.Is(err, fault.ErrIncomplete) || errors.As(err, &garbled) || foreignStatus(err) != 0 {
 		return record.BadAnswer
 	}
 	r := record.ReasonOf(err)
@@ -145,7 +154,7 @@ func foreignStatus(err error) int {
 	if code := record.CodeOf(err); code != "" && code != noCode {
 		return 0
 	}
-	if status := httpStatus(err); status >= 300 && status < 500 {
+	if status := fault.HTTPStatus(err); status >= 300 && status < 500 {
 		return status
 	}
 	return 0
@@ -184,12 +193,12 @@ func foreignHint(status int, region string) string {
 
 // hintFor is what a person should do.
 func hintFor(r record.Reason, err error, c errorContext) string {
-	var proxy *proxyError
+	var proxy *fault.ProxyError
 	switch status := foreignStatus(err); {
 	case status != 0:
 		return foreignHint(status, c.region)
 	case errors.As(err, &proxy):
-		return foreignHint(proxy.status, c.region)
+		return foreignHint(proxy.Status, c.region)
 	case c.tokenFile != "":
 		if hint := webIdentityHint(r, err, c); hint != "" {
 			return hint
@@ -291,7 +300,7 @@ func assumeHint(message string, c errorContext) string {
 func webIdentityHint(r record.Reason, err error, c errorContext) string {
 	switch code := record.CodeOf(err); {
 	case r == record.Expired:
-		return "Renew the token in " + safePath(c.tokenFile) + ": it has expired. In a pod, the kubelet renews it: " +
+		return "Renew the token in " + fault.SafePath(c.tokenFile) + ": it has expired. In a pod, the kubelet renews it: " +
 			"check that the file is the projected volume itself and not a copy, and restart the pod."
 	case code == "InvalidIdentityToken":
 		return "Check that the role's account has an OIDC provider in IAM for the issuer of the token, " +
@@ -348,24 +357,3 @@ func neverSent(err error) bool {
 	var dns *net.DNSError
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
 }
-
-// fault is a Fault that this package found itself.
-func fault(r record.Reason, hint, format string, args ...any) *record.Fault {
-	return &record.Fault{Reason: r, Hint: hint, Err: fmt.Errorf(format, args...)}
-}
-
-// withTimeout returns a context that ends after d, with an error that names the operation.
-func withTimeout(ctx context.Context, d time.Duration, operation string) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, d, &timeoutError{operation, d})
-}
-
-// A timeoutError names the operation that timed out.
-type timeoutError struct {
-	operation string
-	timeout   time.Duration
-}
-
-func (e *timeoutError) Error() string {
-	return fmt.Sprintf("%s: timed out after %s", e.operation, e.timeout)
-}
-func (*timeoutError) Unwrap() error { return context.DeadlineExceeded }

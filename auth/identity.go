@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -88,7 +89,7 @@ func (s *Session) checkOwner(current *owner) error {
 	}
 	after, before := current.identity, s.Identity
 	if after.AccountID != before.AccountID || after.Partition != before.Partition {
-		return fault(record.WrongAccount,
+		return fault.New(record.WrongAccount,
 			"Nothing to do: the next run collects the other account. The stored resources of this one stay.",
 			"the credentials now belong to %s, but this run is of account %s (signed in by %s)",
 			after.ARN, before.AccountID, strings.Join(s.Path(), " → "))
@@ -101,7 +102,7 @@ func (s *Session) checkOwner(current *owner) error {
 // account's keys, or a block that was copied with another account's ARN.
 func checkIdentity(a config.Account, identity record.Identity, path []string) error {
 	wrong := func(key, want, got string) *record.Fault {
-		return fault(record.WrongAccount,
+		return fault.New(record.WrongAccount,
 			"Check where the credentials come from: they belong to another account than the block expects.",
 			"%s is %s, but %s is in %s (signed in by %s)", key, want, identity.ARN, got, strings.Join(path, " → "))
 	}
@@ -115,7 +116,7 @@ func checkIdentity(a config.Account, identity record.Identity, path []string) er
 	case a.AccountID != "" && a.AccountID != identity.AccountID:
 		return wrong("account_id", a.AccountID, account)
 	case a.RequireRole && !strings.Contains(identity.ARN, ":assumed-role/"):
-		return fault(record.RoleRequired,
+		return fault.New(record.RoleRequired,
 			"Name a role, by `account_id` and `role` or by `assume_role_arn`, or use the machine's role: "+
 				"the block has `require_role: true`.",
 			"%s is not a role (signed in by %s)", identity.ARN, strings.Join(path, " → "))

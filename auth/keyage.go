@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -49,7 +50,7 @@ func (s *Sessions) KeyAge(ctx context.Context, session *Session) (age KeyAge, ok
 
 // keyCreated asks IAM when the key c was created.
 func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, region string) (time.Time, error) {
-	ctx, cancel := withTimeout(ctx, callTimeout, "iam:ListAccessKeys")
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "iam:ListAccessKeys")
 	defer cancel()
 	key := maskID(c.AccessKeyID)
 	for in := new(iam.ListAccessKeysInput); ; { // without the SDK's paginator, which would link all operations of IAM
@@ -57,7 +58,7 @@ func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, regi
 			o.Region, o.Credentials = region, staticCredentials(c)
 		})
 		if err != nil {
-			return time.Time{}, explain(timeoutCause(ctx, err), errorContext{
+			return time.Time{}, explain(fault.TimeoutCause(ctx, err), errorContext{
 				operation: "get the age of key " + key, signer: step, region: region, creds: c,
 			})
 		}
@@ -67,7 +68,7 @@ func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, regi
 			}
 		}
 		if in.Marker = page.Marker; in.Marker == nil {
-			return time.Time{}, fault(record.Other, "",
+			return time.Time{}, fault.New(record.Other, "",
 				"get the age of key %s: the key is not in IAM's list of the user's keys", key)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/aws-collector/collector/auth/internal/awsfiles"
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -87,7 +88,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 		// A buffer holds a request or the header of a response; bodies bypass it. Each connection has both buffers.
 		tr.ReadBufferSize, tr.WriteBufferSize = 2<<10, 2<<10
 		tr.DisableCompression = true // package collectors asks EC2 for gzip and unpacks it; other responses are small
-		tr.OnProxyConnectResponse = proxyRefusal
+		tr.OnProxyConnectResponse = fault.ProxyRefusal
 		if o.DialContext != nil {
 			tr.DialContext = o.DialContext
 		}
@@ -134,7 +135,7 @@ func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	if file := l.files.Env.CustomCABundle; file != "" { // it applies to every call, so no call may be made without it
 		var err error
 		if pem, err = awsfiles.ReadCABundle(file); err != nil {
-			return aws.Config{}, fault(record.Other, "Set AWS_CA_BUNDLE to a file of PEM certificates.",
+			return aws.Config{}, fault.New(record.Other, "Set AWS_CA_BUNDLE to a file of PEM certificates.",
 				"load the AWS configuration: AWS_CA_BUNDLE: %w", err)
 		}
 	}

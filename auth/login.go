@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
+	"github.com/aws-collector/collector/auth/internal/mfastore"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
@@ -32,7 +34,7 @@ func (s *Sessions) Login(
 	}
 	mfa := s.resolverFor(steps, a.Name).last.findMFA()
 	if mfa == nil {
-		return Login{}, fault(record.MFASerial,
+		return Login{}, fault.New(record.MFASerial,
 			"Set `serial_number`, or mfa_serial in the profile of the block, to name an MFA device; "+
 				"an account without one needs no login.",
 			"the account signs in without an MFA device")
@@ -54,10 +56,10 @@ func (s *Sessions) Login(
 		codes = literalCode{text}
 	}
 	out := Login{Device: step.serial}
-	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, step.Name())
+	ctx, cancel := fault.WithTimeout(ctx, 2*mfaLockTimeout, step.Name())
 	defer cancel()
-	err = s.store.WithLock(ctx, step.device(base.AccessKeyID), func(stored *MFASession, save func() error) error {
-		if c, ok := codes.(literalCode); codes == nil || ok && stored.codeUsed(step.hashCode(c.text), 0) {
+	err = s.store.WithLock(ctx, step.device(base.AccessKeyID), func(stored *mfastore.Session, save func() error) error {
+		if c, ok := codes.(literalCode); codes == nil || ok && stored.CodeUsed(step.hashCode(c.text), 0) {
 			return step.codeUnavailable(stored, now())
 		}
 		c, err := step.beginSession(ctx, codes, base, stored, save)

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
+	"github.com/aws-collector/collector/auth/internal/mfastore"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
@@ -24,7 +26,7 @@ const defaultMFASession = 36 * time.Hour
 // The session belongs to the device: all accounts of one device share it, in all processes and across restarts.
 type mfaStep struct {
 	sts       stsClient
-	store     MFAStore
+	store     mfastore.Store
 	region    string
 	serial    string
 	partition string
@@ -73,10 +75,9 @@ func (s *mfaStep) isAccepted(c aws.Credentials) bool {
 
 const (
 	// mfaLockTimeout is the longest time that the device's lock is needed: for a check of the key, and twice for a window,
-	// a command and a call.
+	// a command and a call. It is less than the four minutes of filelock.Lock.
 	mfaLockTimeout = callTimeout + 2*(codePeriod+commandTimeout+callTimeout)
 
-	maxUsedCodes      = 20               // stored hashes: a code is valid for a minute or two
 	minWindowLeft     = 2 * time.Second  // of a window, to send its code
 	warnBefore        = 2 * time.Hour    // before the expiry of a session that is not renewed
 	recheckEvery      = 15 * time.Minute // for a login in another process
@@ -102,13 +103,13 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials,
 
 // session returns the stored session of a key, or begins one.
 func (s *mfaStep) session(ctx context.Context, base aws.Credentials) (c aws.Credentials, err error) {
-	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, s.Name()) // the lock of another process, then our own
+	ctx, cancel := fault.WithTimeout(ctx, 2*mfaLockTimeout, s.Name()) // the lock of another process, then our own
 	defer cancel()
 	var noCode error
-	err = s.store.WithLock(ctx, s.device(base.AccessKeyID), func(stored *MFASession, save func() error) error {
+	err = s.store.WithLock(ctx, s.device(base.AccessKeyID), func(stored *mfastore.Session, save func() error) error {
 		t := now()
 		noCode = s.codeUnavailable(stored, t)
-		old := stored.credentials()
+		old := stored.Credentials()
 		usable := valid(old, t) && s.isAccepted(old)
 		if usable && (noCode != nil || t.Before(stored.Expires.Add(-renewalWindow))) {
 			c = old
@@ -145,7 +146,7 @@ func (s *mfaStep) session(ctx context.Context, base aws.Credentials) (c aws.Cred
 func (s *mfaStep) baseKey(ctx context.Context, prev Provider) (aws.Credentials, error) {
 	base, err := prev.Retrieve(ctx)
 	if err == nil && base.SessionToken != "" {
-		err = fault(record.BadKey,
+		err = fault.New(record.BadKey,
 			"Use a user's own long-lived key: STS gives no MFA session for temporary credentials.",
 			"%s: the credentials of %s are temporary", s.Name(), s.signer)
 	}
@@ -157,7 +158,7 @@ func (s *mfaStep) beginSession(
 	ctx context.Context,
 	codes codeSource,
 	base aws.Credentials,
-	stored *MFASession,
+	stored *mfastore.Session,
 	save func() error,
 ) (aws.Credentials, error) {
 	// A code works once: first check the key, the clock and the network with another call.
@@ -173,7 +174,7 @@ func (s *mfaStep) beginSession(
 		last := stored.Counter
 		got, err := s.sendCode(ctx, base, code, counter, stored, save)
 		if err == nil {
-			stored.setCredentials(got)
+			stored.SetCredentials(got)
 			s.trySave(save)
 			return got, nil
 		}
@@ -198,7 +199,8 @@ func (s *mfaStep) beginSession(
 func (s *mfaStep) trySave(save func() error) {
 	if err := save(); err != nil {
 		s.log.Warn("MFA session not saved; restart needs a code",
-			"serial_number", s.serial, "error", err, "hint", cmp.Or(record.HintOf(err), writeHint))
+			"serial_number", s.serial, "error", err,
+			"hint", cmp.Or(record.HintOf(err), "Make data_dir writable, and free space there."))
 	}
 }
 
@@ -207,7 +209,7 @@ func (s *mfaStep) trySave(save func() error) {
 func (s *mfaStep) nextCode(
 	ctx context.Context,
 	codes codeSource,
-	stored *MFASession,
+	stored *mfastore.Session,
 	offset time.Duration,
 ) (code secret.String, counter int64, err error) {
 	if !codes.unattended() {
@@ -217,13 +219,13 @@ func (s *mfaStep) nextCode(
 		at := now().Add(offset)
 		_, left := codeWindow(at, codes.period())
 		if left >= minWindowLeft {
-			if code, counter, err = codes.code(ctx, at); err != nil || !stored.codeUsed(s.hashCode(code), counter) {
+			if code, counter, err = codes.code(ctx, at); err != nil || !stored.CodeUsed(s.hashCode(code), counter) {
 				return code, counter, err
 			}
 			_, left = codeWindow(now().Add(offset), codes.period()) // a command takes time
 		}
 		if waited += left; waited > codes.period()+minWindowLeft {
-			return code, 0, fault(record.MFAInvalid,
+			return code, 0, fault.New(record.MFAInvalid,
 				"Correct the source of the codes: "+codes.name()+" must give a new code every 30 seconds.",
 				"%s: %s gave a code that was used before, and again in the next window", s.Name(), codes.name())
 		}
@@ -239,16 +241,12 @@ func (s *mfaStep) sendCode(
 	base aws.Credentials,
 	code secret.String,
 	counter int64,
-	stored *MFASession,
+	stored *mfastore.Session,
 	save func() error,
 ) (aws.Credentials, error) {
 	// Save before the call: without a response, it is unknown whether STS accepted the code.
 	before := *stored
-	recent := stored.UsedCodes[max(0, len(stored.UsedCodes)-maxUsedCodes):]
-	stored.UsedCodes = append(slices.Clone(recent), s.hashCode(code))
-	if counter > 0 {
-		stored.Counter = counter
-	}
+	stored.MarkUsed(s.hashCode(code), counter)
 	if err := save(); err != nil {
 		return aws.Credentials{}, err
 	}
@@ -281,7 +279,7 @@ const loginHint = "Run `collector login` with the account's name, or put the dev
 	"set `totp_seed` or `token_command` to renew sessions without a person."
 
 // codeUnavailable is why there is no code to send, found without a call to STS; nil: there may be one.
-func (s *mfaStep) codeUnavailable(stored *MFASession, t time.Time) error {
+func (s *mfaStep) codeUnavailable(stored *mfastore.Session, t time.Time) error {
 	expired := stored.AccessKeyID != "" && !t.Before(stored.Expires)
 	ended := "the session expired at " + stored.Expires.UTC().Format(time.RFC3339)
 	code, literal := s.codes.(literalCode)
@@ -298,17 +296,17 @@ func (s *mfaStep) codeUnavailable(stored *MFASession, t time.Time) error {
 	case literal:
 		cause = "the `token_code` was used before, and a code works once"
 	case stored.Refused == hashSecret(s.codes.key()) && t.Before(stored.RefusedAt.Add(refusedCodesPause)):
-		err := fault(record.MFAInvalid, "", "%s: two codes of %s were refused at %s",
+		err := fault.New(record.MFAInvalid, "", "%s: two codes of %s were refused at %s",
 			s.Name(), s.codes.name(), stored.RefusedAt.UTC().Format(time.RFC3339))
 		return s.refusedTwice(s.codes, stored, err)
 	default:
 		return nil
 	}
-	return fault(record.MFANeeded, loginHint, "%s: %s", s.Name(), cause)
+	return fault.New(record.MFANeeded, loginHint, "%s: %s", s.Name(), cause)
 }
 
 // refusedTwice is the error after two refused codes: more codes of this source would be refused too.
-func (s *mfaStep) refusedTwice(codes codeSource, stored *MFASession, err error) error {
+func (s *mfaStep) refusedTwice(codes codeSource, stored *mfastore.Session, err error) error {
 	return &record.Fault{
 		Reason: record.MFAInvalid,
 		Hint: fmt.Sprintf("Check that %s is of this device, which may have been replaced, and that nobody else uses its "+
@@ -336,4 +334,16 @@ func (s *mfaStep) recheckAt(due, t time.Time) time.Time {
 		return next
 	}
 	return due
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/auth/internal/mfastore"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
 )
 
 // TestMFAOnce: a code makes one session, for all accounts of the device, across restarts, for 36 hours. After that, the
@@ -26,9 +26,13 @@ func TestMFAOnce(t *testing.T) {
 	for _, where := range []string{"directory", "memory"} {
 		t.Run(where, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *fixture) {
-				o := Options{DataDir: t.TempDir()}
-				if where == "memory" {
-					o = Options{MFA: new(memoryStore)}
+				o, memory := Options{DataDir: t.TempDir()}, mfastore.New("", secret.String{})
+				newSessions := func() *Sessions {
+					s := w.sessions(o)
+					if where == "memory" {
+						s.store = memory
+					}
+					return s
 				}
 				code := w.mfa.Now()
 				var accounts []config.Account
@@ -37,7 +41,7 @@ func TestMFAOnce(t *testing.T) {
 					accounts = append(accounts, w.ak(device(w.mfa.Serial, code), role(r.ARN)))
 				}
 				for run := range 7 { // a new process every five hours
-					s := w.sessions(o)
+					s := newSessions()
 					var wg sync.WaitGroup
 					for _, a := range accounts {
 						wg.Go(func() {
@@ -54,7 +58,7 @@ func TestMFAOnce(t *testing.T) {
 
 				time.Sleep(time.Hour)
 				w.aws.ResetCalls()
-				s := w.sessions(o)
+				s := newSessions()
 				for range 3 {
 					w.refused(s, accounts[0], record.MFANeeded, "the session expired at", "`token_code`")
 					time.Sleep(time.Hour)
@@ -200,12 +204,20 @@ func TestStore(t *testing.T) {
 	if err := os.WriteFile(file[0]+".new", b[:len(b)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	store, device := dirStore{dir: dir}, strings.TrimSuffix(filepath.Base(file[0]), ".json")
-	if err := store.write(device, MFASession{UsedCodes: []string{"x"}}); err != nil {
+	store, device := mfastore.New(data, secret.String{}), strings.TrimSuffix(filepath.Base(file[0]), ".json")
+	if err := store.WithLock(t.Context(), device, func(stored *mfastore.Session, save func() error) error {
+		stored.UsedCodes = []string{"x"}
+		return save()
+	}); err != nil {
 		t.Error(err)
 	}
-	if got, err := store.read(device); err != nil || len(got.UsedCodes) != 1 {
-		t.Errorf("read %v, %v", got, err)
+	if err := store.WithLock(t.Context(), device, func(got *mfastore.Session, _ func() error) error {
+		if len(got.UsedCodes) != 1 {
+			t.Errorf("read %v", got)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 
 	for _, tt := range []struct {
@@ -232,47 +244,5 @@ func TestStore(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "SecretAccessKey") {
 			t.Errorf("%s: the error quotes the file: %v", tt.name, err)
 		}
-	}
-}
-
-// TestStoreWait: the wait for a device's lock ends with its context, in every store.
-func TestStoreWait(t *testing.T) {
-	for name, store := range map[string]func(t *testing.T) MFAStore{
-		"directory": func(t *testing.T) MFAStore { return dirStore{dir: filepath.Join(t.TempDir(), "sessions")} },
-		"memory":    func(*testing.T) MFAStore { return new(memoryStore) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := store(t)
-				err := s.WithLock(t.Context(), "d", func(mine *MFASession, save func() error) error {
-					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-					defer cancel()
-					nothing := func(*MFASession, func() error) error { return nil }
-					if err := s.WithLock(ctx, "d", nothing); !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("the second got in: %v", err)
-					}
-					if err := s.WithLock(ctx, "other", nothing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("another device: %v", err)
-					}
-					mine.UsedCodes = []string{"kept"}
-					if err := save(); err != nil {
-						return err
-					}
-					mine.UsedCodes[0] = "not saved"
-					return nil
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := s.WithLock(t.Context(), "d", func(got *MFASession, _ func() error) error {
-					if len(got.UsedCodes) != 1 || got.UsedCodes[0] != "kept" {
-						t.Errorf("got %v", got.UsedCodes)
-					}
-					return nil
-				}); err != nil {
-					t.Fatal(err)
-				}
-			})
-		})
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/organizations/types"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -198,7 +199,7 @@ func (l *memberLister) pages(ctx context.Context, operation string, page pageFun
 			return nil
 		}
 		if token != nil && *token == *next {
-			return fault(record.BadAnswer,
+			return fault.New(record.BadAnswer,
 				"Nothing to do: the next run tries again. AWS Organizations returned the same page twice.",
 				"%s: AWS returned the same NextToken twice", operation)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -31,7 +32,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	switch {
 	case a.Profile != "":
 		if s.loader.opts.Isolated && s.loader.opts.ConfigFiles == nil && s.loader.opts.CredentialsFiles == nil {
-			return nil, "", fault(record.NoCredentials, "Use `ak_id` and `ak_secret`, or a role.",
+			return nil, "", fault.New(record.NoCredentials, "Use `ak_id` and `ak_secret`, or a role.",
 				"profile %s: shared files are not read in this mode", a.Profile)
 		}
 		files := s.loader.files.Read()
@@ -64,7 +65,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	case a.CredentialSource == "EcsContainer":
 		steps = append(steps, newContainerStep(s.loader, s.getenv))
 	case a.CredentialSource != "":
-		return nil, "", fault(record.NoCredentials,
+		return nil, "", fault.New(record.NoCredentials,
 			"Set `credential_source` to Environment, Ec2InstanceMetadata or EcsContainer.",
 			"credential_source %q is unknown", a.CredentialSource)
 	case s.loader.opts.Isolated:

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/aws-collector/collector/auth/internal/awsfiles"
+	"github.com/aws-collector/collector/auth/internal/fault"
+	"github.com/aws-collector/collector/auth/internal/process"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
@@ -51,7 +52,7 @@ func (s *sdkStep) nameWithSource(source string) string {
 func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s %t", s.profile, s.region, s.ownRoles) }
 
 func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {
-	ctx, cancel := withTimeout(ctx, 2*callTimeout, s.Name())
+	ctx, cancel := fault.WithTimeout(ctx, 2*callTimeout, s.Name())
 	defer cancel()
 	files, env := s.loader.files.Read(), s.loader.files.Environment(s.getenv)
 	r, err := files.Route(s.profile, env)
@@ -72,7 +73,7 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 		c, err = s.assume(ctx, cfg, c, r.Roles[i])
 	}
 	if err != nil {
-		return aws.Credentials{}, s.explain(timeoutCause(ctx, err), r)
+		return aws.Credentials{}, s.explain(fault.TimeoutCause(ctx, err), r)
 	}
 	return c, nil
 }
@@ -88,7 +89,7 @@ func (s *sdkStep) source(
 	switch r.Source {
 	case awsfiles.FromEnvironment:
 		if !env.Key.HasKeys() {
-			return aws.Credentials{}, fault(record.NoCredentials,
+			return aws.Credentials{}, fault.New(record.NoCredentials,
 				"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove credential_source from the profile.",
 				"%s: credential_source is Environment, but AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set", s.Name())
 		}
@@ -104,7 +105,7 @@ func (s *sdkStep) source(
 	case awsfiles.FromLogin:
 		return s.fromLogin(ctx, cfg, r)
 	case awsfiles.FromProcess:
-		return runCredentialProcess(ctx, s.Name(), r.Section.Get("credential_process"))
+		return process.Credentials(ctx, s.Name(), r.Section.Get("credential_process"))
 	case awsfiles.FromContainer:
 		return newContainerStep(s.loader, s.getenv).Retrieve(ctx, nil)
 	case awsfiles.FromInstance:
@@ -130,7 +131,7 @@ func (s *sdkStep) fromMachine(ctx context.Context, files *awsfiles.Files, r *aws
 	case s.profile == "" && !specific:
 		err = noCredentialsFound(err)
 	case gap != "":
-		err = fault(record.NoCredentials, hint+" If the machine's role is meant: "+record.HintOf(err),
+		err = fault.New(record.NoCredentials, hint+" If the machine's role is meant: "+record.HintOf(err),
 			"%s: %s; boto 2's files, the container and the instance metadata have none: %w", s.Name(), gap, err)
 	}
 	return c, err
@@ -144,7 +145,7 @@ func (s *sdkStep) assume(
 	r awsfiles.Role,
 ) (aws.Credentials, error) {
 	if r.Serial != "" {
-		return c, fault(record.MFANeeded,
+		return c, fault.New(record.MFANeeded,
 			"Set `profile` to the name of the default profile, and set `totp_seed`, `token_command` or `token_code`.",
 			"%s: role %s requires MFA", s.Name(), r.ARN)
 	}
@@ -166,32 +167,24 @@ func (s *sdkStep) assume(
 // tokenFile gives a web identity's token.
 type tokenFile string
 
-// safePath is a path as an error may show it: some people write the token itself where its file should be.
-func safePath(path string) string {
-	if filepath.IsAbs(path) && !strings.ContainsAny(path, "\r\n\t ") {
-		return path
-	}
-	return "(not shown: it is not an absolute path)"
-}
-
 // GetIdentityToken is called by stscreds.
 func (f tokenFile) GetIdentityToken() ([]byte, error) {
 	b, err := userfile.Read(context.Background(), string(f), 1<<20)
 	if err != nil {
-		return nil, fault(record.NoCredentials,
+		return nil, fault.New(record.NoCredentials,
 			"Check web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and the pod's volumes.",
-			"web identity: read the token file %s: %s", safePath(string(f)), awsfiles.ErrorCause(err))
+			"web identity: read the token file %s: %s", fault.SafePath(string(f)), fault.FileCause(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
-		return nil, fault(record.NoCredentials, "Check the program that writes the token.",
-			"web identity: the token file %s is empty", safePath(string(f)))
+		return nil, fault.New(record.NoCredentials, "Check the program that writes the token.",
+			"web identity: the token file %s is empty", fault.SafePath(string(f)))
 	}
 	return b, nil
 }
 
 // noCredentialsFound is the error of a default chain without credentials.
 func noCredentialsFound(err error) error {
-	return fault(record.NoCredentials, record.HintOf(err),
+	return fault.New(record.NoCredentials, record.HintOf(err),
 		"default chain: no credentials in the environment (AWS_ACCESS_KEY_ID), the shared files (AWS_PROFILE), "+
 			"web identity, boto 2's files, container or instance metadata: %w", err)
 }
@@ -218,15 +211,15 @@ func (s stsAdapter) AssumeRole(
 	o ...func(*sts.Options),
 ) (*sts.AssumeRoleOutput, error) {
 	// The SDK's cache removes the caller's deadline.
-	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRole in "+s.step.region)
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "sts:AssumeRole in "+s.step.region)
 	defer cancel()
 	out, err := s.role.AssumeRole(ctx, in, append(o, s.applyOptions)...)
 	if err == nil && !isComplete(out.Credentials) {
-		err = errIncomplete // the SDK does not check
+		err = fault.ErrIncomplete // the SDK does not check
 	}
 	if err != nil {
 		role := aws.ToString(in.RoleArn)
-		return nil, explain(timeoutCause(ctx, err), errorContext{
+		return nil, explain(fault.TimeoutCause(ctx, err), errorContext{
 			operation:  s.step.Name() + ": assume role " + role,
 			signer:     "its source",
 			role:       role,
@@ -244,7 +237,7 @@ func (s stsAdapter) AssumeRoleWithWebIdentity(
 	in *sts.AssumeRoleWithWebIdentityInput,
 	o ...func(*sts.Options),
 ) (*sts.AssumeRoleWithWebIdentityOutput, error) {
-	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRoleWithWebIdentity in "+s.step.region)
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "sts:AssumeRoleWithWebIdentity in "+s.step.region)
 	defer cancel()
 	token := strings.TrimSpace(aws.ToString(in.WebIdentityToken)) // AWS refuses a trailing newline
 	in.WebIdentityToken = &token
@@ -253,11 +246,11 @@ func (s stsAdapter) AssumeRoleWithWebIdentity(
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "InvalidIdentityToken", "IDPCommunicationError")
 	})...)
 	if err == nil && !isComplete(out.Credentials) {
-		err = errIncomplete
+		err = fault.ErrIncomplete
 	}
 	if err != nil {
 		role := aws.ToString(in.RoleArn)
-		return nil, explain(timeoutCause(ctx, err), errorContext{
+		return nil, explain(fault.TimeoutCause(ctx, err), errorContext{
 			operation: s.step.Name() + ": assume role " + role + " with web identity",
 			signer:    "the web identity token",
 			role:      role,
@@ -299,7 +292,7 @@ func readMFAProfile(files *awsfiles.Files, name string) (*mfaProfile, error) {
 	}
 	for _, serial := range serials {
 		if serial != "" && m.serial != "" && m.serial != serial {
-			return nil, fault(record.MFASerial, "Use one MFA device in all profiles of the chain.",
+			return nil, fault.New(record.MFASerial, "Use one MFA device in all profiles of the chain.",
 				"profile %s: its chain names two MFA devices, %s and %s", name, m.serial, serial)
 		}
 		m.serial = cmp.Or(m.serial, serial)
@@ -311,7 +304,7 @@ func readMFAProfile(files *awsfiles.Files, name string) (*mfaProfile, error) {
 	case awsfiles.FromCredentialsFile, awsfiles.FromConfigFile, awsfiles.FromProcess, awsfiles.FromEnvironment:
 		return &m, nil
 	}
-	return nil, fault(record.NoCredentials,
+	return nil, fault.New(record.NoCredentials,
 		"Put a user's long-lived key into the last profile of the `source_profile` chain: MFA needs one.",
 		"profile %s: mfa_serial is set, but the source of the chain (%s) has no long-lived key", name, r.Source)
 }
@@ -327,6 +320,6 @@ func (s *sdkStep) explain(err error, r *awsfiles.Route) error {
 	if reason == record.Other {
 		reason = record.NoCredentials
 	}
-	return fault(reason, "Check the profile's settings and the files that it names.",
-		"%s: %s: %s", s.Name(), r.Source, safeErrorText(err))
+	return fault.New(reason, "Check the profile's settings and the files that it names.",
+		"%s: %s: %s", s.Name(), r.Source, fault.SafeText(err))
 }

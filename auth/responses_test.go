@@ -13,6 +13,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
@@ -67,7 +68,7 @@ func TestProxyRefusesConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-		tr.Proxy, tr.OnProxyConnectResponse = http.ProxyURL(to), proxyRefusal
+		tr.Proxy, tr.OnProxyConnectResponse = http.ProxyURL(to), fault.ProxyRefusal
 	})
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://sts.example.com/", nil)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	smithybearer "github.com/aws/smithy-go/auth/bearer"
 
 	"github.com/aws-collector/collector/auth/internal/awsfiles"
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -37,7 +38,7 @@ func (p ssoPortal) GetRoleCredentials(
 	o ...func(*sso.Options),
 ) (*sso.GetRoleCredentialsOutput, error) {
 	region := ""
-	ctx, cancel := withTimeout(ctx, callTimeout, "the SSO access portal")
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "the SSO access portal")
 	defer cancel()
 	out, err := p.client.GetRoleCredentials(ctx, in, append(o, func(o *sso.Options) {
 		ours := p.step.sts.client.Options()
@@ -45,22 +46,22 @@ func (p ssoPortal) GetRoleCredentials(
 		o.HTTPClient, o.Retryer = ours.HTTPClient, ours.Retryer
 	})...)
 	if err == nil && !hasKey(out.RoleCredentials) {
-		err = errIncomplete // the SDK does not check
+		err = fault.ErrIncomplete // the SDK does not check
 	}
 	if err == nil {
 		return out, nil
 	}
-	err = timeoutCause(ctx, err)
+	err = fault.TimeoutCause(ctx, err)
 	role, account := aws.ToString(in.RoleName), aws.ToString(in.AccountId)
 	operation := fmt.Sprintf("%s: get credentials of permission set %s in account %s", p.step.Name(), role, account)
-	text := operation + ": " + safeErrorText(err)
+	text := operation + ": " + fault.SafeText(err)
 	switch record.CodeOf(err) {
 	case "UnauthorizedException":
 		return nil, p.step.loader.ssoLoginFault(p.step.profile, text)
 	case "ForbiddenException", "ResourceNotFoundException":
 		return nil, &record.Fault{
 			Reason: record.AccessDenied,
-			Err:    textError(text),
+			Err:    errors.New(text),
 			Hint: fmt.Sprintf("Check sso_role_name and sso_account_id, and the list in the access portal: "+
 				"the user who logged in is not assigned %s in account %s.", role, account),
 		}
@@ -86,7 +87,7 @@ func (s *sdkStep) fromSSO(
 	cfg.Region = settings.Region
 	file, err := ssocreds.StandardCachedTokenFilepath(cmp.Or(settings.Session, settings.StartURL))
 	if err != nil {
-		return aws.Credentials{}, fault(record.SSOLogin, "Set HOME to the home directory of the user who logged in.",
+		return aws.Credentials{}, fault.New(record.SSOLogin, "Set HOME to the home directory of the user who logged in.",
 			"%s: the SSO session is stored in the home directory, and HOME is not set", s.Name())
 	}
 	token, ok := readSSOToken(file)
@@ -135,7 +136,7 @@ func readSSOToken(file string) (token string, ok bool) {
 	if json.Unmarshal(b, &t) != nil {
 		return "", false
 	}
-	expires, ok := parseExpiration(t.ExpiresAt)
+	expires, ok := awsfiles.ParseTime(t.ExpiresAt)
 	return t.AccessToken, ok && t.AccessToken != "" && now().Before(expires)
 }
 
@@ -146,7 +147,7 @@ func tokenFileState(file string) string {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no file " + file
 	case err != nil:
-		return file + ": " + awsfiles.ErrorCause(err)
+		return file + ": " + fault.FileCause(err)
 	}
 	return file + " holds no valid token"
 }
@@ -165,26 +166,26 @@ func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *awsfiles.Rou
 		}
 	}
 	cause := tokenFileState(file)
-	if networkErrorText(err) != "" || httpStatus(err) != 0 || record.CodeOf(err) != "" {
-		cause = safeErrorText(err)
+	if fault.NetworkText(err) != "" || fault.HTTPStatus(err) != 0 || record.CodeOf(err) != "" {
+		cause = fault.SafeText(err)
 	}
 	login := "aws login"
 	if s.profile != "" {
 		login += " --profile " + s.profile
 	}
-	return aws.Credentials{}, fault(record.SSOLogin, "Run `"+login+"` as the user of this process, and with its HOME.",
+	return aws.Credentials{}, fault.New(record.SSOLogin, "Run `"+login+"` as the user of this process, and with its HOME.",
 		"%s: login session: %s", s.Name(), cause)
 }
 
 // ssoFault is the error of a call that got no valid response.
 func ssoFault(err error, text, region string) error {
 	reason := record.ReasonOf(err)
-	if errors.Is(err, errIncomplete) {
+	if errors.Is(err, fault.ErrIncomplete) {
 		reason = record.BadAnswer
 	}
 	return &record.Fault{
 		Reason: reason,
-		Err:    textError(text), // the SDK's error holds the response
+		Err:    errors.New(text), // the SDK's error holds the response
 		Hint: "Check sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE: " +
 			"IAM Identity Center in " + region + " gave no valid response. The next run tries again.",
 	}
@@ -201,7 +202,7 @@ func (l *loader) ssoLoginFault(profile, text string) error {
 	}
 	return &record.Fault{
 		Reason: record.SSOLogin,
-		Err:    textError(text),
+		Err:    errors.New(text),
 		Hint: "Run `" + login + "` as the user of this process, and with its HOME: " +
 			"the SSO session has expired, or there is none.",
 	}
@@ -239,7 +240,7 @@ func (r ssoTokenClient) renew(
 	o ...func(*ssooidc.Options),
 ) (*ssooidc.CreateTokenOutput, error) {
 	region := ""
-	ctx, cancel := withTimeout(ctx, callTimeout, "the SSO token service")
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "the SSO token service")
 	defer cancel()
 	out, err := r.client.CreateToken(ctx, in, append(o, func(o *ssooidc.Options) {
 		ours := r.step.sts.client.Options()
@@ -247,13 +248,13 @@ func (r ssoTokenClient) renew(
 		o.HTTPClient, o.Retryer = ours.HTTPClient, ours.Retryer
 	})...)
 	if err == nil && aws.ToString(out.AccessToken) == "" {
-		err = errIncomplete
+		err = fault.ErrIncomplete
 	}
 	if err == nil {
 		return out, nil
 	}
-	err = timeoutCause(ctx, err)
-	text := r.step.Name() + ": renew the SSO token: " + safeErrorText(err)
+	err = fault.TimeoutCause(ctx, err)
+	text := r.step.Name() + ": renew the SSO token: " + fault.SafeText(err)
 	switch record.CodeOf(err) {
 	case "InvalidGrantException":
 		// Another process may have renewed it first.

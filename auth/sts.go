@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -60,7 +60,7 @@ func withAttemptTimeout(c aws.HTTPClient) aws.HTTPClient {
 type attemptTransport struct{ http.RoundTripper }
 
 func (t attemptTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := withTimeout(r.Context(), attemptTimeout, "an attempt")
+	ctx, cancel := fault.WithTimeout(r.Context(), attemptTimeout, "an attempt")
 	resp, err := t.RoundTripper.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		cancel()
@@ -119,17 +119,14 @@ func (t stsClient) callerIdentity(
 	region string,
 	c aws.Credentials,
 ) (*sts.GetCallerIdentityOutput, error) {
-	ctx, cancel := withTimeout(ctx, callTimeout, "sts:GetCallerIdentity in "+region)
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "sts:GetCallerIdentity in "+region)
 	defer cancel()
 	out, err := t.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, withCredentials(region, c))
 	if err == nil && (aws.ToString(out.Account) == "" || record.PartitionOfARN(aws.ToString(out.Arn)) == "") {
-		err = errIncomplete // otherwise the account would have no id
+		err = fault.ErrIncomplete // otherwise the account would have no id
 	}
-	return out, timeoutCause(ctx, err)
+	return out, fault.TimeoutCause(ctx, err)
 }
-
-// errIncomplete is a response with status 200 but without the requested data: some proxies and gateways give one.
-var errIncomplete = errors.New("the response lacks the requested data")
 
 // clockOffset checks that c works, and returns how far AWS's clock is ahead of this machine's.
 func (t stsClient) clockOffset(ctx context.Context, region string, c aws.Credentials) (time.Duration, error) {
@@ -162,14 +159,14 @@ func (t stsClient) assumeRole(
 	in *sts.AssumeRoleInput,
 	to *issuedSession,
 ) (aws.Credentials, error) {
-	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRole in "+region)
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "sts:AssumeRole in "+region)
 	defer cancel()
 	out, err := t.client.AssumeRole(ctx, in, withCredentials(region, c))
 	if err == nil && !isComplete(out.Credentials) {
-		err = errIncomplete
+		err = fault.ErrIncomplete
 	}
 	if err != nil {
-		return aws.Credentials{}, timeoutCause(ctx, err)
+		return aws.Credentials{}, fault.TimeoutCause(ctx, err)
 	}
 	k := out.Credentials
 	to.set(k, out.AssumedRoleUser)
@@ -183,15 +180,15 @@ func (t stsClient) sessionToken(
 	c aws.Credentials,
 	in *sts.GetSessionTokenInput,
 ) (aws.Credentials, error) {
-	ctx, cancel := withTimeout(ctx, callTimeout, "sts:GetSessionToken in "+region)
+	ctx, cancel := fault.WithTimeout(ctx, callTimeout, "sts:GetSessionToken in "+region)
 	defer cancel()
 	once := func(o *sts.Options) { o.RetryMaxAttempts = 1 }
 	out, err := t.client.GetSessionToken(ctx, in, withCredentials(region, c), once)
 	if err == nil && !isComplete(out.Credentials) {
-		err = errIncomplete
+		err = fault.ErrIncomplete
 	}
 	if err != nil {
-		return aws.Credentials{}, timeoutCause(ctx, err)
+		return aws.Credentials{}, fault.TimeoutCause(ctx, err)
 	}
 	k := out.Credentials
 	return temporaryCredentials(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "GetSessionToken"), nil
@@ -212,12 +209,4 @@ func temporaryCredentials(id, secret, token *string, until *time.Time, source st
 		CanExpire:       true,
 		Expires:         aws.ToTime(until),
 	}
-}
-
-// timeoutCause replaces "context deadline exceeded" by our own error, which names the operation.
-func timeoutCause(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
-		return err
-	}
-	return context.Cause(ctx)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 
+	"github.com/aws-collector/collector/auth/internal/awsfiles"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
@@ -243,7 +244,7 @@ for text in json.load(sys.stdin):
 		t.Fatalf("%d times for %d texts", len(theirs), len(texts))
 	}
 	for i, text := range texts {
-		at, ok := parseExpiration(text)
+		at, ok := awsfiles.ParseTime(text)
 		want, err := time.Parse(time.RFC3339, theirs[i])
 		if ok != (err == nil) || ok && !at.Equal(want) {
 			t.Errorf("%q is %v, %t; boto3 reads %q", text, at, ok, theirs[i])

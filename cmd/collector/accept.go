@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/accounts"
-	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/config"
 )
 
@@ -37,7 +37,7 @@ the block.`,
 			if err != nil {
 				return err
 			}
-			identities, err := accounts.OpenIdentities(dir, auth.IdentityStoreOptions{}, log)
+			identities, err := accounts.OpenIdentities(dir, identity.Options{}, log)
 			if err != nil {
 				return err
 			}

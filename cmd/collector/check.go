@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/datadir"
@@ -134,7 +135,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, log *slog.Logger) (*program, error) {
 	o.once = true // the caller waits for the result
 	p := &program{cli: c, opt: o, log: log, observe: runner.Tee()}
-	if err := p.openSignIn(ctx, cfg, auth.IdentityStoreOptions{Checking: true}, nil); err != nil {
+	if err := p.openSignIn(ctx, cfg, identity.Options{Checking: true}, nil); err != nil {
 		return nil, err
 	}
 	p.members = accounts.NewDirectory(p.sessions.Members, accounts.MembersPath(cfg.file.DataDir), log)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/accounts"
-	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/policy"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -158,7 +158,7 @@ func printChecks(w io.Writer, all []*accountCheck, format string) error {
 }
 
 // savedIdentity is the account that the last run found behind the block, or nil.
-func (ac *accountCheck) savedIdentity() *auth.BlockIdentity {
+func (ac *accountCheck) savedIdentity() *identity.BlockIdentity {
 	if ac.program == nil || ac.program.identities == nil {
 		return nil
 	}
@@ -358,7 +358,7 @@ func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]
 }
 
 // identityJSON is the identity of a block in the JSON output of check.
-func identityJSON(c *auth.BlockIdentity) map[string]any {
+func identityJSON(c *identity.BlockIdentity) map[string]any {
 	if c == nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
@@ -121,7 +122,7 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	if code := c.once(path); code == exitDone {
 		t.Error("listed as another account")
 	}
-	identities, err := accounts.OpenIdentities(filepath.Join(c.dir, "data"), auth.IdentityStoreOptions{}, nil)
+	identities, err := accounts.OpenIdentities(filepath.Join(c.dir, "data"), identity.Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

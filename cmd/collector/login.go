@@ -18,6 +18,7 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/secret"
@@ -78,14 +79,14 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	identities, err := accounts.OpenIdentities(cfg.file.DataDir, auth.IdentityStoreOptions{Checking: true}, log)
+	identities, err := accounts.OpenIdentities(cfg.file.DataDir, identity.Options{Checking: true}, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, identities.Flush()) }()
 	sessions := auth.NewSessions(auth.Options{
 		AWS: awsConfig, Getenv: c.getenv, CommandEnv: c.referenced.others,
-		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: identities, Log: log,
+		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: identities.Store, Log: log,
 	})
 	defer sessions.Close()
 

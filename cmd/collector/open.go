@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/outputs"
@@ -80,7 +81,7 @@ func (p *program) openAWS(ctx context.Context, cfg *loadedConfig) error {
 	if err != nil {
 		return err
 	}
-	identities := auth.IdentityStoreOptions{ReadOnly: p.opt.dryRun}
+	identities := identity.Options{ReadOnly: p.opt.dryRun}
 	if err := p.openSignIn(ctx, cfg, identities, digestKey); err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (p *program) openAWS(ctx context.Context, cfg *loadedConfig) error {
 
 // openSignIn makes the sessions and the lister, for a run and for a check.
 func (p *program) openSignIn(
-	ctx context.Context, cfg *loadedConfig, identities auth.IdentityStoreOptions, digestKey []byte,
+	ctx context.Context, cfg *loadedConfig, identities identity.Options, digestKey []byte,
 ) error {
 	l := cfg.file.Limits
 	o := p.opt.aws
@@ -117,7 +118,7 @@ func (p *program) openSignIn(
 	}
 	p.sessions = auth.NewSessions(auth.Options{
 		AWS: awsConfig, Getenv: p.cli.getenv, CommandEnv: p.cli.referenced.others,
-		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: p.identities, Log: p.log,
+		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: p.identities.Store, Log: p.log,
 	})
 	return nil
 }

@@ -13,7 +13,7 @@ var allowedImports = map[string][]string{
 	"record": {},
 	"secret": {},
 	"config": {"record", "secret"},
-	"auth":   {"config", "internal/statefile", "internal/userfile", "record", "secret"},
+	"auth":   {"config", "internal/filelock", "internal/statefile", "internal/userfile", "record", "secret"},
 	// Which accounts there are, as blocks for auth and as schedules for runner.
 	"accounts":   {"auth", "config", "internal/statefile", "inventory", "record", "runner"},
 	"collectors": {"record"},
@@ -34,7 +34,7 @@ var allowedImports = map[string][]string{
 	"web":                  {"internal/printable", "inventory", "query", "record", "runner"},
 	"internal/awsfake":     {"record"},
 	"internal/datadir":     {"internal/filelock", "internal/statefile", "record"},
-	"internal/filelock":    {},
+	"internal/filelock":    {"internal/statefile"},
 	"internal/memorylimit": {},
 	"internal/printable":   {}, // escapes untrusted text for display
 	"internal/statefile":   {}, // reads and replaces files of data_dir

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // CheckRegular returns [ErrNotRegular] if path exists and is not a regular file. It is for callers that cannot use
@@ -56,4 +57,19 @@ func OthersCanRename(info fs.FileInfo) string {
 		return fmt.Sprintf("group %d may write there (mode %04o)", gid, mode)
 	}
 	return ""
+}
+
+// ChownToDirOwner gives a file that root made to the owner of its directory, so that a collector that runs as that user
+// can use it.
+func ChownToDirOwner(path string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	if uid, gid, ok := owner(info); ok && uid != 0 {
+		_ = os.Lchown(path, uid, gid) // if it fails, the collector reports that it cannot read the file
+	}
 }

@@ -28,7 +28,7 @@ func (l *Source) BotoKey(getenv func(string) string) (aws.Credentials, error) {
 		case id == "":
 			continue
 		case secret == "":
-			return aws.Credentials{}, fault(
+			return aws.Credentials{}, noCredentials(
 				"Add aws_secret_access_key to that file, or remove aws_access_key_id from it.",
 				"default chain: %s has aws_access_key_id without aws_secret_access_key", file)
 		}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/aws-collector/collector/auth/internal/fault"
 )
 
 // Files is the content of the AWS config and credentials files. It is parsed as the SDK does, but with the line
@@ -146,7 +148,7 @@ func (s *Files) read(file string, credentials, named bool) {
 		// belongs to another user.
 		problem := Problem{
 			Where:       file,
-			Text:        "cannot be read: " + ErrorCause(err),
+			Text:        "cannot be read: " + fault.FileCause(err),
 			failsSignIn: named || !errors.Is(err, fs.ErrPermission),
 		}
 		if errors.Is(err, errUTF16) {
@@ -196,14 +198,6 @@ var (
 	errUTF16      = errors.New("it is encoded as UTF-16")
 	errDevice     = errors.New("a device") // people use /dev/null for "no file"
 )
-
-// ErrorCause is the error of a file operation without the file's name.
-func ErrorCause(err error) string {
-	if path := new(fs.PathError); errors.As(err, &path) {
-		return path.Err.Error()
-	}
-	return err.Error()
-}
 
 // A fileParser parses one file.
 type fileParser struct {

@@ -76,7 +76,7 @@ func (s *Files) Route(name string, env Environment) (*Route, error) {
 		operation = chainName
 		for _, problem := range s.source.Problems {
 			if problem.failsSignIn {
-				return nil, fault("Correct or unset that variable.", "%s: %s", operation, problem.Error())
+				return nil, noCredentials("Correct or unset that variable.", "%s: %s", operation, problem.Error())
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func (s *Files) Route(name string, env Environment) (*Route, error) {
 	}
 	for _, problem := range s.SettingProblems(r.Profile) {
 		if problem.failsSignIn {
-			return nil, fault(cmp.Or(problem.Hint, "Correct or remove that line."), "%s: %s", operation, problem.Error())
+			return nil, noCredentials(cmp.Or(problem.Hint, "Correct or remove that line."), "%s: %s", operation, problem.Error())
 		}
 	}
 	return r, nil
@@ -102,10 +102,10 @@ func (s *Files) findRoute(name string, env Environment) (*Route, error) {
 	}
 	switch {
 	case env.incompleteKey:
-		return nil, fault("Set AWS_SECRET_ACCESS_KEY as well, or unset both.",
+		return nil, noCredentials("Set AWS_SECRET_ACCESS_KEY as well, or unset both.",
 			"%s: AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY", chainName)
 	case env.profile != "" && env.defaultProfile != "":
-		return nil, fault("Unset one of the two: the AWS CLI and boto3 disagree on which one applies.",
+		return nil, noCredentials("Unset one of the two: the AWS CLI and boto3 disagree on which one applies.",
 			"%s: AWS_PROFILE is %s and AWS_DEFAULT_PROFILE is %s", chainName, env.profile, env.defaultProfile)
 	}
 	f.env = env
@@ -430,7 +430,7 @@ func (s *Section) fault(operation, hint string, at position, format string, args
 	if at.file != "" { // else the setting comes from the environment
 		operation += ": " + at.String()
 	}
-	return fault(hint, "%s: %w", operation, fmt.Errorf(format, args...))
+	return noCredentials(hint, "%s: %w", operation, fmt.Errorf(format, args...))
 }
 
 // Gap says what a profile lacks that leads to no credentials of its own, and what to do. specific is false if it has no
@@ -476,7 +476,7 @@ func (f routeFinder) missingProfile(operation, name string) error {
 			text += "; " + problem.Error()
 		}
 	}
-	return fault(f.profileHint(name), "%s", text)
+	return noCredentials(f.profileHint(name), "%s", text)
 }
 
 // checkReadable returns an error if a file exists but cannot be read.
@@ -485,7 +485,7 @@ func (f routeFinder) checkReadable(operation string) error {
 		if problem.failsSignIn && problem.profile == "" {
 			hint := cmp.Or(problem.Hint, "Let the user of this process read the file, or name another file "+
 				"in AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE.")
-			return fault(hint, "%s: %s", operation, problem.Error())
+			return noCredentials(hint, "%s: %s", operation, problem.Error())
 		}
 	}
 	return nil

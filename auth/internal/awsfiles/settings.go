@@ -16,6 +16,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/internal/userfile"
 )
 
@@ -340,7 +341,7 @@ const maxCABundle = 8 << 20
 func ReadCABundle(file string) ([]byte, error) {
 	b, err := userfile.Read(context.Background(), file, maxCABundle)
 	if err != nil {
-		return nil, errors.New(file + ": " + ErrorCause(err))
+		return nil, errors.New(file + ": " + fault.FileCause(err))
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(b) {
 		return nil, errors.New(file + ": no PEM certificate in it")

@@ -5,13 +5,15 @@ package awsfiles
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -85,7 +87,35 @@ func (l *Source) SDKOptions() []func(*awsconfig.LoadOptions) error {
 	}
 }
 
-// fault is an error that stops a sign-in.
-func fault(hint, format string, args ...any) error {
-	return &record.Fault{Reason: record.NoCredentials, Hint: hint, Err: fmt.Errorf(format, args...)}
+// ParseTime reads a time in the formats that programs and logins write and boto3 accepts. It must have a time zone: the
+// writer's is not known.
+func ParseTime(text string) (time.Time, bool) {
+	text = strings.Join(strings.Fields(text), " ")
+	for _, zone := range []string{"Z07:00", "Z0700", "Z07", " Z07:00", " Z0700", " Z07", "MST", " MST"} {
+		for _, form := range []string{
+			"2006-01-02T15:04:05@", "2006-01-02 15:04:05@", "2006-01-02T15:04@", "2006-01-02 15:04@",
+			"2006/01/02 15:04:05@", "20060102T150405@", "20060102 150405@",
+			"Mon, 2 Jan 2006 15:04:05@", "2 Jan 2006 15:04:05@", "2 Jan 2006 15:04@", "Monday, 02-Jan-06 15:04:05@",
+			"Mon Jan 2 15:04:05 @ 2006", // of date
+		} {
+			form = strings.Replace(form, "@", zone, 1)
+			at, err := time.Parse(form, text)
+			if err != nil {
+				at, err = time.Parse(form, strings.ToUpper(text)) // a lower-case t or z
+			}
+			if err != nil {
+				continue
+			}
+			if name, offset := at.Zone(); offset == 0 && name != "UTC" && name != "" && name != "GMT" {
+				continue // Parse takes a zone that this machine does not know for UTC
+			}
+			return at.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// noCredentials is an error that stops a sign-in.
+func noCredentials(hint, format string, args ...any) error {
+	return fault.New(record.NoCredentials, hint, format, args...)
 }

@@ -1,4 +1,4 @@
-package auth
+package process
 
 import (
 	"context"
@@ -14,26 +14,27 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 
 	"github.com/aws-collector/collector/auth/internal/awsfiles"
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/record"
 )
 
 const (
-	processTimeout   = time.Minute // as in the SDK
-	maxProcessOutput = 64 << 10    // credentials are shorter
+	credentialsTimeout   = time.Minute // as in the SDK
+	maxCredentialsOutput = 64 << 10    // credentials are shorter
 )
 
-// runCredentialProcess runs a profile's credential_process. The SDK's own provider puts all that the program printed,
+// Credentials runs a profile's credential_process. The SDK's own provider puts all that the program printed,
 // so the key, into its errors, and lets the program write to this process's standard error.
 // https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
-func runCredentialProcess(ctx context.Context, operation, command string) (aws.Credentials, error) {
+func Credentials(ctx context.Context, operation, command string) (aws.Credentials, error) {
 	operation += ": credential_process"
 	refused := func(format string, args ...any) (aws.Credentials, error) {
-		return aws.Credentials{}, fault(record.NoCredentials,
+		return aws.Credentials{}, fault.New(record.NoCredentials,
 			"Run the profile's credential_process yourself, as the user of this process. "+
 				"It must print credentials as one JSON object, and nothing else.",
 			operation+format, args...)
 	}
-	run, cancel := withTimeout(ctx, processTimeout, operation)
+	run, cancel := fault.WithTimeout(ctx, credentialsTimeout, operation)
 	defer cancel()
 	shell := []string{"sh", "-c"}
 	if runtime.GOOS == "windows" {
@@ -41,9 +42,9 @@ func runCredentialProcess(ctx context.Context, operation, command string) (aws.C
 	}
 	command = strings.ReplaceAll(command, "\n", " ") // of a setting that continues on the next line
 	cmd := exec.CommandContext(run, shell[0], shell[1], command)
-	out, stderr := &limitedBuffer{remaining: maxProcessOutput}, &limitedBuffer{remaining: maxCommandOutput}
+	out, stderr := &limitedBuffer{remaining: maxCredentialsOutput}, &limitedBuffer{remaining: maxCodeOutput}
 	// Standard input is passed on: the program may ask a person for a code.
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = os.Stdin, out, stderr, commandWaitDelay
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = os.Stdin, out, stderr, waitDelay
 	err := cmd.Run()
 	text, suffix := out.String(), stderrSuffix(stderr.String(), out.String())
 	exit := new(exec.ExitError)
@@ -51,20 +52,20 @@ func runCredentialProcess(ctx context.Context, operation, command string) (aws.C
 	case ctx.Err() != nil:
 		return aws.Credentials{}, context.Cause(ctx)
 	case run.Err() != nil:
-		return refused(" did not end within %s%s", processTimeout, suffix)
+		return refused(" did not end within %s%s", credentialsTimeout, suffix)
 	case errors.As(err, &exit):
 		return refused(": %s%s", exit.ProcessState, suffix)
 	case errors.Is(err, exec.ErrWaitDelay): // it succeeded, but left a child that keeps its output open
 	case err != nil:
-		return refused(": run the shell: %s", awsfiles.ErrorCause(err))
+		return refused(": run the shell: %s", fault.FileCause(err))
 	}
 	if runtime.GOOS == "windows" {
 		text = strings.ReplaceAll(text, `\"`, `"`) // cmd.exe adds them; the SDK does the same
 	}
-	return parseProcessOutput(text, suffix, refused)
+	return parseCredentials(text, suffix, refused)
 }
 
-func parseProcessOutput(
+func parseCredentials(
 	text, suffix string,
 	refused func(string, ...any) (aws.Credentials, error),
 ) (aws.Credentials, error) {
@@ -96,7 +97,7 @@ func parseProcessOutput(
 		Source:          processcreds.ProviderName,
 	}
 	if got.Expiration != "" {
-		at, ok := parseExpiration(got.Expiration)
+		at, ok := awsfiles.ParseTime(got.Expiration)
 		if !ok {
 			return refused(": exit status 0, but its Expiration is not a time with a zone, like 2006-01-02T15:04:05Z%s", suffix)
 		}
@@ -111,32 +112,4 @@ func isCredentialField(field string) bool {
 		return true
 	}
 	return false
-}
-
-// parseExpiration reads a time in the formats that programs print and boto3 accepts. It must have a time zone: the
-// programs' time zone is not known.
-func parseExpiration(text string) (time.Time, bool) {
-	text = strings.Join(strings.Fields(text), " ")
-	for _, zone := range []string{"Z07:00", "Z0700", "Z07", " Z07:00", " Z0700", " Z07", "MST", " MST"} {
-		for _, form := range []string{
-			"2006-01-02T15:04:05@", "2006-01-02 15:04:05@", "2006-01-02T15:04@", "2006-01-02 15:04@",
-			"2006/01/02 15:04:05@", "20060102T150405@", "20060102 150405@",
-			"Mon, 2 Jan 2006 15:04:05@", "2 Jan 2006 15:04:05@", "2 Jan 2006 15:04@", "Monday, 02-Jan-06 15:04:05@",
-			"Mon Jan 2 15:04:05 @ 2006", // of date
-		} {
-			form = strings.Replace(form, "@", zone, 1)
-			at, err := time.Parse(form, text)
-			if err != nil {
-				at, err = time.Parse(form, strings.ToUpper(text)) // a lower-case t or z
-			}
-			if err != nil {
-				continue
-			}
-			if name, offset := at.Zone(); offset == 0 && name != "UTC" && name != "" && name != "GMT" {
-				continue // Parse takes a zone that this machine does not know for UTC
-			}
-			return at.UTC(), true
-		}
-	}
-	return time.Time{}, false
 }

@@ -1,4 +1,4 @@
-package auth
+package mfastore
 
 import (
 	"crypto/aes"
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/aws-collector/collector/auth/internal/fault"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
@@ -30,7 +31,7 @@ type encryptedSession struct {
 func newSessionCipher(key secret.String) (*sessionCipher, error) {
 	raw, err := config.ParseSessionKey(key.Reveal())
 	if err != nil {
-		return nil, fault(record.Other, "Check the value that `session_key` refers to.", "session_key %w", err)
+		return nil, fault.New(record.Other, "Check the value that `session_key` refers to.", "session_key %w", err)
 	}
 	block, err := aes.NewCipher([]byte(raw.Reveal()))
 	if err != nil {
@@ -61,10 +62,10 @@ func (s *sessionCipher) decrypt(device, path string, from encryptedSession) (v s
 	const orLogin = ", or run `collector login` with the account's name: a new session replaces the file."
 	switch {
 	case s == nil:
-		return v, fault(record.Other, "Set `session_key` again"+orLogin,
+		return v, fault.New(record.Other, "Set `session_key` again"+orLogin,
 			"%s is encrypted, but session_key is not set", path)
 	case s.keyID != from.KeyID:
-		return v, fault(record.Other, "Set `session_key` to the key that it was encrypted with"+orLogin,
+		return v, fault.New(record.Other, "Set `session_key` to the key that it was encrypted with"+orLogin,
 			"%s was encrypted with another session_key, of id %.8s; this one's id is %s", path, from.KeyID, s.keyID)
 	}
 	plain, err := s.aead.Open(nil, nil, from.Sealed, []byte(device))
