@@ -8,21 +8,21 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/config"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/local"
 )
 
 // A FormerNames loads the ticks of an earlier process under the current names of the blocks: earlier versions named
 // blocks without a name by their position.
 type FormerNames struct {
-	runner.Ticks
+	local.Ticks
 	File       func() *config.File    // the configuration in force
 	Named      func(name string) bool // it has an account or a task with this name
 	Identities *Identities
 	Store      AccountStore // nil: it cannot tell which account had a name
 }
 
-// Load implements [runner.Ticks].
-func (n FormerNames) Load() (map[runner.TickKey]time.Time, error) {
+// Load implements [local.Ticks].
+func (n FormerNames) Load() (map[local.TickKey]time.Time, error) {
 	last, err := n.Ticks.Load()
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (n FormerNames) Load() (map[runner.TickKey]time.Time, error) {
 	for key, at := range last {
 		if name, ok := renamed[key.Account]; ok {
 			delete(last, key)
-			last[runner.TickKey{Account: name, Spec: key.Spec}] = at
+			last[local.TickKey{Account: name, Spec: key.Spec}] = at
 		}
 	}
 	return last, nil
@@ -43,7 +43,7 @@ var positionalName = regexp.MustCompile(`^(account-|organization:)`)
 // renamed maps positional names of earlier versions to the current names of the blocks. A block is the same one if the
 // store has its account under the old name. If the store cannot tell, the file must have the same unnamed positions as
 // before.
-func (n FormerNames) renamed(ticks []runner.TickKey) map[string]string {
+func (n FormerNames) renamed(ticks []local.TickKey) map[string]string {
 	f := n.File()
 	unclaimed, saved := map[string]bool{}, map[string]map[string]bool{}
 	for _, key := range ticks {

@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/local"
 )
 
 // storedAccounts is a store that has only a list of accounts.
@@ -81,18 +81,18 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 		}
 		at := time.Now()
 		path := filepath.Join(t.TempDir(), "ticks.json")
-		last := map[runner.TickKey]time.Time{{Account: "named", Spec: "@daily"}: at}
+		last := map[local.TickKey]time.Time{{Account: "named", Spec: "@daily"}: at}
 		for i, name := range c.ticks {
-			last[runner.TickKey{Account: name, Spec: "@daily"}] = at.Add(time.Duration(i+1) * time.Hour)
+			last[local.TickKey{Account: name, Spec: "@daily"}] = at.Add(time.Duration(i+1) * time.Hour)
 		}
-		files := runner.FileTicks(path, slog.New(slog.DiscardHandler))
+		files := local.FileTicks(path, slog.New(slog.DiscardHandler))
 		if err := files.Save(last); err != nil {
 			t.Fatal(err)
 		}
 		want := maps.Clone(last)
 		for old, name := range c.want {
-			from := runner.TickKey{Account: old, Spec: "@daily"}
-			want[runner.TickKey{Account: name, Spec: "@daily"}] = want[from]
+			from := local.TickKey{Account: old, Spec: "@daily"}
+			want[local.TickKey{Account: name, Spec: "@daily"}] = want[from]
 			delete(want, from)
 		}
 		got, err := FormerNames{

@@ -77,7 +77,7 @@ func (c *Calendar) ticksByKind(a *Account) map[string][]Tick {
 	for _, tick := range a.Ticks {
 		kinds := tick.Kinds
 		if len(kinds) == 0 {
-			kinds = a.kindNames()
+			kinds = a.KindNames()
 		}
 		for _, kind := range kinds {
 			by[kind] = append(by[kind], tick)

@@ -70,43 +70,6 @@ func TestCalendar(t *testing.T) {
 	}
 }
 
-// The board says when each target is due again, by the configuration in force.
-func TestBoardDue(t *testing.T) {
-	s, err := cron.ParseStandard("0 * * * *")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf, err := NewConfiguration(Configuration{Accounts: []*Account{{Name: "a", AccountSpec: &AccountSpec{
-		Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{{Spec: "hourly", Schedule: s}},
-	}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	b := NewBoard()
-	b.Observe(TargetEnded{record.Outcome{
-		Target: record.Target{Account: "a", Region: "r", Kind: "instance"}, State: record.OK, Ended: noon.Add(time.Minute),
-	}})
-	due := func() (at time.Time) {
-		for target := range b.Targets() {
-			at = target.Due
-		}
-		for target := range b.TargetsOf("a") {
-			if !target.Due.Equal(at) {
-				t.Errorf("of the account: %s, of all: %s", target.Due, at)
-			}
-		}
-		return at
-	}
-	if at := due(); !at.IsZero() {
-		t.Errorf("without a configuration: %s", at)
-	}
-	b.Observe(Configured{map[string][]string{"a": {"instance"}}, conf})
-	if at := due(); !at.Equal(noon.Add(time.Hour)) {
-		t.Errorf("due at %s", at)
-	}
-}
-
 // A target is overdue from the time when it is due. A run in progress may still list it, until the account's timeout.
 func TestOverdue(t *testing.T) {
 	hourly, err := cron.ParseStandard("@every 1h")

@@ -25,27 +25,6 @@ type Progress struct {
 // A Commit is the engine's part of [Runner.Do]: it counts the job in its run, and makes the follow-up jobs start.
 type Commit func(context.Context, Completion) (Progress, error)
 
-// runProgress counts the jobs of one run. Its zero value is a run whose opening job is not committed.
-type runProgress struct {
-	expected  int             // follow-up jobs
-	committed map[string]bool // jobs, by Job.Key
-	tally     Tally
-}
-
-func (p *runProgress) commit(c Completion) Progress {
-	key := c.Job.Key()
-	if p.committed[key] {
-		return Progress{Repeated: true, Tally: p.tally}
-	}
-	if p.committed == nil {
-		p.committed = map[string]bool{}
-	}
-	p.committed[key] = true
-	p.expected += len(c.FollowUps)
-	p.tally.Add(c.Tally)
-	return Progress{Ended: len(p.committed) == p.expected+1, Tally: p.tally}
-}
-
 // A Tally counts how the targets of a run ended. It adds up in whatever order the jobs end.
 type Tally struct {
 	Started     time.Time            `json:"started"`
@@ -144,16 +123,16 @@ func (t Tally) Status() record.Status {
 	return record.RunPartial
 }
 
-// duration is how long the run lasted.
-func (t Tally) duration() time.Duration {
+// Duration is how long the run has lasted.
+func (t Tally) Duration() time.Duration {
 	if t.Started.IsZero() {
 		return 0
 	}
 	return time.Since(t.Started)
 }
 
-// store sets what the store keeps of a run.
-func (t Tally) store(r *inventory.Run) {
+// Store sets what the store keeps of a run.
+func (t Tally) Store(r *inventory.Run) {
 	r.Status, r.Targets, r.Failed, r.Ended = t.Status(), t.States, t.Failed, time.Now()
 	if t.Failed == 0 && t.unusable() {
 		r.Failed = t.States[record.RegionDisabled]

@@ -38,13 +38,13 @@ func NewConfiguration(conf Configuration) (*Configuration, error) {
 		if i > 0 && a.AccountSpec == conf.Accounts[i-1].AccountSpec {
 			continue
 		}
-		a.cachedKindNames = a.kindNames()
+		a.kindNames = a.KindNames()
 		for _, t := range a.Ticks {
 			if t.Spec == "" || t.Schedule == nil {
 				return nil, fmt.Errorf("account %q: a schedule has no spec", a.Name)
 			}
 			for _, name := range t.Kinds {
-				if !slices.Contains(a.kindNames(), name) {
+				if !slices.Contains(a.KindNames(), name) {
 					return nil, fmt.Errorf("account %q: schedule %q: the account does not list kind %q", a.Name, t.Spec, name)
 				}
 			}
@@ -73,8 +73,8 @@ func (c *Configuration) Task(name string) *Task { return c.tasks[name] }
 // Has reports whether there is an account or a task with this name.
 func (c *Configuration) Has(name string) bool { return c.Account(name) != nil || c.Task(name) != nil }
 
-// schedules returns the schedules of each account and task.
-func (c *Configuration) schedules() iter.Seq2[string, []Tick] {
+// Schedules returns the schedules of each account and task.
+func (c *Configuration) Schedules() iter.Seq2[string, []Tick] {
 	return func(yield func(string, []Tick) bool) {
 		for _, a := range c.Accounts {
 			if !yield(a.Name, a.Ticks) {
@@ -135,7 +135,7 @@ type AccountSpec struct {
 	// Expected reports whether expect_denied names a target; nil: it names none.
 	Expected func(region, kind string) bool
 
-	cachedKindNames []string // of Kinds; shared, read only
+	kindNames []string // of Kinds; shared, read only
 }
 
 func (a *AccountSpec) kind(name string) (Kind, bool) {
@@ -149,10 +149,10 @@ func (a *AccountSpec) kind(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// kindNames returns the names of Kinds. They are shared: read only.
-func (a *AccountSpec) kindNames() []string {
-	if a.cachedKindNames != nil {
-		return a.cachedKindNames
+// KindNames returns the names of Kinds. They are shared: read only.
+func (a *AccountSpec) KindNames() []string {
+	if a.kindNames != nil {
+		return a.kindNames
 	}
 	names := make([]string, len(a.Kinds))
 	for i, k := range a.Kinds {

@@ -104,7 +104,7 @@ func (d *delivery) send(ctx context.Context, p *record.Page) {
 	}
 	d.pages++
 	d.inOutput.Store(true)
-	err := catchPanic(func() error { return j.conf.Output.Send(ctx, b) })
+	err := CatchPanic(func() error { return j.conf.Output.Send(ctx, b) })
 	d.inOutput.Store(false)
 	d.outputFailed(err)
 }
@@ -125,7 +125,7 @@ func (d *delivery) outputFailed(err error) {
 // callStore calls the store while the target is listed. A call that the end of the run cut off is not a failure of the
 // store: the target is begun again to store how it ended.
 func (d *delivery) callStore(ctx context.Context, f func() error) {
-	err := catchPanic(f)
+	err := CatchPanic(f)
 	if err != nil && ctx.Err() != nil && !isPanic(err) {
 		d.writer = nil
 		return

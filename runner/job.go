@@ -15,13 +15,6 @@ import (
 // at once, if there are slots. Each API has its own budget, so concurrent kinds do not slow each other down.
 const jobWidth = 4
 
-// slots gives out the right to list one target. A job's first worker has a slot from the start.
-type slots interface {
-	tryAcquire(account string) bool
-	release(account string)
-	hasWaiting() bool // a waiting job could have a slot
-}
-
 // A job is a Job in progress: a list of steps, run by a few workers. The workers are the only goroutines, and each has
 // a slot, so the number of goroutines depends on the listings in progress and not on those that wait.
 type job struct {
@@ -32,7 +25,7 @@ type job struct {
 	ctx    context.Context
 	late   context.Context // ends when the time is over for calls that ignore the end of ctx
 	cancel context.CancelCauseFunc
-	jobEngine
+	JobEngine
 
 	timeoutErr error // the cause when the run's deadline ended this
 	opened     OpenedAccount
@@ -45,22 +38,15 @@ type job struct {
 	followUps []Job
 }
 
-// A jobEngine is what a job needs from its engine.
-type jobEngine struct {
-	slots    slots
-	draining func() bool // the program is stopping; may be nil
-	commit   Commit
-	done     func(error) // called once, from the job's last goroutine, with the error of the commit
-}
-
 // A step is a unit of a job's work. run ends the step, and reports whether this goroutine may go on with the next one:
 // see supervise.
 type step interface{ run() bool }
 
-// startJob runs a job in this goroutine and others. It returns when this goroutine has nothing more to do; done is
-// called when none has.
-func (r *Runner) startJob(ctx context.Context, conf *Configuration, spec Job, engine jobEngine) {
-	j := &job{Job: spec, r: r, conf: conf, a: conf.Account(spec.Account), jobEngine: engine, workers: 1}
+// StartJob runs a job in this goroutine and others. It returns when this goroutine has nothing more to do; Done is
+// called when none has. The engine keeps the configuration open, and has acquired the job's first slot. [Runner.Do] is
+// the simpler call for an engine without slots.
+func (r *Runner) StartJob(ctx context.Context, conf *Configuration, spec Job, engine JobEngine) {
+	j := &job{Job: spec, r: r, conf: conf, a: conf.Account(spec.Account), JobEngine: engine, workers: 1}
 	if j.Deadline.IsZero() && j.a != nil && j.a.Timeout > 0 {
 		j.Deadline = time.Now().Add(j.a.Timeout)
 	}
@@ -78,12 +64,12 @@ func (r *Runner) startJob(ctx context.Context, conf *Configuration, spec Job, en
 	late, endLate := context.WithCancel(context.Background())
 	j.late = late
 	stopWatching := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, endLate) })
-	j.done = func(err error) {
+	j.Done = func(err error) {
 		stopWatching()
 		stop()
 		j.cancel(nil)
 		r.active.remove(j)
-		engine.done(err)
+		engine.Done(err)
 	}
 	r.active.add(j)
 	if j.Region == "" {
@@ -126,11 +112,11 @@ func (j *job) runSteps() {
 // finishes the job.
 func (j *job) nextStep() step {
 	j.mu.Lock()
-	for n := min(len(j.ready)-1, jobWidth-j.workers); n > 0 && j.slots.tryAcquire(j.Account); n-- {
+	for n := min(len(j.ready)-1, jobWidth-j.workers); n > 0 && j.Slots.TryAcquire(j.Account); n-- {
 		j.workers++
 		go j.runSteps()
 	}
-	if len(j.ready) > 0 && (j.workers == 1 || !j.slots.hasWaiting()) {
+	if len(j.ready) > 0 && (j.workers == 1 || !j.Slots.HasWaiting()) {
 		s := j.ready[0]
 		j.ready[0] = nil
 		j.ready = j.ready[1:]
@@ -140,7 +126,7 @@ func (j *job) nextStep() step {
 	j.workers--
 	last := j.workers == 0
 	j.mu.Unlock()
-	j.slots.release(j.Account)
+	j.Slots.Release(j.Account)
 	if last {
 		j.finish()
 	}
@@ -215,20 +201,20 @@ func (j *job) finish() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), j.r.o.EndTimeout)
 	defer cancel()
 	var progress Progress
-	err := catchPanic(func() (err error) {
-		progress, err = j.commit(ctx, Completion{Job: j.Job, FollowUps: j.followUps, Tally: j.tally})
+	err := CatchPanic(func() (err error) {
+		progress, err = j.Commit(ctx, Completion{Job: j.Job, FollowUps: j.followUps, Tally: j.tally})
 		return err
 	})
 	if err != nil {
 		err = fmt.Errorf("account %q: commit a job of run %s: %w", j.Account, j.Run, err)
 	}
 	if progress.Ended {
-		j.r.observe(RunEnded{j.Account, j.Run, progress.Tally.Status(), progress.Tally.duration()})
+		j.r.observe(RunEnded{j.Account, j.Run, progress.Tally.Status(), progress.Tally.Duration()})
 		if j.a != nil && j.a.AfterRun != nil {
 			j.a.AfterRun(context.WithoutCancel(j.ctx))
 		}
 	}
-	j.done(err)
+	j.Done(err)
 }
 
 // selectedKinds returns the kinds that the job names, in the account's order, in which parents come first. unknown are

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner/internal/fairqueue"
 )
 
 // EC2's own bucket for each API, account and region, for calls with MaxResults or a filter.
@@ -33,7 +34,7 @@ type Limits struct {
 	observe Observer
 
 	mu       sync.Mutex
-	inFlight *fairQueue[*waiter]
+	inFlight *fairqueue.Queue[*waiter]
 
 	bucketMu sync.Mutex
 	buckets  map[bucketKey]*bucket
@@ -51,7 +52,7 @@ type bucketKey struct{ account, region, service, op string }
 func NewLimits(calls int, observe Observer) *Limits {
 	return &Limits{
 		observe:  Tee(observe),
-		inFlight: newFairQueue[*waiter](calls),
+		inFlight: fairqueue.New[*waiter](calls),
 		buckets:  map[bucketKey]*bucket{},
 		sweepAt:  256,
 	}
@@ -61,13 +62,13 @@ func NewLimits(calls int, observe Observer) *Limits {
 func (l *Limits) InFlight() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inFlight.used
+	return l.inFlight.Used()
 }
 
 // grant gives free slots to waiting calls. l.mu is held.
 func (l *Limits) grant() {
 	for {
-		_, w, ok := l.inFlight.pop(0)
+		_, w, ok := l.inFlight.Pop(0)
 		if !ok {
 			return
 		}
@@ -78,12 +79,12 @@ func (l *Limits) grant() {
 
 func (l *Limits) acquire(ctx context.Context, account string) error {
 	l.mu.Lock()
-	if l.inFlight.tryAcquire(account) {
+	if l.inFlight.TryAcquire(account) {
 		l.mu.Unlock()
 		return nil
 	}
 	w := &waiter{ready: make(chan struct{})}
-	l.inFlight.push(account, 0, w)
+	l.inFlight.Push(account, 0, w)
 	l.grant()
 	l.mu.Unlock()
 	select {
@@ -94,10 +95,10 @@ func (l *Limits) acquire(ctx context.Context, account string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.granted {
-		l.inFlight.release(account)
+		l.inFlight.Release(account)
 		l.grant()
 	} else {
-		l.inFlight.remove(account, func(x *waiter) bool { return x == w })
+		l.inFlight.Remove(account, func(x *waiter) bool { return x == w })
 	}
 	return context.Cause(ctx)
 }
@@ -105,7 +106,7 @@ func (l *Limits) acquire(ctx context.Context, account string) error {
 func (l *Limits) release(account string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight.release(account)
+	l.inFlight.Release(account)
 	l.grant()
 }
 
@@ -117,7 +118,7 @@ func BudgetOf(refill float64, burst int) (perSecond float64, atOnce int) {
 // RunConcurrency is the largest number of calls that a run over so many regions has in flight, given the limit for all
 // runs.
 func RunConcurrency(callsInFlight, regions int) int {
-	return min(newFairQueue[struct{}](callsInFlight).perAccount, jobWidth*max(regions, 1))
+	return min(fairqueue.PerAccount(callsInFlight), jobWidth*max(regions, 1))
 }
 
 // A bucket is the budget of one API in one region of one account.

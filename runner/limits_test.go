@@ -4,14 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// call makes one API call of some duration, as a lister would.
+func call(ctx context.Context, g *Gate, op string, took time.Duration, code string) error {
+	leave, err := g.Enter(ctx, "ec2", op)
+	if err != nil {
+		return err
+	}
+	defer leave(code)
+	select {
+	case <-time.After(took):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 func TestHalfOfEC2sBudget(t *testing.T) {
 	for _, c := range []struct {
@@ -30,8 +46,16 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newRecorder()
-				g := NewLimits(256, d.observe).Gate("a", "", c.kind).ForRegion("us-east-1")
+				calls, waits := map[string]int{}, map[string]time.Duration{}
+				observe := func(e Event) {
+					switch e := e.(type) {
+					case CallEnded:
+						calls[e.Region+" "+e.Op+" "+e.Code]++
+					case BudgetWaited:
+						waits[e.Account+" "+e.Region] += e.Wait
+					}
+				}
+				g := NewLimits(256, observe).Gate("a", "", c.kind).ForRegion("us-east-1")
 				from := time.Now()
 				for range 100 {
 					if err := call(t.Context(), g, c.op, 0, ""); err != nil {
@@ -41,10 +65,10 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 				if took := time.Since(from).Round(time.Millisecond); took != c.took {
 					t.Errorf("took %s, want %s", took, c.took)
 				}
-				if w := d.waits["a us-east-1"].Round(time.Millisecond); w != c.took {
+				if w := waits["a us-east-1"].Round(time.Millisecond); w != c.took {
 					t.Errorf("%s of waiting reported", w)
 				}
-				if n := d.calls["us-east-1 "+c.op+" "]; n != 100 {
+				if n := calls["us-east-1 "+c.op+" "]; n != 100 {
 					t.Error(n, "calls reported")
 				}
 			})
@@ -144,8 +168,8 @@ func TestIdleBudgetsAreRemoved(t *testing.T) {
 		if n := len(l.buckets); n > 512 {
 			t.Error(n, "buckets are kept")
 		}
-		if len(l.inFlight.accounts) != 0 {
-			t.Error(len(l.inFlight.accounts), "accounts are kept")
+		if l.inFlight.Accounts() != 0 {
+			t.Error(l.inFlight.Accounts(), "accounts are kept")
 		}
 		if err := call(t.Context(), l.Gate("slow", "r", Kind{}), "X", 0, "Throttling"); err != nil {
 			t.Fatal(err)
@@ -190,129 +214,10 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 			t.Error("the cause is lost:", err)
 		}
 		wg.Wait()
-		if l.InFlight() != 0 || len(l.inFlight.accounts) != 0 {
+		if l.InFlight() != 0 || l.inFlight.Accounts() != 0 {
 			t.Error("slots were kept")
 		}
 	})
-}
-
-// However slots are requested, cancelled and released: never more than all, never more than an eighth for one account,
-// and no item waits while it could have a slot.
-func TestFair(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		f := newFairQueue[int](rapid.IntRange(0, 20).Draw(rt, "slots"))
-		held, waits := map[string]int{}, map[string]*[2][]int{"a": {}, "b": {}, "c": {}}
-		next := 0
-		waiting := func(a string) bool { return len(waits[a][0])+len(waits[a][1]) > 0 }
-		name, class := rapid.SampledFrom([]string{"a", "b", "c"}), rapid.IntRange(0, 1)
-		could := func() string {
-			for a := range waits {
-				if waiting(a) && f.used < f.max && held[a] < f.perAccount {
-					return a
-				}
-			}
-			return ""
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"": func(rt *rapid.T) {
-				used := 0
-				for a, n := range held {
-					if used += n; n > f.perAccount {
-						rt.Fatalf("%s has %d of %d", a, n, f.max)
-					}
-				}
-				if used != f.used || used > f.max {
-					rt.Fatalf("used %d, counted %d, of %d", f.used, used, f.max)
-				}
-			},
-			"push": func(rt *rapid.T) {
-				a, c := name.Draw(rt, "account"), class.Draw(rt, "class")
-				f.push(a, c, next)
-				waits[a][c] = append(waits[a][c], next)
-				next++
-			},
-			"pop": func(rt *rapid.T) {
-				first, could := class.Draw(rt, "class"), could()
-				a, x, ok := f.pop(first)
-				if !ok {
-					if could != "" {
-						rt.Fatal(could, "could have had a slot")
-					}
-					return
-				}
-				c := first
-				if !slices.Contains(waits[a][c], x) {
-					c = 1 - first
-					for a, w := range waits {
-						if len(w[first]) > 0 && held[a] < f.perAccount {
-							rt.Fatal(a, "is of the class that goes first")
-						}
-					}
-				}
-				if waits[a][c][0] != x {
-					rt.Fatal("out of order", x, waits[a])
-				}
-				waits[a][c] = waits[a][c][1:]
-				held[a]++
-			},
-			"try": func(rt *rapid.T) {
-				a, before := name.Draw(rt, "account"), could()
-				if f.tryAcquire(a) {
-					if held[a]++; before != "" {
-						rt.Fatal(a, "went before", before)
-					}
-				} else if before == "" && f.used < f.max && held[a] < f.perAccount {
-					rt.Fatal(a, "was refused a free slot")
-				}
-			},
-			"release": func(rt *rapid.T) {
-				if a := name.Draw(rt, "account"); held[a] > 0 {
-					held[a]--
-					f.release(a)
-				}
-			},
-			"remove": func(rt *rapid.T) {
-				a := name.Draw(rt, "account")
-				for c, w := range waits[a] {
-					if len(w) > 0 {
-						if f.remove(a, func(y int) bool { return y == w[0] }) != 1 {
-							rt.Fatal("not removed")
-						}
-						waits[a][c] = w[1:]
-						return
-					}
-				}
-			},
-		})
-		for a := range held {
-			for ; held[a] > 0; held[a]-- {
-				f.release(a)
-			}
-			f.remove(a, func(int) bool { return true })
-		}
-		for a := range waits {
-			f.remove(a, func(int) bool { return true })
-		}
-		f.hasWaiting() // removes accounts from the ready list that have nothing waiting
-		if len(f.accounts) != 0 {
-			rt.Fatal("kept for nothing:", len(f.accounts))
-		}
-	})
-}
-
-func TestAccountsTakeTurns(t *testing.T) {
-	f := newFairQueue[string](1)
-	for i := range 1000 {
-		f.push("big", 0, fmt.Sprint(i))
-	}
-	f.push("small", 0, "x")
-	for want := range 3 {
-		a, x, ok := f.pop(0)
-		if want == 1 && x != "x" {
-			t.Error("the second slot went to", a, x, ok)
-		}
-		f.release(a)
-	}
 }
 
 func BenchmarkGate(b *testing.B) {

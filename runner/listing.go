@@ -171,12 +171,12 @@ func (l *listing) listUnder(ctx context.Context, d *delivery, ids []string) erro
 	f := &fanOut{ids: ids}
 	loop := func() {
 		for id, ok := f.take(); ok; id, ok = f.take() {
-			f.ended(id, catchPanic(func() error { return l.listPages(ctx, d, id) }))
+			f.ended(id, CatchPanic(func() error { return l.listPages(ctx, d, id) }))
 		}
 	}
 	var wg sync.WaitGroup
-	release := func() { l.j.slots.release(l.j.Account) }
-	for n := min(jobWidth, len(ids)) - 1; n > 0 && ctx.Err() == nil && l.j.slots.tryAcquire(l.j.Account); n-- {
+	release := func() { l.j.Slots.Release(l.j.Account) }
+	for n := min(jobWidth, len(ids)) - 1; n > 0 && ctx.Err() == nil && l.j.Slots.TryAcquire(l.j.Account); n-- {
 		inTime := context.AfterFunc(l.j.late, release) // an abandoned loop has no slot
 		wg.Go(func() {
 			loop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"unique"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -11,15 +12,21 @@ import (
 
 // A MemoryStore is a Store in memory: it keeps targets and epochs, and no resources.
 type MemoryStore struct {
-	mu          sync.Mutex
-	targets     map[string][]begunTarget // by account
-	regionKinds regionKindTable
+	mu      sync.Mutex
+	targets map[string][]begunTarget // by account
 }
 
 // A begunTarget is a target of an account, and how often it was begun.
 type begunTarget struct {
-	regionKind *regionKind
+	regionKind unique.Handle[regionKind]
 	epoch      int
+}
+
+// A regionKind is a target without its account. Targets share it: there are few of them and millions of targets.
+type regionKind struct{ region, kind string }
+
+func regionKindOf(t record.Target) unique.Handle[regionKind] {
+	return unique.Make(regionKind{t.Region, t.Kind})
 }
 
 var _ Store = (*MemoryStore)(nil)
@@ -41,7 +48,7 @@ func (m *MemoryStore) Begin(
 ) (inventory.ScopeWriter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rk := m.regionKinds.intern(t)
+	rk := regionKindOf(t)
 	b := m.find(t.Account, rk)
 	if b == nil {
 		ts := append(m.targets[t.Account], begunTarget{regionKind: rk})
@@ -53,7 +60,7 @@ func (m *MemoryStore) Begin(
 }
 
 // find returns a target that was begun, or nil. m.mu is held.
-func (m *MemoryStore) find(account string, rk *regionKind) *begunTarget {
+func (m *MemoryStore) find(account string, rk unique.Handle[regionKind]) *begunTarget {
 	ts := m.targets[account]
 	if i := slices.IndexFunc(ts, func(b begunTarget) bool { return b.regionKind == rk }); i >= 0 {
 		return &ts[i]
@@ -64,7 +71,7 @@ func (m *MemoryStore) find(account string, rk *regionKind) *begunTarget {
 type memoryWriter struct {
 	m          *MemoryStore
 	account    string
-	regionKind *regionKind
+	regionKind unique.Handle[regionKind]
 	epoch      int
 }
 
@@ -88,7 +95,8 @@ func (m *MemoryStore) ActiveTargets(_ context.Context, account string) ([]record
 	defer m.mu.Unlock()
 	ts := make([]record.Target, 0, len(m.targets[account]))
 	for _, b := range m.targets[account] {
-		ts = append(ts, record.Target{Account: account, Region: b.regionKind.region, Kind: b.regionKind.kind})
+		rk := b.regionKind.Value()
+		ts = append(ts, record.Target{Account: account, Region: rk.region, Kind: rk.kind})
 	}
 	return ts, nil
 }
@@ -98,7 +106,7 @@ func (m *MemoryStore) Retire(_ context.Context, _ record.Identity, ts []record.T
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range ts {
-		rk := m.regionKinds.intern(t)
+		rk := regionKindOf(t)
 		left := slices.DeleteFunc(m.targets[t.Account], func(b begunTarget) bool { return b.regionKind == rk })
 		if m.targets[t.Account] = left; len(left) == 0 {
 			delete(m.targets, t.Account)

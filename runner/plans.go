@@ -57,6 +57,18 @@ func (p *plans) retain(accounts map[string][]string) {
 	}
 }
 
+// ExpectedTargets are the targets that a run of an account or a task would have: those that fail if it cannot begin.
+func (r *Runner) ExpectedTargets(ctx context.Context, name string) []record.Target {
+	conf := r.Configuration()
+	if t := conf.Task(name); t != nil {
+		return []record.Target{t.target()}
+	}
+	if a := conf.Account(name); a != nil {
+		return r.expectedTargets(ctx, a, a.Kinds)
+	}
+	return nil
+}
+
 // expectedTargets are the targets that a run of these kinds would have, by the best source that there is: the last
 // successful plan; else the store, for after a restart; else the regions that the configuration names; else one target
 // for each kind in region "", so that a failure is reported in any case.
@@ -73,7 +85,7 @@ func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) 
 	}
 	var ts []record.Target
 	var known []record.Target
-	err := catchPanic(func() (err error) {
+	err := CatchPanic(func() (err error) {
 		known, err = r.o.Store.ActiveTargets(ctx, a.Name)
 		return err
 	})

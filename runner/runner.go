@@ -1,12 +1,13 @@
 // Package runner decides when and how targets are listed, and how each listing ended. It knows neither AWS nor a
 // database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output] and [Store].
-// All its tests run on fakes in synctest bubbles.
 //
-// The flow: an [Engine] ([Local] is the one in this process) makes a [Job] for an account and a tick and passes it to
-// [Runner.Do]. A job without a region opens the account; its follow-ups are one job for each region. A job with a
-// region lists the kinds there, page by page, into the [Output] and the [Store]. At its end the engine commits it.
-// Events go to an [Observer]; [Board] is the one that page, API and metrics read. Begin at [Runner.Do],
-// then read listing.run, the flow of one target, with the core loop.
+// The flow: an engine makes a [Job] for an account and a tick and passes it to [Runner.StartJob] or [Runner.Do]. A job
+// without a region opens the account; its follow-ups are one job for each region. A job with a region lists the kinds
+// there, page by page, into the [Output] and the [Store]. At its end the engine commits it. Events go to an [Observer].
+// Begin at [Runner.StartJob], then read listing.run, the flow of one target, with the core loop.
+//
+// Package local has the engine in this process, and the tests that run this package, on fakes in synctest bubbles.
+// Package board is the observer that page, API and metrics read; package runlog logs the runs.
 package runner
 
 import (
@@ -40,15 +41,6 @@ type Job struct {
 
 // Key names the job within its run.
 func (j Job) Key() string { return j.Account + "/" + j.Region }
-
-// An Engine decides when and where jobs run.
-type Engine interface {
-	// Run starts jobs by the schedules of the runner's configuration until ctx ends, then drains and returns.
-	Run(ctx context.Context) error
-	// Start runs all kinds of an account now, by the account's overlap rule. It does not wait for the run.
-	// Its error is ErrUnknownAccount, ErrBusy or ErrNotRunning.
-	Start(ctx context.Context, account string) error
-}
 
 // Options configure a Runner. A zero value means the default named here.
 type Options struct {
@@ -124,55 +116,21 @@ func (r *Runner) Swap(conf *Configuration) {
 
 	kinds := make(map[string][]string, len(conf.Accounts)+len(conf.Tasks))
 	for _, a := range conf.Accounts {
-		kinds[a.Name] = a.kindNames()
+		kinds[a.Name] = a.KindNames()
 	}
 	for _, t := range conf.Tasks {
 		kinds[t.Name] = []string{t.Kind}
 	}
 	r.plans.retain(kinds)
 	r.observe(Configured{kinds, conf})
-	r.release(old)
+	r.releaseNow(old)
 }
 
 // Configuration is the current one, nil before the first Swap. It may close at any time: a caller may read it, but must
 // not call its outputs.
 func (r *Runner) Configuration() *Configuration {
-	conf, _ := r.current()
+	conf, _ := r.Current()
 	return conf
-}
-
-// current returns the configuration and a channel that closes when another one replaces it.
-func (r *Runner) current() (*Configuration, <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.configuration, r.changed
-}
-
-// acquire keeps the current configuration open until release.
-func (r *Runner) acquire() *Configuration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.configuration != nil {
-		r.configuration.refs++
-	}
-	return r.configuration
-}
-
-func (r *Runner) release(conf *Configuration) {
-	if r.unref(conf) && conf.Close != nil {
-		conf.Close()
-	}
-}
-
-// unref removes a reference and reports whether it was the last one: then the caller must close the configuration.
-func (r *Runner) unref(conf *Configuration) bool {
-	if conf == nil {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	conf.refs--
-	return conf.refs == 0
 }
 
 // Close releases the current configuration, which closes when its last job is done. It is for the end of the program:
@@ -182,7 +140,7 @@ func (r *Runner) Close() {
 	old := r.configuration
 	r.configuration = nil
 	r.mu.Unlock()
-	r.release(old)
+	r.releaseNow(old)
 }
 
 // Abandoned is the number of abandoned calls that have not returned yet.
@@ -212,15 +170,15 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 // targets ended goes to the observer, the outputs and the store, and is not an error. A job that is done again lists
 // nothing that its run has stored, and its commit counts nothing twice. Without a configuration nothing is done.
 func (r *Runner) Do(ctx context.Context, j Job, commit Commit) error {
-	conf := r.acquire()
+	conf := r.Acquire()
 	if conf == nil {
 		return errors.New("no configuration is loaded")
 	}
-	defer r.release(conf)
+	defer r.releaseNow(conf)
 	done := make(chan error, 1)
 	// In a goroutine of its own, because a call that ignores its context would keep this one.
-	go r.startJob(ctx, conf, j, jobEngine{
-		slots: &fixedSlots{left: jobWidth - 1}, commit: commit, done: func(err error) { done <- err },
+	go r.StartJob(ctx, conf, j, JobEngine{
+		Slots: &fixedSlots{left: jobWidth - 1}, Commit: commit, Done: func(err error) { done <- err },
 	})
 	return <-done
 }
@@ -234,7 +192,7 @@ type fixedSlots struct {
 	left int
 }
 
-func (p *fixedSlots) tryAcquire(string) bool {
+func (p *fixedSlots) TryAcquire(string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left <= 0 {
@@ -244,10 +202,10 @@ func (p *fixedSlots) tryAcquire(string) bool {
 	return true
 }
 
-func (p *fixedSlots) release(string) {
+func (p *fixedSlots) Release(string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left++
 }
 
-func (*fixedSlots) hasWaiting() bool { return false }
+func (*fixedSlots) HasWaiting() bool { return false }

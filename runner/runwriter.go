@@ -74,7 +74,7 @@ func (w *runWriter) write(idle chan struct{}) {
 		isEnd, next, ctx := from == &w.ends, (*from)[0], w.ctx
 		*from = (*from)[1:]
 		w.mu.Unlock()
-		err := catchPanic(func() error { return next(ctx) })
+		err := CatchPanic(func() error { return next(ctx) })
 		w.mu.Lock()
 		switch p := (*panicError)(nil); {
 		case errors.As(err, &p):

@@ -25,7 +25,7 @@ func (j *job) supervise(late context.Context, f func() error, next func(error) b
 			j.runSteps()
 		}
 	})
-	err := catchPanic(f)
+	err := CatchPanic(f)
 	if !inTime() {
 		j.r.abandoned.Add(-1)
 		return false
@@ -62,7 +62,7 @@ func (j *job) storeContext() (ctx, late context.Context, stop func()) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case j.draining == nil || !j.draining() || j.ctx.Err() == nil:
+		case j.Draining == nil || !j.Draining() || j.ctx.Err() == nil:
 			waited = 0
 		case (before || j.runTimedOut()) && waited < j.r.o.EndTimeout:
 			waited += drainCheckInterval
@@ -81,8 +81,8 @@ func (j *job) storeContext() (ctx, late context.Context, stop func()) {
 	}
 }
 
-// catchPanic turns a panic into an error. The error holds the stack, which leads to the bug.
-func catchPanic(f func() error) (err error) {
+// CatchPanic turns a panic into an error. The error holds the stack, which leads to the bug.
+func CatchPanic(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			stack := debug.Stack()

@@ -24,12 +24,11 @@ type Task struct {
 // target is the target as which a failure of the task is reported.
 func (t *Task) target() record.Target { return record.Target{Account: t.Name, Kind: t.Kind} }
 
-// runTask does one run of a task, and returns when it has ended or was abandoned.
-func (r *Runner) runTask(ctx context.Context, t *Task, row inventory.Run) RunResult {
+// RunTask does one run of a task, and returns when it has ended or was abandoned.
+func (r *Runner) RunTask(ctx context.Context, t *Task, row inventory.Run) (status record.Status, took time.Duration) {
 	row.Started = time.Now()
 	r.observe(RunStarted{t.Name, row.ID, row.Tick})
-	began := row // row changes when the run ends, and the store may be slow
-	r.runWriter.add(func(ctx context.Context) error { return r.o.Store.StartRun(ctx, began) })
+	r.StoreRunStart(row)
 	timeoutErr := &record.Fault{
 		Reason: record.TimedOut, Hint: "Raise the timeout.",
 		Err: fmt.Errorf("the run timed out after %s", t.Timeout),
@@ -56,11 +55,12 @@ func (r *Runner) runTask(ctx context.Context, t *Task, row inventory.Run) RunRes
 		s := inventory.SignIn{Account: t.Name, Checked: o.Ended, Error: o.Error, Hint: o.Hint}
 		r.runWriter.add(func(ctx context.Context) error { return r.o.Store.PutSignIn(ctx, s) })
 	}
-	tally.store(&row)
-	r.runWriter.addEnd(func(ctx context.Context) error { return r.o.Store.EndRun(ctx, row) })
+	tally.Store(&row)
+	r.StoreRunEnd(row)
 	r.observe(TaskEnded{o, warning})
-	r.observe(RunEnded{t.Name, row.ID, row.Status, tally.duration()})
-	return RunResult{Account: t.Name, Run: row.ID, Task: true, Status: row.Status, Took: tally.duration()}
+	took = tally.Duration()
+	r.observe(RunEnded{t.Name, row.ID, row.Status, took})
+	return row.Status, took
 }
 
 // callTask calls the task's function. It does not wait for one that ignores its context.
@@ -69,7 +69,7 @@ func (r *Runner) callTask(ctx context.Context, t *Task) (warning, err error) {
 	ended := make(chan result, 1)
 	go func() {
 		var o result
-		o.err = catchPanic(func() (err error) {
+		o.err = CatchPanic(func() (err error) {
 			o.warning, err = t.Run(ctx)
 			return err
 		})
@@ -96,33 +96,4 @@ func (r *Runner) callTask(ctx context.Context, t *Task) (warning, err error) {
 		o.err = fmt.Errorf("%w: %w", cause, o.err)
 	}
 	return o.warning, o.err
-}
-
-// startTask starts a run of a task, unless its last run is still in progress. done is called at the end; it may be nil.
-// l.mu is held.
-func (l *Local) startTask(t *Task, tick time.Time, done func(RunResult)) error {
-	row := inventory.Run{ID: NewRun(), Account: t.Name, Tick: tick, Ticks: 1, Process: l.r.o.Process}
-	if l.tasks[t.Name] != nil {
-		l.r.observe(RunMissed{t.Name, MissedOverlap})
-		l.r.observe(RunEnded{t.Name, row.ID, record.RunSkipped, 0})
-		row.Missed = MissedOverlap
-		l.storeMissed(row)
-		if done != nil {
-			done(RunResult{Account: t.Name, Run: row.ID, Task: true, Status: record.RunSkipped})
-		}
-		return fmt.Errorf("task %q: %w", t.Name, ErrBusy)
-	}
-	ctx, cancel := context.WithCancelCause(context.Background()) // drain ends it
-	l.tasks[t.Name] = cancel
-	l.wg.Go(func() {
-		result := l.r.runTask(ctx, t, row)
-		cancel(nil)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.tasks, t.Name)
-		if done != nil {
-			done(result)
-		}
-	})
-	return nil
 }

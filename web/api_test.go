@@ -19,6 +19,7 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/web/api"
 )
 
@@ -45,7 +46,7 @@ func (s endlessStore) Find(ctx context.Context, _ inventory.Query) iter.Seq2[*in
 	}
 }
 
-func newAPI(t *testing.T) (o api.Options, board *runner.Board) {
+func newAPI(t *testing.T) (o api.Options, b *board.Board) {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db")})
 	if err != nil {
@@ -56,12 +57,12 @@ func newAPI(t *testing.T) (o api.Options, board *runner.Board) {
 			t.Error(err)
 		}
 	})
-	board = runner.NewBoard()
+	b = board.New()
 	return api.Options{
-		Store: store, Board: board, Accounts: func() query.Accounts { return query.Accounts{} },
+		Store: store, Board: b, Accounts: func() query.Accounts { return query.Accounts{} },
 		Relations: func() []api.Relation { return nil },
 		Status:    func() api.Status { return api.Status{} },
-	}, board
+	}, b
 }
 
 // stream asks for a stream, without a limit on its duration.

@@ -19,23 +19,24 @@ import (
 
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A fixedStatus is a StatusSource that does not change.
 type fixedStatus struct {
-	accounts []runner.AccountInfo
-	targets  []runner.TargetInfo
+	accounts []board.AccountInfo
+	targets  []board.TargetInfo
 }
 
-func (s *fixedStatus) Accounts() iter.Seq[runner.AccountInfo] { return slices.Values(s.accounts) }
-func (s *fixedStatus) Targets() iter.Seq[runner.TargetInfo]   { return slices.Values(s.targets) }
+func (s *fixedStatus) Accounts() iter.Seq[board.AccountInfo] { return slices.Values(s.accounts) }
+func (s *fixedStatus) Targets() iter.Seq[board.TargetInfo]   { return slices.Values(s.targets) }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func target(account, region, kind string, s record.State, success time.Time, n int) runner.TargetInfo {
-	return runner.TargetInfo{
+func target(account, region, kind string, s record.State, success time.Time, n int) board.TargetInfo {
+	return board.TargetInfo{
 		Outcome: record.Outcome{Target: record.Target{Account: account, Region: region, Kind: kind}, State: s, Records: n,
 			Started: noon, Ended: noon.Add(1500 * time.Millisecond)},
 		LastSuccess: success,
@@ -97,12 +98,12 @@ func kinds(accounts ...string) map[string][]string {
 // full returns metrics with at least one value of everything.
 func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
 	live := &fixedStatus{
-		accounts: []runner.AccountInfo{
+		accounts: []board.AccountInfo{
 			{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)},
 			{Name: "dev"},
 			{Name: "organization:company", Task: true},
 		},
-		targets: []runner.TargetInfo{
+		targets: []board.TargetInfo{
 			target("prod", "us-east-1", "ec2_instance", record.OK, noon, 5),
 			target("prod", "us-east-1", "ec2_volume", record.Denied, noon.Add(-time.Hour), 7),
 			target("prod", "eu-west-1", "ec2_instance", record.OK, noon, 3),
@@ -115,7 +116,7 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
 	live.targets[0].Due, live.targets[1].Due = noon.Add(15*time.Minute), noon.Add(-45*time.Minute)
 	live.targets = append(live.targets,
 		expected,
-		runner.TargetInfo{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}},
+		board.TargetInfo{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}},
 	)
 	m, reg := newMetrics(t,
 		live,
@@ -270,7 +271,7 @@ func TestLabels(t *testing.T) {
 
 func TestDetail(t *testing.T) {
 	partial := target("prod", "us-east-1", "ec2_volume", record.Partial, time.Time{}, 4)
-	live := &fixedStatus{targets: []runner.TargetInfo{partial}}
+	live := &fixedStatus{targets: []board.TargetInfo{partial}}
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
@@ -286,8 +287,8 @@ func TestDetail(t *testing.T) {
 func TestNoSeriesBeforeTheFirstValue(t *testing.T) {
 	m, reg := newMetrics(t,
 		&fixedStatus{
-			targets:  []runner.TargetInfo{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)},
-			accounts: []runner.AccountInfo{{Name: "prod"}},
+			targets:  []board.TargetInfo{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)},
+			accounts: []board.AccountInfo{{Name: "prod"}},
 		},
 		MetricsOptions{Detail: true},
 	)
@@ -391,7 +392,7 @@ func TestRegisterTwice(t *testing.T) {
 }
 
 func TestInvalidUTF8(t *testing.T) {
-	live := &fixedStatus{targets: []runner.TargetInfo{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
+	live := &fixedStatus{targets: []board.TargetInfo{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	has(t, scrape(t, reg), "collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // readmeQueries returns the PromQL of README's table, in its order.
@@ -86,7 +87,7 @@ func seriesOf(t *testing.T, setup setupFunc, steps int) []map[string]string {
 }
 
 // listed returns a target with the time of its last complete listing and of the next one.
-func listed(region, kind string, s record.State, success, due time.Time) runner.TargetInfo {
+func listed(region, kind string, s record.State, success, due time.Time) board.TargetInfo {
 	t := target("prod", region, kind, s, success, 3)
 	t.Due = due
 	return t
@@ -109,10 +110,10 @@ func TestReadmeQueries(t *testing.T) {
 	}
 	healthy := func(now time.Time, live *fixedStatus, m *Metrics) {
 		quarter, night := now.Truncate(15*time.Minute).Add(20*time.Second), now.Truncate(24*time.Hour).Add(40*time.Second)
-		live.accounts = []runner.AccountInfo{
+		live.accounts = []board.AccountInfo{
 			{Name: "prod", Identity: record.Identity{AccountID: "222222222222"}, Next: quarter.Add(15 * time.Minute)},
 		}
-		live.targets = []runner.TargetInfo{
+		live.targets = []board.TargetInfo{
 			listed("us-east-1", "ec2_instance", record.OK, quarter, quarter.Truncate(15*time.Minute).Add(16*time.Minute)),
 			listed("us-east-1", "ec2_image", record.OK, night, night.Truncate(24*time.Hour).Add(25*time.Hour)),
 			listed("eu-west-1", "ec2_instance", record.RegionDisabled, time.Time{}, time.Time{}),
@@ -159,10 +160,10 @@ func TestReadmeQueries(t *testing.T) {
 				time.Unix(0, 0).Add(25*time.Hour))
 		}), []string{failed, late}, []string{"Overdue"}},
 		"a new account, never listed": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
-			live.targets = []runner.TargetInfo{listed("us-east-1", "ec2_instance", record.AuthFailed, time.Time{}, time.Time{})}
+			live.targets = []board.TargetInfo{listed("us-east-1", "ec2_instance", record.AuthFailed, time.Time{}, time.Time{})}
 		}), []string{failed, never}, []string{"CollectsNothing", "NeverComplete", "SignInFailing"}},
 		"runs stopped, and nothing fails": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
-			live.targets = []runner.TargetInfo{listed("us-east-1", "ec2_instance", record.OK, noon, noon.Add(16*time.Minute))}
+			live.targets = []board.TargetInfo{listed("us-east-1", "ec2_instance", record.OK, noon, noon.Add(16*time.Minute))}
 		}), []string{late}, []string{"CollectsNothing", "Overdue"}},
 		"an expected denial": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			expected := listed("us-east-1", "ec2_host", record.Denied, time.Time{}, time.Time{})

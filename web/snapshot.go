@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // maxFailedSeries is how many failed targets have a series.
@@ -170,7 +170,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 }
 
 // add counts a target. A target that cannot succeed does not make its region stale.
-func (r *regionSummary) add(t runner.TargetInfo) {
+func (r *regionSummary) add(t board.TargetInfo) {
 	r.states[t.State]++
 	if !t.CanComplete() {
 		return

@@ -7,14 +7,14 @@ package web
 import (
 	"iter"
 
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
-// A StatusSource returns the current state of this process: it is a [runner.Board]. Both answers are copies: reading
+// A StatusSource returns the current state of this process: it is a [board.Board]. Both answers are copies: reading
 // them neither delays nor starts a collection.
 type StatusSource interface {
 	// Accounts returns every account and task of the configuration in force, in the order in which to show them.
-	Accounts() iter.Seq[runner.AccountInfo]
+	Accounts() iter.Seq[board.AccountInfo]
 	// Targets returns every known target, always in the same order, so that a limit omits the same ones in each scrape.
-	Targets() iter.Seq[runner.TargetInfo]
+	Targets() iter.Seq[board.TargetInfo]
 }

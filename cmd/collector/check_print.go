@@ -15,6 +15,7 @@ import (
 	"github.com/aws-collector/collector/policy"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/runner/runlog"
 )
 
@@ -348,7 +349,7 @@ func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]
 		}
 		failures.Add(o)
 	}
-	explainFailures(w, runner.AccountInfo{Name: name}, failures.Sorted())
+	explainFailures(w, board.AccountInfo{Name: name}, failures.Sorted())
 	if ac.err == nil && len(missing) > 0 {
 		text, err := json.MarshalIndent(policy.AllowStatement("CollectorList", missing), "  ", "  ")
 		if err == nil { // it contains only strings

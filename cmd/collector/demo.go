@@ -25,7 +25,7 @@ import (
 	"github.com/aws-collector/collector/cmd/collector/internal/live"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/printable"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/web"
 	"github.com/aws-collector/collector/web/api"
 )
@@ -90,7 +90,7 @@ type demo struct {
 	onPurpose map[string]string // what is wrong with the accounts that are meant to fail
 	started   time.Time
 
-	board *runner.Board
+	board *board.Board
 	table *live.View // nil: plain lines
 	log   *os.File   // nil: the log goes to stderr
 }
@@ -259,7 +259,7 @@ func (d *demo) stopWithTerminal(ctx context.Context, stop func()) {
 }
 
 // display shows the table if there is a file for the log, else nothing but log lines.
-func (d *demo) display(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
+func (d *demo) display(ctx context.Context, board *board.Board) (log, stdout io.Writer, stop func()) {
 	d.board, stop = board, func() {} // the table stays until the outputs are closed
 	if d.log == nil {
 		return d.cli.stderr, d.cli.out("jsonl"), stop

@@ -29,6 +29,7 @@ import (
 	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // hostile has what a terminal interprets or hides, as far as AWS's XML can carry it: a C1 sequence, an override, three
@@ -414,7 +415,7 @@ func TestHostileDemo(t *testing.T) {
 		stderr: printable.NewWriter(&out),
 	}
 	d := &demo{
-		cli: c, scene: scene, receiver: &receiver{}, dir: "/tmp/" + hostile, board: runner.NewBoard(),
+		cli: c, scene: scene, receiver: &receiver{}, dir: "/tmp/" + hostile, board: board.New(),
 		onPurpose: map[string]string{scene.Accounts[0].Name: scene.Accounts[0].Problem},
 	}
 	d.printIntroduction()
@@ -446,7 +447,7 @@ func TestHostileDemo(t *testing.T) {
 
 // The live view sends its own sequences, and escapes the texts that it shows.
 func TestHostileLive(t *testing.T) {
-	board := runner.NewBoard()
+	board := board.New()
 	name := "prod" + hostile
 	board.Observe(runner.Configured{Kinds: map[string][]string{name: {"ec2_volume"}}})
 	board.Observe(runner.RunStarted{Account: name, Run: "run-1", Tick: time.Time{}})

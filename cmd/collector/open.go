@@ -19,13 +19,15 @@ import (
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
 
 // openDisplay starts the live view, if there is a terminal, and the log above it.
 func (p *program) openDisplay(ctx context.Context, _ *loadedConfig) (err error) {
-	p.board = runner.NewBoard()
+	p.board = board.New()
 	start := p.cli.startDisplay
 	if p.opt.display != nil {
 		start = p.opt.display
@@ -181,7 +183,7 @@ func (p *program) openRunner(_ context.Context, cfg *loadedConfig) error {
 		Name: "collector_abandoned_listings",
 		Help: "Listings that did not stop after their deadline and still run. If many stay for long, please report a bug.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))
-	p.engine = runner.NewLocal(p.runner, runner.LocalOptions{
+	p.engine = local.New(p.runner, local.Options{
 		Slots: calls, DrainTimeout: max(time.Duration(cfg.file.DrainTimeout), 1), // 0 is the default there
 		Ticks: p.savedTicks(cfg.file.DataDir), AtStart: p.opt.now, Log: p.log,
 	})

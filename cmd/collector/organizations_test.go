@@ -26,6 +26,8 @@ import (
 	"github.com/aws-collector/collector/outputs/all"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
@@ -322,7 +324,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	board := runner.NewBoard()
+	board := board.New()
 	p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), board, web.MetricsOptions{})
 	if err != nil {
 		c.t.Fatal(err)
@@ -348,7 +350,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	if err := p.apply(ctx, cfg); err != nil {
 		c.t.Fatal(err)
 	}
-	engine := runner.NewLocal(p.runner, runner.LocalOptions{AtStart: c.now, Log: log})
+	engine := local.New(p.runner, local.Options{AtStart: c.now, Log: log})
 	var over sync.WaitGroup
 	stopRetiring := p.retirer.Start(ctx)
 	over.Go(func() {

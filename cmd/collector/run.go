@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/cmd/collector/internal/live"
 	"github.com/aws-collector/collector/internal/printable"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/web"
 )
 
@@ -95,10 +95,10 @@ func narrowFlags(cmd *cobra.Command, o *runOptions) {
 }
 
 // A displayFunc returns the writers for log lines and records while the board is shown.
-type displayFunc func(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func())
+type displayFunc func(ctx context.Context, board *board.Board) (log, stdout io.Writer, stop func())
 
 // startDisplay returns the writers for log lines and records: above a live view on a terminal, else directly.
-func (c *cli) startDisplay(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
+func (c *cli) startDisplay(ctx context.Context, board *board.Board) (log, stdout io.Writer, stop func()) {
 	if ctx.Err() != nil || !c.supportsLiveView(c.stderr) {
 		return c.stderr, c.out("jsonl"), func() {}
 	}

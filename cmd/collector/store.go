@@ -19,6 +19,7 @@ import (
 	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 func storePath(dataDir string) string { return filepath.Join(dataDir, "collector.db") }
@@ -119,14 +120,15 @@ func (s *runStore) interruptRuns(ctx context.Context, log *slog.Logger) {
 const boardLoadTimeout = 20 * time.Second
 
 // loadBoard sets the status board to what the store knows, so that the status is right before the first run.
-func (s *runStore) loadBoard(ctx context.Context, r *runner.Runner, board *runner.Board, log *slog.Logger) {
+func (s *runStore) loadBoard(ctx context.Context, r *runner.Runner, board *board.Board, log *slog.Logger) {
 	if s.inventory == nil {
 		return
 	}
 	// The listener opens after it: a slow store must not keep health checks waiting.
 	ctx, cancel := context.WithTimeout(ctx, boardLoadTimeout)
 	defer cancel()
-	if err := r.LoadBoard(ctx, board, s.driver); err != nil && !errors.Is(err, context.Canceled) {
+	expected := func(name string) []record.Target { return r.ExpectedTargets(ctx, name) }
+	if err := board.Load(ctx, s.driver, expected); err != nil && !errors.Is(err, context.Canceled) {
 		log.Warn("reading the last status failed", "error", err, "hint", cmp.Or(record.HintOf(err),
 			"The status is complete after the next run of each account."))
 	}

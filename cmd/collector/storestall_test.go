@@ -17,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/local"
 )
 
 // frozenStore is a database that stops answering in one method or all. If deaf, it ignores its context.
@@ -216,7 +217,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		t.Fatal(err)
 	}
 	r.Swap(fleet)
-	engine := runner.NewLocal(r, runner.LocalOptions{Log: log})
+	engine := local.New(r, local.Options{Log: log})
 	ctx, stop := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- engine.Run(ctx) }()

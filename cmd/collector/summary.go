@@ -11,12 +11,12 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/runner/runlog"
 )
 
 // printSummary prints the result of each account's run, then its failures with their hints.
-func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
+func (c *cli) printSummary(w io.Writer, board *board.Board) error {
 	failures := map[string]runlog.Failures{}
 	for t := range board.Targets() {
 		if !t.Failed() {
@@ -43,7 +43,7 @@ func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
 	return out.Flush()
 }
 
-func summaryRows(board *runner.Board) iter.Seq[[]string] {
+func summaryRows(board *board.Board) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		for a := range board.Accounts() {
 			last := a.Last
@@ -68,7 +68,7 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 	}
 }
 
-func explainFailures(w io.Writer, a runner.AccountInfo, fs []*runlog.Failure) {
+func explainFailures(w io.Writer, a board.AccountInfo, fs []*runlog.Failure) {
 	if as := new(accounts.InactiveError); errors.As(a.Warning, &as) {
 		_ = safeFprintf(w, "\n%s: %v\n", a.Name, as)
 	} else if a.Warning != nil {

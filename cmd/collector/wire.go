@@ -22,6 +22,8 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
@@ -33,7 +35,7 @@ type program struct {
 	log     *slog.Logger
 	runLog  *runlog.Logger
 	observe runner.Observer
-	board   *runner.Board
+	board   *board.Board
 
 	configured atomic.Pointer[query.Accounts] // of the runner's configuration, for the API and the page
 
@@ -54,7 +56,7 @@ type program struct {
 	storeType  string
 	outputs    *deliver.Set
 	runner     *runner.Runner
-	engine     *runner.Local
+	engine     *local.Engine
 
 	stdout     io.Writer // for records
 	endDisplay func()
@@ -140,7 +142,7 @@ func (p *program) runOnce(ctx context.Context) error {
 }
 
 // runsExitError returns exit code 1 when nothing at all was collected, and 3 when some targets failed.
-func runsExitError(results []runner.RunResult, board *runner.Board) error {
+func runsExitError(results []local.RunResult, board *board.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
 		if r.Task && r.Status == record.Success {
@@ -302,12 +304,12 @@ func keysNeedingRestart(old, new *config.File) []string {
 	return keys
 }
 
-func (p *program) savedTicks(dataDir string) runner.Ticks {
+func (p *program) savedTicks(dataDir string) local.Ticks {
 	if p.opt.once { // a single run is not a tick
 		return nil
 	}
 	return accounts.FormerNames{
-		Ticks:      runner.FileTicks(filepath.Join(dataDir, "ticks.json"), p.log),
+		Ticks:      local.FileTicks(filepath.Join(dataDir, "ticks.json"), p.log),
 		File:       func() *config.File { return p.config.file },
 		Named:      func(name string) bool { return p.runner.Configuration().Has(name) },
 		Identities: p.identities, Store: p.store.accounts(),

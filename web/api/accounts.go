@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // An account is an account of the configuration, or an organization, whose runs list members.
@@ -79,7 +79,7 @@ func (a *API) signIns(ctx context.Context) (map[string]inventory.SignIn, error) 
 }
 
 func newAccount(
-	info runner.AccountInfo, signIns map[string]inventory.SignIn, tags map[string]map[string]string, now time.Time,
+	info board.AccountInfo, signIns map[string]inventory.SignIn, tags map[string]map[string]string, now time.Time,
 ) account {
 	line := account{
 		Account: info.Name, AccountID: info.Identity.AccountID, Partition: info.Identity.Partition,

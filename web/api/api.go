@@ -16,7 +16,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // Prefix is where all routes are.
@@ -31,7 +31,7 @@ type Store interface {
 // Options configure an API.
 type Options struct {
 	Store    Store // nil: nothing is stored
-	Board    *runner.Board
+	Board    *board.Board
 	Accounts func() query.Accounts // of the configuration in force
 	Kinds    query.Catalogue
 	// Relations are the members that hold ids, for what is related. It is called for each such question.

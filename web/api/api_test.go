@@ -25,6 +25,7 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fixture struct {
 	*testing.T
 	api   *API
-	board *runner.Board
+	board *board.Board
 	store *sqlite.Store
 	inv   *inventory.Inventory
 	runs  []string // ids, the latest first
@@ -58,7 +59,7 @@ func newFixture(t *testing.T) *fixture {
 		}
 	})
 	fx := &fixture{
-		T: t, board: runner.NewBoard(), store: store, inv: inventory.New(store, inventory.Options{}),
+		T: t, board: board.New(), store: store, inv: inventory.New(store, inventory.Options{}),
 		begin: time.Now().Add(-time.Second),
 	}
 	kinds := []string{"ec2_instance", "ec2_volume"}

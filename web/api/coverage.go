@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // maxUnknown limits the targets of an answer that are named as unknown.
@@ -155,12 +155,12 @@ func pageOf[T any](r *request, items []T, key func(T) []string) set[T] {
 }
 
 // A boardSource answers from the status board what the store would. It knows only the last run of each account.
-type boardSource struct{ board *runner.Board }
+type boardSource struct{ board *board.Board }
 
 // Targets implements query.Source.
 func (s boardSource) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
 	return func(yield func(inventory.Coverage, error) bool) {
-		var info runner.AccountInfo
+		var info board.AccountInfo
 		for t := range s.board.Targets() {
 			if t.Account != info.Name {
 				info, _ = s.board.Account(t.Account)
@@ -223,7 +223,7 @@ func (s boardSource) SignIns(context.Context) iter.Seq2[inventory.SignIn, error]
 	}
 }
 
-func runOf(account string, r runner.RunInfo) inventory.Run {
+func runOf(account string, r board.RunInfo) inventory.Run {
 	run := inventory.Run{
 		ID: r.Run, Account: account, Tick: r.Tick, Started: r.Started, Status: r.Status, Ticks: 1,
 		Targets: map[record.State]int{}, Failed: r.Failed, Records: r.Records, Calls: r.Calls, Throttles: r.Throttles,

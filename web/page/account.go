@@ -13,6 +13,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // accountData is what the template of an account shows.
@@ -128,7 +129,7 @@ func (d *accountData) addSchedule(conf *runner.Configuration, name string) {
 	}[cmp.Or(a.Overlap, runner.Skip)]
 }
 
-func (d *accountData) addTargets(board *runner.Board, a *account, now time.Time) {
+func (d *accountData) addTargets(board *board.Board, a *account, now time.Time) {
 	causes := newCauses()
 	d.Kinds = newKindTable(a)
 	for t := range board.TargetsOf(a.Name) {
@@ -200,7 +201,7 @@ func signInSteps(s inventory.SignIn) []signInStep {
 type kindTable struct {
 	Regions []regionHead
 	Rows    []kindRow
-	rows    map[string]map[string]runner.TargetInfo // by kind and region
+	rows    map[string]map[string]board.TargetInfo // by kind and region
 }
 
 type regionHead struct{ Name, Area, Rest string }
@@ -225,16 +226,16 @@ type kindCell struct {
 }
 
 func newKindTable(a *account) kindTable {
-	t := kindTable{rows: map[string]map[string]runner.TargetInfo{}}
+	t := kindTable{rows: map[string]map[string]board.TargetInfo{}}
 	for _, k := range a.AccountInfo.Kinds {
-		t.rows[k] = map[string]runner.TargetInfo{}
+		t.rows[k] = map[string]board.TargetInfo{}
 	}
 	return t
 }
 
-func (t *kindTable) add(target runner.TargetInfo) {
+func (t *kindTable) add(target board.TargetInfo) {
 	if t.rows[target.Kind] == nil {
-		t.rows[target.Kind] = map[string]runner.TargetInfo{}
+		t.rows[target.Kind] = map[string]board.TargetInfo{}
 	}
 	t.rows[target.Kind][target.Region] = target
 }

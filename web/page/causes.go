@@ -11,7 +11,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // A cause is one reason for which listings fail, over all accounts: a broken key of a hub is one cause with 300
@@ -41,7 +41,7 @@ func newCauses() *causes {
 	return &causes{byHint: map[causeKey]*cause{}, byPattern: map[causeKey]*cause{}}
 }
 
-func (cs *causes) add(t runner.TargetInfo) {
+func (cs *causes) add(t board.TargetInfo) {
 	key := causeKey{shownState(&t.Outcome), t.Reason, t.Hint, inventory.ErrorPattern(t.Reason, t.Error)}
 	c := cs.byHint[key]
 	if c == nil {

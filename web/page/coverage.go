@@ -9,6 +9,7 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // A health is how an account is counted: once, as the first of these that is true.
@@ -29,15 +30,15 @@ type coverage struct {
 	regions  []string   // that an account collects, in the order of columns
 	causes   []*cause   // the worst first
 	kinds    int        // different kinds
-	listings []runner.Listing
+	listings []board.Listing
 
 	failing       map[record.Target]bool // what is shown as last seen
-	organizations []runner.AccountInfo   // whose runs list members, and no resources
+	organizations []board.AccountInfo    // whose runs list members, and no resources
 }
 
 // An account is an account with all its regions.
 type account struct {
-	runner.AccountInfo
+	board.AccountInfo
 	tags        map[string]string
 	cells       map[string]*cell // by region
 	health      health
@@ -65,7 +66,7 @@ type cell struct {
 
 // A coverageReader folds the status board. Everything it needs is in memory.
 type coverageReader struct {
-	board    *runner.Board
+	board    *board.Board
 	accounts query.Accounts
 	now      time.Time
 }
@@ -135,7 +136,7 @@ func (a *account) cell(region string) *cell {
 	return a.cells[region]
 }
 
-func (a *account) add(t runner.TargetInfo, late time.Duration) {
+func (a *account) add(t board.TargetInfo, late time.Duration) {
 	c, state := a.cell(t.Region), shownState(&t.Outcome)
 	switch a, b := rank(state), rank(c.state); {
 	case c.kinds == 0, a < b:

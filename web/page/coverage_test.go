@@ -11,6 +11,7 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // Each account is counted once, as what needs a person first, and the title is the answer.
@@ -215,7 +216,7 @@ func TestFolding(t *testing.T) {
 func TestFoldedInstants(t *testing.T) {
 	at := func(hour int) time.Time { return time.Date(2026, 11, 1, hour, 0, 0, 0, time.UTC) }
 	with := func(oldest, next time.Time) *account {
-		return &account{AccountInfo: runner.AccountInfo{Next: next}, oldest: oldest}
+		return &account{AccountInfo: board.AccountInfo{Next: next}, oldest: oldest}
 	}
 	row := drawing{}.rest([]*account{with(at(1), at(5)), with(time.Time{}, time.Time{}), with(at(3), at(7))})
 	if !row.Oldest.Equal(at(1)) || !row.Next.Equal(at(5)) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // coverageData is what the template of the coverage page shows.
@@ -257,7 +257,7 @@ func (d coverageData) CauseCount() string {
 	return count(len(d.Causes), "cause")
 }
 
-func runningNow(listings []runner.Listing) []listingView {
+func runningNow(listings []board.Listing) []listingView {
 	var views []listingView
 	for _, l := range listings[:min(len(listings), maxRunning)] {
 		views = append(views, listingView{

@@ -19,7 +19,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/web/api"
 )
 
@@ -31,7 +31,7 @@ type Store interface {
 
 // Options configure a Page.
 type Options struct {
-	Board    *runner.Board
+	Board    *board.Board
 	Accounts func() query.Accounts // of the configuration in force
 	Kinds    query.Catalogue
 	GroupBy  []string         // tags to group accounts by: web.label_tags

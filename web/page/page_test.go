@@ -16,20 +16,21 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/web/api"
 )
 
 // A fixture is a status board with events, as a collector would have sent them.
 type fixture struct {
 	t     testing.TB
-	board *runner.Board
+	board *board.Board
 	kinds map[string][]string
 	tags  map[string]map[string]string
 	now   time.Time
 }
 
 func newFixture(t testing.TB) *fixture {
-	return &fixture{t: t, board: runner.NewBoard(), kinds: map[string][]string{}, tags: map[string]map[string]string{},
+	return &fixture{t: t, board: board.New(), kinds: map[string][]string{}, tags: map[string]map[string]string{},
 		now: time.Now()}
 }
 

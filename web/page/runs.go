@@ -11,6 +11,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // A statusInfo is how the page shows the status of a run.
@@ -72,7 +73,7 @@ type runView struct {
 // URL is the page of the run.
 func (v runView) URL() string { return runURL(v.ID) }
 
-func viewOfInfo(i runner.RunInfo) runView {
+func viewOfInfo(i board.RunInfo) runView {
 	return runView{
 		ID: i.Run, Began: i.Started, Took: i.Took, Status: statusOf(cmp.Or(i.Status, record.RunRunning)),
 		Listings: i.Targets, Failed: i.Failed, Records: i.Records, Calls: i.Calls, Throttles: i.Throttles,

@@ -11,7 +11,7 @@ import (
 
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // A Summary is what the board says about all accounts, for people.
@@ -31,7 +31,7 @@ type failure struct {
 }
 
 // Summarize reads the board. onPurpose says what is wrong with the accounts that are meant to fail.
-func Summarize(board *runner.Board, onPurpose map[string]string, now time.Time) Summary {
+func Summarize(board *board.Board, onPurpose map[string]string, now time.Time) Summary {
 	type counts struct{ targets, failed, resources int }
 	byAccount := map[string]counts{}
 	failures := map[record.Reason]*failure{}
@@ -118,7 +118,7 @@ func (f *failure) problem(states, onPurpose map[string]string) Problem {
 }
 
 // accountState is the state of an account over all its targets: a run lists only the kinds of its schedule.
-func accountState(a runner.AccountInfo, targets, failed int) string {
+func accountState(a board.AccountInfo, targets, failed int) string {
 	switch {
 	case a.Last.Run == "" && len(a.Running) > 0:
 		return "running" // the first run: what it has not listed yet may fail
@@ -132,7 +132,7 @@ func accountState(a runner.AccountInfo, targets, failed int) string {
 	return "failed"
 }
 
-func lastRun(a runner.AccountInfo, now time.Time) string {
+func lastRun(a board.AccountInfo, now time.Time) string {
 	switch {
 	case len(a.Running) > 0:
 		return "running"
@@ -142,7 +142,7 @@ func lastRun(a runner.AccountInfo, now time.Time) string {
 	return Countdown(now.Sub(a.Last.Ended())) + " ago"
 }
 
-func nextRun(a runner.AccountInfo, now time.Time) string {
+func nextRun(a board.AccountInfo, now time.Time) string {
 	switch {
 	case a.Next.IsZero():
 		return "-"

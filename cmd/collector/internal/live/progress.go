@@ -9,7 +9,7 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"github.com/aws-collector/collector/internal/printable"
-	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // accountProgress is the progress of an account's run.
@@ -74,12 +74,12 @@ func (r accountProgress) line(names int, at time.Time) string {
 }
 
 // Progress is a frame with the progress of each running account, the longest-running first.
-func Progress(board *runner.Board, now time.Time, height int) []Line {
+func Progress(board *board.Board, now time.Time, height int) []Line {
 	return progressFrame(boardProgress(board), now, height)
 }
 
 // boardProgress returns the progress of each running account, the longest-running first.
-func boardProgress(board *runner.Board) []accountProgress {
+func boardProgress(board *board.Board) []accountProgress {
 	listings := map[string][]string{}
 	for _, l := range board.Listings() {
 		if list := listings[l.Account]; len(list) < 3 {

@@ -17,11 +17,12 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // exampleBoard has an account in each state, as of a minute after start, and an organization with a warning.
-func exampleBoard(start time.Time) *runner.Board {
-	b := runner.NewBoard()
+func exampleBoard(start time.Time) *board.Board {
+	b := board.New()
 	conf, err := runner.NewConfiguration(runner.Configuration{Tasks: []*runner.Task{{Name: "organization:key"}}})
 	if err != nil {
 		panic(err)

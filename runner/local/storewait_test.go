@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -9,11 +9,12 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // A slowStore takes one end at a time, as a busy database does.
 type slowStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	each time.Duration
 
 	mu    sync.Mutex
@@ -66,9 +67,9 @@ func TestSlowStoreIsWaitedFor(t *testing.T) {
 	for _, each := range []time.Duration{4 * time.Second, 20 * time.Second, 20 * time.Minute} {
 		t.Run(each.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &slowStore{MemoryStore: NewMemoryStore(), each: each, turn: make(chan struct{}, 1)}
-				g := newHarness(t, Options{Store: l}, LocalOptions{})
-				short := func(a *Account) { a.Timeout = time.Minute } // it limits the listing, not the store
+				l := &slowStore{MemoryStore: runner.NewMemoryStore(), each: each, turn: make(chan struct{}, 1)}
+				g := newHarness(t, runner.Options{Store: l}, Options{})
+				short := func(a *runner.Account) { a.Timeout = time.Minute } // it limits the listing, not the store
 				g.runner.Swap(
 					buildConfiguration(
 						t,
@@ -106,8 +107,8 @@ func TestHangingOutputIsNotWaitedFor(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &slowStore{MemoryStore: NewMemoryStore(), each: time.Second, turn: make(chan struct{}, 1)}
-				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				l := &slowStore{MemoryStore: runner.NewMemoryStore(), each: time.Second, turn: make(chan struct{}, 1)}
+				g := newHarness(t, runner.Options{Store: l}, Options{})
 				forever := make(chan struct{})
 				conf := buildConfiguration(t, account("a", &fakeAccount{}))
 				conf.Output = &fakeOutput{end: func(ctx context.Context, _ record.Outcome) error {
@@ -152,21 +153,21 @@ func TestDrainEndsTheWaitForTheStore(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				forever := make(chan struct{})
-				l := &hangingStore{MemoryStore: NewMemoryStore(), end: func(ctx context.Context) error {
+				l := &hangingStore{MemoryStore: runner.NewMemoryStore(), end: func(ctx context.Context) error {
 					if !c.heeds {
 						<-forever
 					}
 					<-ctx.Done()
 					return context.Cause(ctx)
 				}}
-				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				g := newHarness(t, runner.Options{Store: l}, Options{})
 				g.runner.Swap(
 					buildConfiguration(
 						t,
 						account(
 							"a",
 							&fakeAccount{
-								list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+								list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 									if err := sleep(ctx, c.listing); err != nil {
 										return err
 									}
@@ -196,8 +197,8 @@ func TestDrainEndsTheWaitForTheStore(t *testing.T) {
 // A call of the store that is in progress when the program stops may use the whole drain.
 func TestCommitDuringDrainIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &slowStore{MemoryStore: NewMemoryStore(), each: 10 * time.Second, turn: make(chan struct{}, 2)}
-		g := newHarness(t, Options{Store: l}, LocalOptions{})
+		l := &slowStore{MemoryStore: runner.NewMemoryStore(), each: 10 * time.Second, turn: make(chan struct{}, 2)}
+		g := newHarness(t, runner.Options{Store: l}, Options{})
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
@@ -214,7 +215,7 @@ func TestCommitDuringDrainIsWaitedFor(t *testing.T) {
 
 // A hangingStore never ends a target by itself.
 type hangingStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	end func(context.Context) error
 }
 

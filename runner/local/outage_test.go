@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // An unavailableStore fails while away is set.
 type unavailableStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	away atomic.Bool
 }
 
@@ -36,9 +37,9 @@ func (l *unavailableStore) ActiveTargets(ctx context.Context, account string) ([
 // If the store fails for many accounts at every run, this is logged once with a hint, and once when it is over.
 func TestRetireOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &unavailableStore{MemoryStore: NewMemoryStore()}
-		g := newHarness(t, Options{Store: store}, LocalOptions{})
-		var all []*Account
+		store := &unavailableStore{MemoryStore: runner.NewMemoryStore()}
+		g := newHarness(t, runner.Options{Store: store}, Options{})
+		var all []*runner.Account
 		for _, name := range []string{"a", "b", "c", "d"} {
 			all = append(all, account(name, &fakeAccount{}, at("*/15 * * * *")))
 		}
@@ -86,7 +87,7 @@ func (f *fullTicks) Save(l map[TickKey]time.Time) error {
 func TestTickSaverOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks fullTicks
-		g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks})
+		g := newHarness(t, runner.Options{}, Options{Ticks: &ticks})
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *"))))
 		ticks.full.Store(true)
 		time.AfterFunc(3*time.Hour, func() { ticks.full.Store(false) })

@@ -1,10 +1,11 @@
-package runner
+package board
 
 import (
 	"context"
 	"fmt"
 	"iter"
 	"slices"
+	"unique"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -16,23 +17,11 @@ type StateReader interface {
 	inventory.RunReader
 }
 
-// LoadBoard sets what the store knows of the configured accounts: how each target ended last and when it was last
-// complete, the last run, the last sign-in. So the status is right after a restart, before the first run. Events that
-// came before are newer, and stay.
-func (r *Runner) LoadBoard(ctx context.Context, b *Board, from StateReader) error {
-	return b.load(ctx, from, func(account string) []record.Target {
-		conf := r.Configuration()
-		if t := conf.Task(account); t != nil {
-			return []record.Target{t.target()}
-		}
-		if a := conf.Account(account); a != nil {
-			return r.expectedTargets(ctx, a, a.Kinds)
-		}
-		return nil
-	})
-}
-
-func (b *Board) load(ctx context.Context, r StateReader, expected func(account string) []record.Target) error {
+// Load sets what the store knows of the configured accounts: how each target ended last and when it was last complete,
+// the last run, the last sign-in. So the status is right after a restart, before the first run. Events that came before
+// are newer, and stay. expected returns the targets of an account or a task that never signed in, which the store does
+// not have.
+func (b *Board) Load(ctx context.Context, r StateReader, expected func(name string) []record.Target) error {
 	names := b.names()
 	if err := b.loadTargets(ctx, r); err != nil {
 		return fmt.Errorf("read the state of targets: %w", err)
@@ -41,9 +30,9 @@ func (b *Board) load(ctx context.Context, r StateReader, expected func(account s
 		if err != nil {
 			return fmt.Errorf("read the last runs: %w", err)
 		}
-		b.update(run.Account, func(a *boardAccount) {
+		b.update(run.Account, func(a *account) {
 			if a.loadRun(run); len(a.ended) == 0 && run.EndedAlike() {
-				b.loadUnopened(a, run, expected(a.name))
+				a.loadUnopened(run, expected(a.name))
 			}
 		})
 	}
@@ -54,7 +43,7 @@ func (b *Board) load(ctx context.Context, r StateReader, expected func(account s
 		if !slices.Contains(names, s.Account) {
 			continue
 		}
-		b.update(s.Account, func(a *boardAccount) {
+		b.update(s.Account, func(a *account) {
 			if a.identity == (record.Identity{}) {
 				a.identity = record.Identity{AccountID: s.AccountID, Partition: s.Partition, ARN: s.ARN}
 				a.expires = instantOf(s.Expires)
@@ -92,7 +81,7 @@ func (b *Board) loadTargets(ctx context.Context, r StateReader) error {
 			run = &c.Run
 			runs[c.Run] = run
 		}
-		rk := b.regionKinds.intern(c.Target)
+		rk := regionKindOf(c.Target)
 		a.mu.Lock()
 		if slices.Contains(a.kinds, c.Kind) {
 			a.loadTarget(rk, c, run)
@@ -105,10 +94,10 @@ func (b *Board) loadTargets(ctx context.Context, r StateReader) error {
 
 // loadUnopened sets the targets of an account that never signed in: the store has none of them, because it does not
 // know the account's id. All ended as the last run says. a.mu is held, here and below.
-func (b *Board) loadUnopened(a *boardAccount, r inventory.Run, targets []record.Target) {
+func (a *account) loadUnopened(r inventory.Run, targets []record.Target) {
 	c := r.Causes[0]
 	for _, t := range targets {
-		a.endedTarget(b.regionKinds.intern(t)).set(record.Outcome{
+		a.endedTarget(regionKindOf(t)).set(record.Outcome{
 			Target: t, Run: r.ID, State: c.State, Reason: c.Reason, Error: c.Error, Hint: c.Hint,
 			Started: r.Started, Ended: r.Ended,
 		}, &r.ID)
@@ -116,7 +105,7 @@ func (b *Board) loadUnopened(a *boardAccount, r inventory.Run, targets []record.
 }
 
 // loadTarget sets a target to what the store has, unless a later outcome is known.
-func (a *boardAccount) loadTarget(rk *regionKind, c inventory.Coverage, run *string) {
+func (a *account) loadTarget(rk unique.Handle[regionKind], c inventory.Coverage, run *string) {
 	t := a.endedTarget(rk)
 	if t.ended > instantOf(c.Ended) {
 		if at, _ := t.success(); at == 0 {
@@ -131,7 +120,7 @@ func (a *boardAccount) loadTarget(rk *regionKind, c inventory.Coverage, run *str
 }
 
 // loadRun sets the last run, unless one is known.
-func (a *boardAccount) loadRun(r inventory.Run) {
+func (a *account) loadRun(r inventory.Run) {
 	if a.last != nil {
 		return
 	}
@@ -139,7 +128,7 @@ func (a *boardAccount) loadRun(r inventory.Run) {
 	for _, k := range r.Targets {
 		n += k
 	}
-	a.last = &boardRun{
+	a.last = &runState{
 		id: r.ID, tick: instantOf(r.Tick), started: instantOf(r.Started), took: r.Took(), status: r.Status,
 		targets: int32(n), failed: int32(r.Failed), records: int32(r.Records),
 		calls: int32(r.Calls), throttles: int32(r.Throttles),

@@ -1,10 +1,12 @@
-package runner
+package local
 
 import (
 	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
+
+	"github.com/aws-collector/collector/runner"
 )
 
 const (
@@ -33,7 +35,7 @@ type timetable struct {
 type due struct {
 	key       TickKey
 	kinds     []string
-	schedule  Schedule
+	schedule  runner.Schedule
 	offset    time.Duration // the account's jitter
 	tick      time.Time     // the next instant; zero: never
 	notBefore time.Time     // set for a missed tick that runs now
@@ -69,13 +71,13 @@ func newTimetable(last map[TickKey]time.Time) *timetable {
 
 // set follows a configuration. Schedules that stay keep their next tick. New ones begin now, except after a restart:
 // a schedule with a saved last tick may have missed one since, which then runs once. It returns the new ones.
-func (t *timetable) set(conf *Configuration, now time.Time, restart bool) (added []*due) {
+func (t *timetable) set(conf *runner.Configuration, now time.Time, restart bool) (added []*due) {
 	old := t.byKey
 	t.byKey, t.byAccount, t.due = map[TickKey]*due{}, map[string][]*due{}, nil
 	if conf == nil {
 		return nil
 	}
-	for name, ticks := range conf.schedules() {
+	for name, ticks := range conf.Schedules() {
 		for _, tick := range ticks {
 			key := TickKey{name, tick.Spec}
 			if t.byKey[key] != nil {
@@ -90,7 +92,7 @@ func (t *timetable) set(conf *Configuration, now time.Time, restart bool) (added
 			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(name, conf.Jitter, tick.Schedule, now)
 			if last := t.last[key]; restart && !last.IsZero() && last.Before(now.Add(maxClockCorrection)) {
 				if d.tick = tick.Schedule.Next(last); d.tick.Before(now) {
-					d.notBefore, d.reason = now.Add(d.offset), MissedDowntime
+					d.notBefore, d.reason = now.Add(d.offset), runner.MissedDowntime
 				}
 			}
 			if restart && t.atStart && d.notBefore.IsZero() { // otherwise its missed tick runs anyway
@@ -131,7 +133,7 @@ func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duratio
 			return starts, min(-late, maxWait), back
 		}
 		if late > lateAfter && d.notBefore.IsZero() { // spread the accounts again, which would all start at once
-			d.notBefore, d.reason = now.Add(d.offset), MissedSuspended
+			d.notBefore, d.reason = now.Add(d.offset), runner.MissedSuspended
 			heap.Fix(&t.due, 0)
 			continue
 		}
@@ -149,7 +151,7 @@ func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duratio
 func (t *timetable) take(d *due, now time.Time) start {
 	s := start{key: d.key, kinds: d.kinds, tick: d.tick, reason: d.reason}
 	if s.reason == "" {
-		s.reason = MissedSuspended
+		s.reason = runner.MissedSuspended
 	}
 	next := d.schedule.Next(d.tick)
 	for !next.IsZero() && !next.Add(d.offset).After(now) {
@@ -194,7 +196,7 @@ func (t *timetable) next(account string) (at time.Time) {
 // jitterOffset is an account's delay within the jitter: always the same for a name, so that its runs keep their
 // distance, and evenly distributed over the names. It is at most a tenth of the schedule's shortest period, so that a
 // run does not overlap the next one.
-func jitterOffset(account string, jitter time.Duration, s Schedule, now time.Time) time.Duration {
+func jitterOffset(account string, jitter time.Duration, s runner.Schedule, now time.Time) time.Duration {
 	a := s.Next(now)
 	for range 8 {
 		b := s.Next(a)

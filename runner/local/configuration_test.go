@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -13,25 +13,26 @@ import (
 
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // Configurations are swapped while jobs run: the outputs of a job's configuration are open from its beginning to its
 // end, and each configuration but the last is closed exactly once. It runs outside a bubble, to test with real
 // scheduling.
 func TestSwapUnderLoad(t *testing.T) {
-	r := New(Options{Limits: NewLimits(64, nil)})
+	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil)})
 	const fleets = 200
 	var closed [fleets + 1]atomic.Int32
-	build := func(i int) *Configuration {
+	build := func(i int) *runner.Configuration {
 		output := &fakeOutput{send: func(context.Context, outputs.Batch) error {
 			if closed[i].Load() > 0 {
 				t.Error("written to after it was closed")
 			}
 			return nil
 		}}
-		f, err := NewConfiguration(
-			Configuration{
-				Accounts: []*Account{account("a", &fakeAccount{})},
+		f, err := runner.NewConfiguration(
+			runner.Configuration{
+				Accounts: []*runner.Account{account("a", &fakeAccount{})},
 				Output:   output,
 				Close:    func() { closed[i].Add(1) },
 			},
@@ -52,8 +53,8 @@ func TestSwapUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				if err := r.Do(t.Context(),
-					Job{Run: NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}, commitNothing); err != nil {
+				j := runner.Job{Run: runner.NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}
+				if err := r.Do(t.Context(), j, commitNothing); err != nil {
 					t.Error(err)
 					return
 				}
@@ -85,11 +86,13 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var most, runs, begun atomic.Int64
-		var local *Local
+		var engine *Engine
 		before := runtime.NumGoroutine()
 		f := &fakeAccount{
-			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: strings.Fields("r1 r2")}, nil },
-			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+			regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+				return runner.Plan{Regions: strings.Fields("r1 r2")}, nil
+			},
+			list: func(ctx context.Context, g *runner.Gate, t record.Target, _ string, emit emitFunc) error {
 				leave, err := g.Enter(ctx, "ec2", "DescribeInstances")
 				if err != nil {
 					return err
@@ -101,23 +104,23 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 				if n := int64(runtime.NumGoroutine() - before); n > most.Load() {
 					most.Store(n)
 				}
-				local.mu.Lock()
-				begun.Store(max(begun.Load(), int64(local.begunRuns)))
-				local.mu.Unlock()
+				engine.mu.Lock()
+				begun.Store(max(begun.Load(), int64(engine.begunRuns)))
+				engine.mu.Unlock()
 				runs.Add(1)
 				return sleep(ctx, 40*time.Millisecond)
 			}}
-		l := NewLimits(256, nil)
-		r := New(Options{Limits: l})
-		accounts := make([]*Account, 3_000)
+		l := runner.NewLimits(256, nil)
+		r := runner.New(runner.Options{Limits: l})
+		accounts := make([]*runner.Account, 3_000)
 		for i := range accounts {
 			accounts[i] = account(fmt.Sprint("account-", i), f, at("*/15 * * * *"))
 		}
 		r.Swap(buildConfiguration(t, accounts...))
 		ctx, cancel := context.WithTimeout(t.Context(), 16*time.Minute)
 		defer cancel()
-		local = NewLocal(r, LocalOptions{})
-		if err := local.Run(ctx); err != nil {
+		engine = New(r, Options{})
+		if err := engine.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if runs.Load() != 6_000 {

@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -6,46 +6,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
-
-func TestADayOfQuarterHours(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
-		f := buildConfiguration(
-			t,
-			account("a", &fakeAccount{}, at("*/15 * * * *")),
-			account("b", &fakeAccount{}, at("*/15 * * * *")),
-		)
-		f.Jitter = 30 * time.Second
-		g.runner.Swap(f)
-		g.run(24*time.Hour + time.Minute)
-		for _, name := range []string{"a", "b"} {
-			if n := len(g.recorder.runs(name, time.Now())); n != 96 {
-				t.Errorf("account %s: %d runs, want 96", name, n)
-			}
-			if i := slices.IndexFunc(g.recorder.status(name),
-				func(s record.Status) bool { return s != record.Success }); i >= 0 {
-				t.Errorf("account %s: run %d: %s", name, i, g.recorder.status(name)[i])
-			}
-		}
-		if g.recorder.started[0].tick.Minute()%15 != 0 || g.recorder.started[0].tick.Second() != 0 {
-			t.Error("the tick is not the schedule's instant:", g.recorder.started[0].tick)
-		}
-	})
-}
 
 // slow takes this long for each listing.
 func slow(d time.Duration) *fakeAccount {
 	return &fakeAccount{
-		regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"us-east-1"}}, nil },
-		list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+		regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+			return runner.Plan{Regions: []string{"us-east-1"}}, nil
+		},
+		list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 			if err := emit(ctx, page("i-1")); err != nil {
 				return err
 			}
@@ -56,29 +32,29 @@ func slow(d time.Duration) *fakeAccount {
 func TestOverlap(t *testing.T) {
 	const m = time.Minute
 	for _, c := range []struct {
-		rule     Overlap
+		rule     runner.Overlap
 		took     time.Duration
 		starts   []time.Duration // in the first hour
 		statuses []record.Status
 		missed   int
 	}{
-		{Skip, 20 * m, []time.Duration{15 * m, 45 * m},
+		{runner.Skip, 20 * m, []time.Duration{15 * m, 45 * m},
 			[]record.Status{record.RunSkipped, record.Success, record.RunSkipped, record.Success}, 2},
 		// The second waits for the first, the third for the second; the fourth still waits when the program stops.
-		{Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m},
+		{runner.Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m},
 			[]record.Status{record.Success, record.Success, record.RunSkipped, record.Success}, 0},
 		// The second waits beyond its own next tick, which replaces it.
-		{Queue, 40 * m, []time.Duration{15 * m, 55 * m},
+		{runner.Queue, 40 * m, []time.Duration{15 * m, 55 * m},
 			[]record.Status{record.RunExpired, record.Success, record.RunSkipped, record.Success}, 2},
-		{Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m},
+		{runner.Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m},
 			[]record.Status{record.RunPartial, record.RunPartial, record.RunPartial, record.Success}, 0},
 	} {
 		t.Run(fmt.Sprint(c.rule, " ", c.took), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newHarness(t, Options{}, LocalOptions{DrainTimeout: 50 * m})
-				g.runner.Swap(
-					buildConfiguration(t, account("a", slow(c.took), at("*/15 * * * *"), func(a *Account) { a.Overlap = c.rule })),
-				)
+				g := newHarness(t, runner.Options{}, Options{DrainTimeout: 50 * m})
+				a := account("a", slow(c.took), at("*/15 * * * *"))
+				a.Overlap = c.rule
+				g.runner.Swap(buildConfiguration(t, a))
 				from := time.Now()
 				g.run(60*m + time.Second)
 				if got := g.recorder.runs("a", from); !slices.Equal(got, c.starts) {
@@ -87,7 +63,7 @@ func TestOverlap(t *testing.T) {
 				if got := g.recorder.status("a"); !slices.Equal(got, c.statuses) {
 					t.Errorf("statuses %v, want %v", got, c.statuses)
 				}
-				if got := g.recorder.missedCount("a", MissedOverlap); got != c.missed && c.rule != Queue {
+				if got := g.recorder.missedCount("a", runner.MissedOverlap); got != c.missed && c.rule != runner.Queue {
 					t.Errorf("missed %d, want %d", got, c.missed)
 				}
 			})
@@ -97,11 +73,11 @@ func TestOverlap(t *testing.T) {
 
 func TestCancelledByANewerRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		g.runner.Swap(
 			buildConfiguration(
 				t,
-				account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Cancel }),
+				account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *runner.Account) { a.Overlap = runner.Cancel }),
 			),
 		)
 		g.run(31 * time.Minute)
@@ -124,13 +100,13 @@ func TestCancelledByANewerRun(t *testing.T) {
 func TestKindsWithOwnSchedules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := slow(20 * time.Minute)
-		a := account("a", f, func(a *Account) {
-			a.Kinds = []Kind{{Name: "ec2_instance"}, {Name: "ec2_image"}}
+		a := account("a", f, func(a *runner.Account) {
+			a.Kinds = []runner.Kind{{Name: "ec2_instance"}, {Name: "ec2_image"}}
 			hourly, quarterly := every("0 * * * *"), every("*/30 * * * *")
 			hourly.Kinds, quarterly.Kinds = []string{"ec2_image"}, []string{"ec2_instance"}
-			a.Ticks = []Tick{quarterly, hourly}
+			a.Ticks = []runner.Tick{quarterly, hourly}
 		})
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		g.runner.Swap(buildConfiguration(t, a))
 		from := time.Now()
 		done := make(chan struct{})
@@ -178,16 +154,16 @@ func TestDrain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := slow(c.list)
 				if c.deaf {
-					f.list = func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+					f.list = func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 						time.Sleep(c.list)
 						return emit(ctx, page("i-late"))
 					}
 				}
-				f.regions = func(context.Context, *Gate) (Plan, error) {
-					return Plan{Regions: []string{"r1", "r2", "r3", "r4"}}, nil
+				f.regions = func(context.Context, *runner.Gate) (runner.Plan, error) {
+					return runner.Plan{Regions: []string{"r1", "r2", "r3", "r4"}}, nil
 				}
 				// One slot for each account, so that one region is listed and three wait.
-				g := newHarness(t, Options{}, LocalOptions{Slots: 8})
+				g := newHarness(t, runner.Options{}, Options{Slots: 8})
 				g.runner.Swap(
 					buildConfiguration(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))),
 				)
@@ -204,7 +180,7 @@ func TestDrain(t *testing.T) {
 				if took := time.Since(stopped); took != c.after {
 					t.Errorf("the drain took %s, want %s", took, c.after)
 				}
-				if g.recorder.missedCount("b", MissedDrain) == 0 {
+				if g.recorder.missedCount("b", runner.MissedDrain) == 0 {
 					t.Error("the tick within the drain is not missed")
 				}
 				all := g.recorder.all()
@@ -241,129 +217,10 @@ func TestDrain(t *testing.T) {
 }
 
 // memoryTicks is a Ticks in memory.
-type memoryTicks struct {
-	mu   sync.Mutex
-	last map[TickKey]time.Time
-	n    int
-}
-
-func (m *memoryTicks) Load() (map[TickKey]time.Time, error) { return m.last, nil }
-func (m *memoryTicks) Save(l map[TickKey]time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.last = l
-	m.n++
-	return nil
-}
-
 // AtStart runs at once, then on schedule; after a restart with a missed tick it runs once, not twice.
-func TestAtStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ticks memoryTicks
-		start := func(d time.Duration) *harness {
-			g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks, AtStart: true})
-			f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
-			f.Jitter = 30 * time.Second
-			g.runner.Swap(f)
-			g.run(d)
-			return g
-		}
-		from := time.Now()
-		if at := start(16*time.Minute).recorder.runs("a", from); len(at) != 2 || at[0] > 30*time.Second {
-			t.Error("at the start and at 0:15:", at)
-		}
-		time.Sleep(time.Hour)
-		from = time.Now() // 1:16
-		if at := start(10*time.Minute).recorder.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
-			t.Error("after a restart:", at)
-		}
-	})
-}
-
-func TestRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ticks memoryTicks
-		start := func(d time.Duration) *harness {
-			g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks})
-			f := buildConfiguration(
-				t,
-				account("a", &fakeAccount{}, at("*/15 * * * *")),
-				account("b", &fakeAccount{}, at("0 0 1 * *")),
-			)
-			f.Jitter = 30 * time.Second
-			g.runner.Swap(f)
-			g.run(d)
-			return g
-		}
-		g := start(16 * time.Minute)
-		if len(g.recorder.started) != 1 {
-			t.Fatal(g.recorder.started)
-		}
-		time.Sleep(5 * time.Hour)
-		from := time.Now()
-		g = start(10 * time.Minute) // until 5:26: one missed tick is run, and the tick of 5:30 is not reached
-		if at := g.recorder.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
-			t.Error("catch-up:", at)
-		}
-		if n := g.recorder.missedCount("a", MissedDowntime); n != 19 { // 0:30 … 5:15 are 20, of which the last one is run
-			t.Error("missed:", n)
-		}
-		if len(g.recorder.runs("b", from)) != 0 {
-			t.Error("b ran")
-		}
-		g = start(3 * time.Minute) // until 5:29: nothing is due
-		if len(g.recorder.started) != 0 || len(g.recorder.missed) != 0 {
-			t.Error("a restart at once ran again:", g.recorder.started, g.recorder.missed)
-		}
-	})
-}
-
-func TestSuspendAndClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
-		f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
-		f.Jitter = 30 * time.Second
-		g.runner.Swap(f)
-		var ahead atomic.Int64 // of the wall clock
-		g.local.clock = func() time.Time { return time.Now().Round(0).Add(time.Duration(ahead.Load())) }
-		from := time.Now()
-		ctx, cancel := context.WithCancel(t.Context())
-		step := func(name string, runs, suspended int) {
-			t.Helper()
-			synctest.Wait()
-			if got := len(g.recorder.runs("a", from)); got != runs {
-				t.Errorf("%s: %d runs, want %d", name, got, runs)
-			}
-			if got := g.recorder.missedCount("a", MissedSuspended); got != suspended {
-				t.Errorf("%s: missed %d, want %d", name, got, suspended)
-			}
-		}
-		go func() {
-			defer cancel()
-			time.Sleep(16 * time.Minute)
-			step("the first", 1, 0)
-			ahead.Store(int64(6 * time.Hour)) // 6:16: the machine slept over 0:30 … 6:15
-			time.Sleep(2 * time.Minute)
-			step("after the sleep", 2, 23)
-			ahead.Add(-int64(time.Hour)) // 5:18: nothing until the clock has reached its former time
-			time.Sleep(70 * time.Minute)
-			step("clock back by an hour", 2, 23)
-			time.Sleep(3 * time.Minute)
-			step("the tick of 6:30", 3, 23)
-			ahead.Add(-int64(24 * time.Hour)) // the clock was wrong: the schedule follows the new time
-			time.Sleep(16 * time.Minute)
-			step("clock back by a day", 4, 23)
-		}()
-		if err := g.local.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		g.checkInvariants()
-	})
-}
-
 func TestReloadDuringARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		var closed atomic.Int32
 		old := buildConfiguration(
 			t,
@@ -420,11 +277,11 @@ func TestReloadDuringARun(t *testing.T) {
 // One account hangs in every region, one has a denied region; neither delays another's start.
 func TestOneBadAccountAmongFifty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{Limits: NewLimits(32, nil)}, LocalOptions{Slots: 32})
-		var accounts []*Account
+		g := newHarness(t, runner.Options{Limits: runner.NewLimits(32, nil)}, Options{Slots: 32})
+		var accounts []*runner.Account
 		for i := range 50 {
 			f := &fakeAccount{
-				list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+				list: func(ctx context.Context, g *runner.Gate, t record.Target, _ string, emit emitFunc) error {
 					if err := call(ctx, g, "DescribeInstances", 100*time.Millisecond, ""); err != nil {
 						return err
 					}
@@ -433,14 +290,14 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 			}
 			switch fine := f.list; i {
 			case 7:
-				f.regions = func(context.Context, *Gate) (Plan, error) {
-					return Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17")}, nil
+				f.regions = func(context.Context, *runner.Gate) (runner.Plan, error) {
+					return runner.Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17")}, nil
 				}
-				f.list = func(ctx context.Context, g *Gate, t record.Target, _ string, _ emitFunc) error {
+				f.list = func(ctx context.Context, g *runner.Gate, t record.Target, _ string, _ emitFunc) error {
 					return call(ctx, g, "DescribeInstances", 24*time.Hour, "")
 				}
 			case 23:
-				f.list = func(ctx context.Context, g *Gate, t record.Target, p string, emit emitFunc) error {
+				f.list = func(ctx context.Context, g *runner.Gate, t record.Target, p string, emit emitFunc) error {
 					if t.Region == "eu-west-1" {
 						return errDenied
 					}
@@ -449,7 +306,7 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 			}
 			accounts = append(
 				accounts,
-				account(fmt.Sprint("account-", i), f, at("*/15 * * * *"), func(a *Account) { a.Timeout = 10 * time.Minute }),
+				account(fmt.Sprint("account-", i), f, at("*/15 * * * *"), func(a *runner.Account) { a.Timeout = 10 * time.Minute }),
 			)
 		}
 		g.runner.Swap(buildConfiguration(t, accounts...))
@@ -494,12 +351,13 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 // Accounts with many targets use every slot; an account that is due meanwhile gets the next slot, not the last.
 func TestStartsGoBeforeFollowUps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{Slots: 16})
+		g := newHarness(t, runner.Options{}, Options{Slots: 16})
 		big := slow(70 * time.Second)
-		big.regions = func(context.Context, *Gate) (Plan, error) {
-			return Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20")}, nil
+		big.regions = func(context.Context, *runner.Gate) (runner.Plan, error) {
+			regions := "r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20"
+			return runner.Plan{Regions: strings.Fields(regions)}, nil
 		}
-		var accounts []*Account
+		var accounts []*runner.Account
 		for i := range 8 {
 			accounts = append(accounts, account(fmt.Sprint("big-", i), big, at("0 * * * *")))
 		}
@@ -514,7 +372,7 @@ func TestStartsGoBeforeFollowUps(t *testing.T) {
 
 func TestOnceIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{Slots: 8})
+		g := newHarness(t, runner.Options{}, Options{Slots: 8})
 		g.runner.Swap(buildConfiguration(t, account("a", slow(time.Hour)), account("b", &fakeAccount{})))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -534,45 +392,14 @@ func TestOnceIsInterrupted(t *testing.T) {
 	})
 }
 
-func TestJitterSpreads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{Limits: NewLimits(256, nil)}, LocalOptions{})
-		var accounts []*Account
-		for i := range 1000 {
-			accounts = append(accounts, account(fmt.Sprint("account-", i), &fakeAccount{}, at("*/15 * * * *")))
-		}
-		f := buildConfiguration(t, accounts...)
-		f.Jitter = 30 * time.Second
-		g.runner.Swap(f)
-		g.run(31 * time.Minute)
-		second, offsets := map[int]int{}, map[string]time.Duration{}
-		for _, s := range g.recorder.started {
-			late := s.at.Sub(s.tick)
-			second[int(late.Seconds())]++
-			if before, ok := offsets[s.account]; ok && before != late {
-				t.Errorf("%s moved from %s to %s", s.account, before, late)
-			}
-			offsets[s.account] = late
-		}
-		if len(g.recorder.started) != 2000 || len(second) != 30 {
-			t.Error(len(g.recorder.started), second)
-		}
-		for s, n := range second {
-			if n > 2*60 { // 33 a second and tick would be even
-				t.Errorf("second %d: %d starts", s, n)
-			}
-		}
-	})
-}
-
 // A run that still waits when its account is removed from the configuration is dropped at once.
 func TestReloadDropsWaitingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		g.runner.Swap(
 			buildConfiguration(
 				t,
-				account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Queue }),
+				account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *runner.Account) { a.Overlap = runner.Queue }),
 			),
 		)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -596,38 +423,3 @@ func TestReloadDropsWaitingRuns(t *testing.T) {
 }
 
 // @every counts from its beginning: a reload that does not change it must not restart it.
-func TestReloadKeepsTimers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
-		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("@every 10m"))))
-		from := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
-		defer cancel()
-		go func() {
-			for range 8 {
-				time.Sleep(3 * time.Minute)
-				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("@every 10m"))))
-			}
-		}()
-		if err := g.local.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if got := g.recorder.runs("a", from); !slices.Equal(got, []time.Duration{10 * time.Minute, 20 * time.Minute}) {
-			t.Error(got)
-		}
-	})
-}
-
-func TestOffsetIsAtMostATenthOfThePeriod(t *testing.T) {
-	now := time.Date(2026, 11, 21, 0, 0, 30, 0, time.UTC)
-	for i := range 200 {
-		name := fmt.Sprint("account-", i)
-		if d := jitterOffset(name, 30*time.Second, every("* * * * *").Schedule, now); d < 0 || d > 6*time.Second {
-			t.Error(name, d)
-		}
-		// 12:55 and 13:00: five minutes apart, once a day
-		if d := jitterOffset(name, time.Hour, every("0,55 12,13 * * *").Schedule, now); d > 30*time.Second {
-			t.Error(name, d)
-		}
-	}
-}

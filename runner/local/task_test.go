@@ -1,8 +1,9 @@
-package runner
+package local
 
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,11 +13,13 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 // A taskStore keeps the runs and sign-ins that it gets.
 type taskStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	started, ended []inventory.Run
 	signIns        []inventory.SignIn
 }
@@ -36,9 +39,34 @@ func (s *taskStore) PutSignIn(_ context.Context, in inventory.SignIn) error {
 	return nil
 }
 
-func taskConfiguration(t *testing.T, task *Task, accounts ...*Account) *Configuration {
+// storedRuns is a store that has runs and nothing else.
+type storedRuns []inventory.Run
+
+func (s storedRuns) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+	return func(func(inventory.Coverage, error) bool) {}
+}
+
+func (s storedRuns) Runs(context.Context, inventory.RunQuery) iter.Seq2[inventory.Run, error] {
+	return func(yield func(inventory.Run, error) bool) {
+		for _, r := range s {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s storedRuns) LastRuns(ctx context.Context, _ []string) iter.Seq2[inventory.Run, error] {
+	return s.Runs(ctx, inventory.RunQuery{})
+}
+
+func (s storedRuns) SignIns(context.Context) iter.Seq2[inventory.SignIn, error] {
+	return func(func(inventory.SignIn, error) bool) {}
+}
+
+func taskConfiguration(t *testing.T, task *runner.Task, accounts ...*runner.Account) *runner.Configuration {
 	t.Helper()
-	conf, err := NewConfiguration(Configuration{Accounts: accounts, Tasks: []*Task{task}})
+	conf, err := runner.NewConfiguration(runner.Configuration{Accounts: accounts, Tasks: []*runner.Task{task}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +78,11 @@ func taskConfiguration(t *testing.T, task *Task, accounts ...*Account) *Configur
 func TestTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var warning, failure error
-		task := &Task{Name: "task", Kind: "list", Run: func(context.Context) (error, error) { return warning, failure }}
-		store := &taskStore{MemoryStore: NewMemoryStore()}
-		g := newHarness(t, Options{Store: store}, LocalOptions{})
+		task := &runner.Task{Name: "task", Kind: "list", Run: func(context.Context) (error, error) {
+			return warning, failure
+		}}
+		store := &taskStore{MemoryStore: runner.NewMemoryStore()}
+		g := newHarness(t, runner.Options{Store: store}, Options{})
 		g.runner.Swap(taskConfiguration(t, task, account("a", &fakeAccount{})))
 		step := func(status record.Status, warns string, failed int) {
 			t.Helper()
@@ -88,11 +118,13 @@ func TestTask(t *testing.T) {
 		failure = errDenied
 		step(record.RunFailed, "one is suspended", 1)
 		synctest.Wait()
-		restarted := NewBoard()
-		restarted.Observe(Configured{map[string][]string{"task": {"list"}}, g.runner.Configuration()})
+		restarted := board.New()
+		kinds := map[string][]string{"task": {"list"}}
+		restarted.Observe(runner.Configured{Kinds: kinds, Configuration: g.runner.Configuration()})
 		failed := slices.DeleteFunc(slices.Clone(store.ended), func(r inventory.Run) bool { return r.Account != "task" })
 		last := failed[len(failed)-1:]
-		if err := g.runner.LoadBoard(t.Context(), restarted, storedState{runs: last}); err != nil {
+		expected := func(name string) []record.Target { return g.runner.ExpectedTargets(t.Context(), name) }
+		if err := restarted.Load(t.Context(), storedRuns(last), expected); err != nil {
 			t.Fatal(err)
 		}
 		if ts := slices.Collect(restarted.Targets()); len(ts) != 1 || ts[0].Error != errDenied.Error() {
@@ -138,13 +170,14 @@ func TestTaskSchedule(t *testing.T) {
 		var runs atomic.Int64
 		tick := every("@every 1h")
 		tick.Kinds = nil
-		task := &Task{Name: "task", Kind: "list", Ticks: []Tick{tick}, Run: func(ctx context.Context) (error, error) {
+		task := &runner.Task{Name: "task", Kind: "list", Ticks: []runner.Tick{tick}}
+		task.Run = func(ctx context.Context) (error, error) {
 			if runs.Add(1) == 1 {
 				return nil, sleep(ctx, 90*time.Minute)
 			}
 			return nil, nil
-		}}
-		g := newHarness(t, Options{}, LocalOptions{})
+		}
+		g := newHarness(t, runner.Options{}, Options{})
 		g.runner.Swap(taskConfiguration(t, task))
 		start := time.Now()
 		time.AfterFunc(210*time.Minute, func() {
@@ -160,7 +193,7 @@ func TestTaskSchedule(t *testing.T) {
 		if got := g.recorder.runs("task", start); !slices.Equal(got, want) {
 			t.Errorf("started at %v, want %v", got, want)
 		}
-		if n := g.recorder.missedCount("task", MissedOverlap); n != 1 {
+		if n := g.recorder.missedCount("task", runner.MissedOverlap); n != 1 {
 			t.Errorf("%d missed runs", n)
 		}
 	})
@@ -186,8 +219,8 @@ func TestTaskEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				task := &Task{Name: "task", Kind: "list", Timeout: 10 * time.Minute, Run: c.run}
-				g := newHarness(t, Options{}, LocalOptions{})
+				task := &runner.Task{Name: "task", Kind: "list", Timeout: 10 * time.Minute, Run: c.run}
+				g := newHarness(t, runner.Options{}, Options{})
 				g.runner.Swap(taskConfiguration(t, task))
 				res := g.once()
 				if res[0].Status != c.status || res[0].Took != c.took {
@@ -205,7 +238,7 @@ func TestTaskEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stop := make(chan struct{})
-				task := &Task{Name: "task", Kind: "list", Ticks: []Tick{every("@every 1h")}}
+				task := &runner.Task{Name: "task", Kind: "list", Ticks: []runner.Tick{every("@every 1h")}}
 				task.Ticks[0].Kinds = nil
 				task.Run = func(ctx context.Context) (error, error) {
 					if ignores {
@@ -214,7 +247,7 @@ func TestTaskEnds(t *testing.T) {
 					}
 					return nil, sleep(ctx, time.Hour)
 				}
-				g := newHarness(t, Options{}, LocalOptions{DrainTimeout: 25 * time.Second})
+				g := newHarness(t, runner.Options{}, Options{DrainTimeout: 25 * time.Second})
 				g.runner.Swap(taskConfiguration(t, task))
 				start := time.Now()
 				g.run(time.Hour + time.Second)
@@ -240,13 +273,13 @@ func TestTaskEnds(t *testing.T) {
 
 // Names are unique among accounts and tasks.
 func TestTaskNames(t *testing.T) {
-	task := func(name string) *Task { return &Task{Name: name, Kind: "list"} }
+	task := func(name string) *runner.Task { return &runner.Task{Name: name, Kind: "list"} }
 	for _, c := range []struct {
 		account string
-		tasks   []*Task
-	}{{"a", []*Task{task("a")}}, {"b", []*Task{task("a"), task("a")}}} {
-		conf := Configuration{Accounts: []*Account{account(c.account, &fakeAccount{})}, Tasks: c.tasks}
-		if _, err := NewConfiguration(conf); err == nil {
+		tasks   []*runner.Task
+	}{{"a", []*runner.Task{task("a")}}, {"b", []*runner.Task{task("a"), task("a")}}} {
+		conf := runner.Configuration{Accounts: []*runner.Account{account(c.account, &fakeAccount{})}, Tasks: c.tasks}
+		if _, err := runner.NewConfiguration(conf); err == nil {
 			t.Errorf("accepted: account %q, %d tasks", c.account, len(c.tasks))
 		}
 	}
@@ -255,10 +288,10 @@ func TestTaskNames(t *testing.T) {
 // A task that is in progress is not started again: the run that is not begun has a result as that of an account has.
 func TestTaskInProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		task := &Task{Name: "task", Kind: "list", Run: func(ctx context.Context) (error, error) {
+		task := &runner.Task{Name: "task", Kind: "list", Run: func(ctx context.Context) (error, error) {
 			return nil, sleep(ctx, time.Minute)
 		}}
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		g.runner.Swap(taskConfiguration(t, task))
 		res := g.once("task", "task")
 		if res[0].Status != record.Success || res[1].Status != record.RunSkipped || res[1].Account != "task" || !res[1].Task {

@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 func TestAbandonedListing(t *testing.T) {
@@ -21,7 +22,7 @@ func TestAbandonedListing(t *testing.T) {
 		release := make(chan struct{})
 		late := make(chan error, 1)
 		f := &fakeAccount{
-			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+			list: func(ctx context.Context, g *runner.Gate, t record.Target, _ string, emit emitFunc) error {
 				if t.Region != "us-east-1" {
 					return emit(ctx, page("i-1"))
 				}
@@ -36,8 +37,8 @@ func TestAbandonedListing(t *testing.T) {
 			},
 		}
 		output := &fakeOutput{}
-		g := newHarness(t, Options{}, LocalOptions{})
-		conf := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
+		g := newHarness(t, runner.Options{}, Options{})
+		conf := buildConfiguration(t, account("a", f, func(a *runner.Account) { a.Timeout = time.Minute }))
 		conf.Output = output
 		g.runner.Swap(conf)
 		from := time.Now()
@@ -70,15 +71,17 @@ func TestAbandonedFanOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		f := &fakeAccount{
-			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
+			regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+				return runner.Plan{Regions: []string{"r"}}, nil
+			},
+			list: func(ctx context.Context, _ *runner.Gate, t record.Target, parent string, emit emitFunc) error {
 				if t.Kind == "ec2_route" {
 					<-release
 				}
 				return emit(ctx, page("x-1", "x-2", "x-3"))
 			}}
-		g := newHarness(t, Options{}, LocalOptions{})
-		g.runner.Swap(buildConfiguration(t, account("a", f, family, func(a *Account) { a.Timeout = time.Minute })))
+		g := newHarness(t, runner.Options{}, Options{})
+		g.runner.Swap(buildConfiguration(t, account("a", f, family, func(a *runner.Account) { a.Timeout = time.Minute })))
 		if _, err := g.local.Once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +93,8 @@ func TestAbandonedFanOut(t *testing.T) {
 		})
 		synctest.Wait() // each slot is released by a goroutine of its own
 		g.local.mu.Lock()
-		if g.local.queue.used != 0 {
-			t.Error(g.local.queue.used, "slots were not released")
+		if g.local.queue.Used() != 0 {
+			t.Error(g.local.queue.Used(), "slots were not released")
 		}
 		g.local.mu.Unlock()
 		close(release)
@@ -124,16 +127,16 @@ func TestAbandonedOutput(t *testing.T) {
 					}
 				}
 				store := &recordingStore{
-					MemoryStore: NewMemoryStore(), calls: map[string]int{}, boom: func(string, int) bool { return false },
+					MemoryStore: runner.NewMemoryStore(), calls: map[string]int{}, boom: func(string, int) bool { return false },
 				}
-				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+				f := &fakeAccount{list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 					if err := emit(ctx, page("i-1", "i-2")); err != nil {
 						return err
 					}
 					return emit(ctx, page("i-3"))
 				}}
-				g := newHarness(t, Options{Store: store}, LocalOptions{})
-				conf := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
+				g := newHarness(t, runner.Options{Store: store}, Options{})
+				conf := buildConfiguration(t, account("a", f, func(a *runner.Account) { a.Timeout = time.Minute }))
 				conf.Output = bad
 				g.runner.Swap(conf)
 				g.once()
@@ -178,7 +181,7 @@ func TestAbandonedOutput(t *testing.T) {
 
 // A failing store stops neither listings nor outputs.
 type failingStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	begin, page, end error
 	boom             bool
 }
@@ -228,13 +231,13 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c.store.MemoryStore = NewMemoryStore()
+				c.store.MemoryStore = runner.NewMemoryStore()
 				f := &fakeAccount{
-					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+					list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 						return errors.Join(emit(ctx, page("i-1")), emit(ctx, page("i-2", "i-3")))
 					},
 				}
-				g := newHarness(t, Options{Store: &c.store}, LocalOptions{})
+				g := newHarness(t, runner.Options{Store: &c.store}, Options{})
 				var calls atomic.Int64
 				output := &fakeOutput{send: func(ctx context.Context, b outputs.Batch) error {
 					if calls.Add(1); c.send != nil {
@@ -267,8 +270,8 @@ func TestFailingStoreAndOutputs(t *testing.T) {
 	}
 }
 
-func family(a *Account) {
-	a.Kinds = []Kind{
+func family(a *runner.Account) {
+	a.Kinds = []runner.Kind{
 		{Name: "ec2_instance"},
 		{Name: "ec2_table"},
 		{Name: "ec2_route", Parent: "ec2_table"},
@@ -286,8 +289,10 @@ func TestParentAndChild(t *testing.T) {
 	family := func(fail func(kind, parent string) error, second []string) (*fakeAccount, *calls) {
 		c := &calls{under: map[string][]string{}}
 		return &fakeAccount{
-			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
+			regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+				return runner.Plan{Regions: []string{"r"}}, nil
+			},
+			list: func(ctx context.Context, _ *runner.Gate, t record.Target, parent string, emit emitFunc) error {
 				c.Lock()
 				c.under[t.Kind] = append(c.under[t.Kind], parent)
 				if t.Kind == "ec2_route" {
@@ -364,17 +369,17 @@ func TestParentAndChild(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, calls := family(c.fail, c.second)
-				a := account("a", f, func(a *Account) {
-					a.Parents = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
-					for _, k := range []Kind{{Name: "ec2_instance"}, {Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"},
-						{Name: "ec2_hop", Parent: "ec2_route"}} {
+				a := account("a", f, func(a *runner.Account) {
+					a.Parents = []runner.Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+					for _, k := range []runner.Kind{{Name: "ec2_instance"}, {Name: "ec2_table"},
+						{Name: "ec2_route", Parent: "ec2_table"}, {Name: "ec2_hop", Parent: "ec2_route"}} {
 						if c.kinds == nil || slices.Contains(c.kinds, k.Name) {
 							a.Kinds = append(a.Kinds, k)
 						}
 					}
 					a.Kinds = a.Kinds[1:] // account's own
 				})
-				g := newHarness(t, Options{}, LocalOptions{})
+				g := newHarness(t, runner.Options{}, Options{})
 				output := &fakeOutput{}
 				conf := buildConfiguration(t, a)
 				conf.Output = output
@@ -395,11 +400,12 @@ func TestParentAndChild(t *testing.T) {
 		})
 	}
 	t.Run("no row for the parent", func(t *testing.T) {
-		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil,
-			func(a *Account) { a.Kinds = []Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
+		if _, err := runner.NewConfiguration(runner.Configuration{Accounts: []*runner.Account{account("a", nil,
+			func(a *runner.Account) { a.Kinds = []runner.Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
 			t.Error("accepted")
 		}
-		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil), account("a", nil)}}); err == nil {
+		twice := runner.Configuration{Accounts: []*runner.Account{account("a", nil), account("a", nil)}}
+		if _, err := runner.NewConfiguration(twice); err == nil {
 			t.Error("two of one name accepted")
 		}
 	})
@@ -407,7 +413,7 @@ func TestParentAndChild(t *testing.T) {
 
 // A recordingStore records the ends of targets, and panics when boom says so.
 type recordingStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	boom func(what string, nth int) bool
 	slow string // the first call of this lasts until its context ends
 
@@ -467,17 +473,19 @@ func TestPanicEndsTheTargetInTheStore(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &recordingStore{
-					MemoryStore: NewMemoryStore(),
+					MemoryStore: runner.NewMemoryStore(),
 					calls:       map[string]int{},
 					boom:        func(at string, nth int) bool { return at == what && nth == 1 },
 				}
 				f := &fakeAccount{
-					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+					regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+						return runner.Plan{Regions: []string{"r"}}, nil
+					},
+					list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 						return emit(ctx, page("i-1"))
 					},
 				}
-				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				g := newHarness(t, runner.Options{Store: l}, Options{})
 				g.runner.Swap(buildConfiguration(t, account("a", f)))
 				g.once()
 				g.want(map[string]string{"r ec2_instance": "partial panic"})
@@ -494,11 +502,11 @@ func TestTimeoutWithinTheStore(t *testing.T) {
 	for _, cut := range []string{"begin", "page"} {
 		t.Run(cut, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}}
+				l := &recordingStore{MemoryStore: runner.NewMemoryStore(), calls: map[string]int{}}
 				l.boom = func(string, int) bool { return false }
 				l.slow = cut
-				g := newHarness(t, Options{Store: l}, LocalOptions{})
-				g.runner.Swap(buildConfiguration(t, account("a", slow(0), func(a *Account) { a.Timeout = time.Minute })))
+				g := newHarness(t, runner.Options{Store: l}, Options{})
+				g.runner.Swap(buildConfiguration(t, account("a", slow(0), func(a *runner.Account) { a.Timeout = time.Minute })))
 				g.once()
 				g.want(map[string]string{"us-east-1 ec2_instance": "timeout timeout"})
 				if len(l.ended) != 1 || l.ended[0].State != record.Timeout || len(g.recorder.undelivered) > 0 {
@@ -516,7 +524,7 @@ func TestHungWriterIsFenced(t *testing.T) {
 		t.Run(hung, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
-				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}}
+				l := &recordingStore{MemoryStore: runner.NewMemoryStore(), calls: map[string]int{}}
 				l.boom = func(at string, nth int) bool {
 					if at == hung && nth == 1 {
 						<-release
@@ -524,16 +532,18 @@ func TestHungWriterIsFenced(t *testing.T) {
 					return false
 				}
 				f := &fakeAccount{
-					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+					regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+						return runner.Plan{Regions: []string{"r"}}, nil
+					},
+					list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 						if err := emit(ctx, page("i-1")); err != nil {
 							return err
 						}
 						return emit(ctx, page("i-2"))
 					},
 				}
-				g := newHarness(t, Options{Store: l}, LocalOptions{})
-				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute })))
+				g := newHarness(t, runner.Options{Store: l}, Options{})
+				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *runner.Account) { a.Timeout = time.Minute })))
 				g.once()
 				g.want(map[string]string{"r ec2_instance": "timeout stuck"})
 				stored := func() {

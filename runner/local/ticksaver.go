@@ -1,30 +1,32 @@
-package runner
+package local
 
 import (
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // A tickSaver saves the last tick of each schedule outside the engine's loop, because an fsync may take long, and at
 // most once a second.
 type tickSaver struct {
-	engine *Local
-	mu     sync.Mutex
-	last   map[TickKey]time.Time
-	wake   chan struct{}
-	quit   chan struct{}
-	wg     sync.WaitGroup
+	ticks Ticks
+	log   *slog.Logger
+	mu    sync.Mutex
+	last  map[TickKey]time.Time
+	wake  chan struct{}
+	quit  chan struct{}
+	wg    sync.WaitGroup
 
-	outage outage
+	failing bool // the last save failed: a failure is logged once, and its end
 }
 
-func (l *Local) newTickSaver() *tickSaver {
-	s := &tickSaver{engine: l, wake: make(chan struct{}, 1), quit: make(chan struct{}), outage: outage{
-		failureMessage:  "saving last run times failed; the next run retries",
-		recoveryMessage: "last run times saved again",
-	}}
-	if l.o.Ticks != nil {
+func (e *Engine) newTickSaver() *tickSaver {
+	s := &tickSaver{ticks: e.o.Ticks, log: e.o.Log, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	if s.ticks != nil {
 		s.wg.Go(s.loop)
 	}
 	return s
@@ -69,8 +71,14 @@ func (s *tickSaver) flush() {
 	if last == nil {
 		return
 	}
-	err := catchPanic(func() error { return s.engine.o.Ticks.Save(last) })
-	s.outage.report(s.engine.o.Log, "", err, nil)
+	err := runner.CatchPanic(func() error { return s.ticks.Save(last) })
+	switch {
+	case err != nil && !s.failing:
+		s.log.Error("saving last run times failed; the next run retries", "error", err, "hint", record.HintOf(err))
+	case err == nil && s.failing:
+		s.log.Info("last run times saved again")
+	}
+	s.failing = err != nil
 }
 
 func (s *tickSaver) close() {

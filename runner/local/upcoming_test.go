@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -7,13 +7,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws-collector/collector/runner"
 )
 
 // The start says when each account is next due, and a reload says it of new accounts only.
 func TestNextRunsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
-		old := []*Account{
+		g := newHarness(t, runner.Options{}, Options{})
+		old := []*runner.Account{
 			account("a", &fakeAccount{}, at("@every 6h")),
 			account("b", &fakeAccount{}, at("0 3 * * *")),
 			account("c", &fakeAccount{}, at("0 3 * * *")),
@@ -48,8 +50,8 @@ func TestNextRunsAreLogged(t *testing.T) {
 // Thousands of accounts and schedules do not fill the log.
 func TestNextRunsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
-		var accounts []*Account
+		g := newHarness(t, runner.Options{}, Options{})
+		var accounts []*runner.Account
 		for i := range 500 {
 			spec := "0 4 * * *"
 			if i >= 450 {

@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 func TestAJobCountsOnce(t *testing.T) {
@@ -24,20 +25,21 @@ func TestAJobCountsOnce(t *testing.T) {
 	}
 	alike := denied
 	alike.Hint = "Allow ec2:DescribeVolumes."
-	region := func(name string) Job { return Job{Account: "a", Region: name} }
-	var p runProgress
+	states := map[record.State]int{record.OK: 9, record.Denied: 1}
+	region := func(name string) runner.Job { return runner.Job{Account: "a", Region: name} }
+	var p progress
 	for i, step := range []struct {
-		completion      Completion
+		completion      runner.Completion
 		repeated, ended bool
 	}{
-		{completion: Completion{Job: region(""), FollowUps: []Job{region("one"), region("two")},
-			Tally: Tally{Started: from, States: map[record.State]int{record.RegionDisabled: 1}}}},
-		{completion: Completion{Job: region("one"), Tally: Tally{States: map[record.State]int{record.OK: 9, record.Denied: 1},
+		{completion: runner.Completion{Job: region(""), FollowUps: []runner.Job{region("one"), region("two")},
+			Tally: runner.Tally{Started: from, States: map[record.State]int{record.RegionDisabled: 1}}}},
+		{completion: runner.Completion{Job: region("one"), Tally: runner.Tally{States: states,
 			Failed: 1, TimedOut: true, Records: 5, Calls: 3, Throttles: 1, Causes: []inventory.Cause{denied}}}},
-		{completion: Completion{Job: region("one"), Tally: Tally{Failed: 100}}, repeated: true},
-		{completion: Completion{Job: region("two"), Tally: Tally{States: map[record.State]int{record.OK: 9, record.Denied: 1},
+		{completion: runner.Completion{Job: region("one"), Tally: runner.Tally{Failed: 100}}, repeated: true},
+		{completion: runner.Completion{Job: region("two"), Tally: runner.Tally{States: states,
 			Failed: 1, Records: 5, Calls: 3, Causes: []inventory.Cause{alike}}}, ended: true},
-		{completion: Completion{Job: region("two")}, repeated: true},
+		{completion: runner.Completion{Job: region("two")}, repeated: true},
 	} {
 		if got := p.commit(step.completion); got.Repeated != step.repeated || got.Ended != step.ended {
 			t.Errorf("step %d: %+v", i, got)
@@ -45,56 +47,58 @@ func TestAJobCountsOnce(t *testing.T) {
 	}
 	both := denied
 	both.Targets = 2
-	want := Tally{
+	want := runner.Tally{
 		Started: from, States: map[record.State]int{record.OK: 18, record.Denied: 2, record.RegionDisabled: 1},
 		Failed: 2, TimedOut: true, Records: 10, Calls: 6, Throttles: 1, Causes: []inventory.Cause{both},
 	}
 	if !reflect.DeepEqual(p.tally, want) || p.tally.Status() != record.RunTimeout {
 		t.Errorf("%s: %+v", p.tally.Status(), p.tally)
 	}
-	if alone := (&runProgress{}).commit(Completion{Job: region("")}); !alone.Ended {
+	if alone := (&progress{}).commit(runner.Completion{Job: region("")}); !alone.Ended {
 		t.Error("a run without regions does not end")
 	}
 }
 
-func commitNothing(context.Context, Completion) (Progress, error) { return Progress{}, nil }
+func commitNothing(context.Context, runner.Completion) (runner.Progress, error) {
+	return runner.Progress{}, nil
+}
 
 // An engineFake commits as an engine with a queue does.
 type engineFake struct {
-	runs map[string]*runProgress
+	runs map[string]*progress
 	err  error
 }
 
-func (e *engineFake) commit(into *Completion, progress *Progress) Commit {
-	return func(_ context.Context, c Completion) (Progress, error) {
+func (e *engineFake) commit(into *runner.Completion, result *runner.Progress) runner.Commit {
+	return func(_ context.Context, c runner.Completion) (runner.Progress, error) {
 		if e.err != nil {
-			return Progress{}, e.err
+			return runner.Progress{}, e.err
 		}
 		if e.runs[c.Job.Run] == nil {
-			e.runs[c.Job.Run] = new(runProgress)
+			e.runs[c.Job.Run] = new(progress)
 		}
-		*into, *progress = c, e.runs[c.Job.Run].commit(c)
-		return *progress, nil
+		*into, *result = c, e.runs[c.Job.Run].commit(c)
+		return *result, nil
 	}
 }
 
 // Jobs run as an engine with a queue runs them: one by one, some of them twice, in any process.
 func TestDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, Options{}, LocalOptions{})
-		e := &engineFake{runs: map[string]*runProgress{}}
-		do := func(ctx context.Context, j Job) (c Completion, p Progress) {
+		g := newHarness(t, runner.Options{}, Options{})
+		e := &engineFake{runs: map[string]*progress{}}
+		do := func(ctx context.Context, j runner.Job) (c runner.Completion, p runner.Progress) {
 			t.Helper()
 			if err := g.runner.Do(ctx, j, e.commit(&c, &p)); err != nil {
 				t.Error(err)
 			}
 			return c, p
 		}
-		if err := g.runner.Do(t.Context(), Job{Account: "a"}, nil); err == nil {
+		if err := g.runner.Do(t.Context(), runner.Job{Account: "a"}, nil); err == nil {
 			t.Error("without a configuration")
 		}
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
-		open := Job{Run: NewRun(), Account: "a", Tick: time.Now()}
+		open := runner.Job{Run: runner.NewRun(), Account: "a", Tick: time.Now()}
 		opened, _ := do(t.Context(), open)
 		if f := opened.FollowUps; len(f) != 2 || f[0].Region != "us-east-1" ||
 			!slices.Equal(f[0].Kinds, []string{"ec2_instance"}) {
@@ -104,12 +108,13 @@ func TestDo(t *testing.T) {
 			if len(g.recorder.ended) != 0 {
 				t.Error("the run ended early")
 			}
-			if c, p := do(t.Context(), j); len(c.FollowUps) != 0 || c.Tally.targets() != 1 || p.Repeated {
+			c, p := do(t.Context(), j)
+			if len(c.FollowUps) != 0 || !maps.Equal(c.Tally.States, map[record.State]int{record.OK: 1}) || p.Repeated {
 				t.Error(c, p)
 			}
 			if i == 0 {
 				j.Attempt++
-				if p := e.runs[j.Run].commit(Completion{Job: j}); !p.Repeated || p.Ended {
+				if p := e.runs[j.Run].commit(runner.Completion{Job: j}); !p.Repeated || p.Ended {
 					t.Error("a job that was done twice", p)
 				}
 			}
@@ -120,8 +125,8 @@ func TestDo(t *testing.T) {
 		// The account leaves the configuration while its job is on its way.
 		g.runner.Swap(buildConfiguration(t))
 		target := record.Target{Account: "a", Region: "us-east-1", Kind: "ec2_instance"}
-		e.runs["x"] = &runProgress{committed: map[string]bool{"a/": true}, expected: 1}
-		do(t.Context(), Job{Run: "x", Account: "a", Region: target.Region, Kinds: []string{target.Kind}})
+		e.runs["x"] = &progress{committed: map[string]bool{"a/": true}, expected: 1}
+		do(t.Context(), runner.Job{Run: "x", Account: "a", Region: target.Region, Kinds: []string{target.Kind}})
 		if o := g.recorder.outcomes["x"][target]; o.State != record.Skipped || g.recorder.ended["x"] != record.RunSkipped {
 			t.Error(o, g.recorder.ended)
 		}
@@ -129,13 +134,14 @@ func TestDo(t *testing.T) {
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if c, _ := do(ctx, Job{Run: "y", Account: "a"}); len(c.FollowUps) != 0 ||
+		if c, _ := do(ctx, runner.Job{Run: "y", Account: "a"}); len(c.FollowUps) != 0 ||
 			g.recorder.ended["y"] != record.RunFailed {
 			t.Error(c, g.recorder.ended)
 		}
 		// A commit that fails: the run has not ended, and the caller knows.
 		e.err = errors.New("serialization failure")
-		err := g.runner.Do(t.Context(), Job{Run: "z", Account: "a"}, e.commit(new(Completion), new(Progress)))
+		commit := e.commit(new(runner.Completion), new(runner.Progress))
+		err := g.runner.Do(t.Context(), runner.Job{Run: "z", Account: "a"}, commit)
 		if !errors.Is(err, e.err) {
 			t.Error(err)
 		}
@@ -147,7 +153,7 @@ func TestDo(t *testing.T) {
 
 // A committedStore has what a run stored before its job was done again.
 type committedStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	outcomes map[string]record.Outcome // by kind
 	ended    []string
 	mu       sync.Mutex
@@ -182,7 +188,7 @@ func (w committedWriter) End(_ context.Context, o record.Outcome) error {
 
 // A job that is done again lists nothing that its run has stored. A parent is listed only if a child needs its ids.
 func TestRepeatedJob(t *testing.T) {
-	kinds := []Kind{{Name: "parent"}, {Name: "child", Parent: "parent"}, {Name: "other"}}
+	kinds := []runner.Kind{{Name: "parent"}, {Name: "child", Parent: "parent"}, {Name: "other"}}
 	for _, c := range []struct {
 		name, listed string
 		stored       []string
@@ -194,7 +200,7 @@ func TestRepeatedJob(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &committedStore{MemoryStore: NewMemoryStore(), outcomes: map[string]record.Outcome{}}
+				store := &committedStore{MemoryStore: runner.NewMemoryStore(), outcomes: map[string]record.Outcome{}}
 				for _, kind := range c.stored {
 					store.outcomes[kind] = record.Outcome{
 						Target: record.Target{Account: "a", Region: "r", Kind: kind}, Run: "run", State: record.OK,
@@ -203,24 +209,24 @@ func TestRepeatedJob(t *testing.T) {
 				}
 				var mu sync.Mutex
 				var listed []string
-				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
+				list := func(ctx context.Context, _ *runner.Gate, t record.Target, parent string, emit emitFunc) error {
 					mu.Lock()
 					listed = append(listed, strings.TrimSuffix(t.Kind+"/"+parent, "/"))
 					mu.Unlock()
 					return emit(ctx, page("i-1", "i-2"))
-				}}
+				}
 				out := &fakeOutput{}
-				a := account("a", f)
+				a := account("a", &fakeAccount{list: list})
 				a.Kinds = kinds
 				conf := buildConfiguration(t, a)
 				conf.Output = out
-				g := newHarness(t, Options{Store: store}, LocalOptions{})
+				g := newHarness(t, runner.Options{Store: store}, Options{})
 				g.runner.Swap(conf)
-				var completion Completion
-				err := g.runner.Do(t.Context(), Job{Run: "run", Account: "a", Region: "r", Kinds: a.kindNames(), Attempt: 1},
-					func(_ context.Context, c Completion) (Progress, error) {
+				var completion runner.Completion
+				err := g.runner.Do(t.Context(), runner.Job{Run: "run", Account: "a", Region: "r", Kinds: a.KindNames(), Attempt: 1},
+					func(_ context.Context, c runner.Completion) (runner.Progress, error) {
 						completion = c
-						return Progress{}, nil
+						return runner.Progress{}, nil
 					})
 				if err != nil {
 					t.Fatal(err)
@@ -248,7 +254,7 @@ func TestRepeatedJob(t *testing.T) {
 
 // A runStore records runs and sign-ins; its calls may hang.
 type runStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	delay time.Duration
 
 	mu      sync.Mutex
@@ -306,9 +312,9 @@ func (s *runStore) PutSignIn(ctx context.Context, in inventory.SignIn) error {
 
 func TestRunsAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &runStore{MemoryStore: NewMemoryStore(), rows: map[string]inventory.Run{}, delay: time.Second}
+		store := &runStore{MemoryStore: runner.NewMemoryStore(), rows: map[string]inventory.Run{}, delay: time.Second}
 		process := inventory.Process{Replica: "host", Version: "v1"}
-		g := newHarness(t, Options{Store: store, Process: process}, LocalOptions{DrainTimeout: time.Second})
+		g := newHarness(t, runner.Options{Store: store, Process: process}, Options{DrainTimeout: time.Second})
 		var refuse bool
 		id := record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:iam::111111111111:x"}
 		f := &fakeAccount{id: id,
@@ -318,7 +324,7 @@ func TestRunsAreStored(t *testing.T) {
 				}
 				return nil
 			},
-			list: func(ctx context.Context, gate *Gate, target record.Target, _ string, emit emitFunc) error {
+			list: func(ctx context.Context, gate *runner.Gate, target record.Target, _ string, emit emitFunc) error {
 				if err := call(ctx, gate, "DescribeInstances", time.Second, ""); err != nil {
 					return err
 				}
@@ -366,10 +372,10 @@ func TestRunsAreStored(t *testing.T) {
 
 func TestMissedRunsAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &runStore{MemoryStore: NewMemoryStore(), rows: map[string]inventory.Run{}}
+		store := &runStore{MemoryStore: runner.NewMemoryStore(), rows: map[string]inventory.Run{}}
 		last := map[TickKey]time.Time{{"a", "*/15 * * * *"}: time.Now().Add(-24 * time.Hour)}
-		g := newHarness(t, Options{Store: store}, LocalOptions{Ticks: &memoryTicks{last: last}})
-		slow := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, _ emitFunc) error {
+		g := newHarness(t, runner.Options{Store: store}, Options{Ticks: &memoryTicks{last: last}})
+		slow := &fakeAccount{list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, _ emitFunc) error {
 			return sleep(ctx, 20*time.Minute)
 		}}
 		g.runner.Swap(buildConfiguration(t, account("a", slow, at("*/15 * * * *"))))
@@ -390,7 +396,7 @@ func TestMissedRunsAreStored(t *testing.T) {
 				t.Errorf("%s: stored %d, reported %d", reason, n, counted)
 			}
 		}
-		if missed[MissedOverlap] == 0 || missed[MissedDowntime] < 90 || len(ids) != len(store.rows) {
+		if missed[runner.MissedOverlap] == 0 || missed[runner.MissedDowntime] < 90 || len(ids) != len(store.rows) {
 			t.Error(fmt.Sprint(slices.Sorted(maps.Keys(missed))), missed)
 		}
 	})
@@ -400,9 +406,10 @@ func TestMissedRunsAreStored(t *testing.T) {
 // program is logged.
 func TestRunEndsAreStoredAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &runStore{MemoryStore: NewMemoryStore(), rows: map[string]inventory.Run{}, err: errors.New("disk full")}
-		g := newHarness(t, Options{Store: store}, LocalOptions{})
-		f := &fakeAccount{list: func(context.Context, *Gate, record.Target, string, emitFunc) error {
+		store := &runStore{MemoryStore: runner.NewMemoryStore(), rows: map[string]inventory.Run{}}
+		store.fail(true)
+		g := newHarness(t, runner.Options{Store: store}, Options{})
+		f := &fakeAccount{list: func(context.Context, *runner.Gate, record.Target, string, emitFunc) error {
 			store.fail(len(g.recorder.started) != 2) // it works in the second run only
 			return nil
 		}}

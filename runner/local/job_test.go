@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // states returns "region kind": "state reason" of one account.
@@ -42,24 +43,24 @@ func (c code) Error() string     { return "api error " + string(c) }
 func (c code) ErrorCode() string { return string(c) }
 
 func TestEveryWayToEnd(t *testing.T) {
-	type list = func(ctx context.Context, g *Gate, t record.Target, parent string, emit emitFunc) error
+	type list = func(ctx context.Context, g *runner.Gate, t record.Target, parent string, emit emitFunc) error
 	both := func(state string) map[string]string {
 		return map[string]string{"us-east-1 ec2_instance": state, "eu-west-1 ec2_instance": state}
 	}
 	fails := func(err error) list {
-		return func(context.Context, *Gate, record.Target, string, emitFunc) error {
+		return func(context.Context, *runner.Gate, record.Target, string, emitFunc) error {
 			return err
 		}
 	}
 	half := func(err error) list {
-		return func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+		return func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 			return errors.Join(emit(ctx, page("i-1")), err)
 		}
 	}
 	for _, c := range []struct {
 		name   string
 		f      *fakeAccount
-		change func(*Account)
+		change func(*runner.Account)
 		want   map[string]string
 		status record.Status
 	}{
@@ -67,19 +68,19 @@ func TestEveryWayToEnd(t *testing.T) {
 		{"denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))}, nil,
 			both("denied access_denied"), record.RunFailed},
 		{"expected denial", &fakeAccount{list: fails(code("UnauthorizedOperation"))},
-			func(a *Account) { a.Expected = func(region, kind string) bool { return kind == "ec2_instance" } },
+			func(a *runner.Account) { a.Expected = func(region, kind string) bool { return kind == "ec2_instance" } },
 			both("denied access_denied"), record.Success},
 		{"throttled, though denials are expected", &fakeAccount{list: fails(code("RequestLimitExceeded"))},
-			func(a *Account) { a.Expected = func(string, string) bool { return true } },
+			func(a *runner.Account) { a.Expected = func(string, string) bool { return true } },
 			both("throttled throttled"), record.RunFailed},
 		{"half a listing", &fakeAccount{list: half(code("InternalError"))}, nil,
 			both("partial service_error"), record.RunPartial},
-		{"a panic", &fakeAccount{list: func(context.Context, *Gate, record.Target, string, emitFunc) error {
+		{"a panic", &fakeAccount{list: func(context.Context, *runner.Gate, record.Target, string, emitFunc) error {
 			panic("nil map")
 		}}, nil, both("error panic"), record.RunFailed},
 		{"no sign-in", &fakeAccount{open: func(context.Context) error {
 			return &record.Fault{Reason: record.AssumeDenied, Err: errors.New("not authorized to perform sts:AssumeRole")}
-		}}, func(a *Account) { a.Regions = []string{"eu-north-1"} },
+		}}, func(a *runner.Account) { a.Regions = []string{"eu-north-1"} },
 			map[string]string{"eu-north-1 ec2_instance": "auth_failed assume_denied"}, record.RunFailed},
 		{"STS does not answer", &fakeAccount{open: func(context.Context) error {
 			return &record.Fault{Reason: record.Network, Err: errors.New("connection refused")}
@@ -88,68 +89,70 @@ func TestEveryWayToEnd(t *testing.T) {
 			map[string]string{" ec2_instance": "timeout timeout"}, record.RunTimeout},
 		{"the sign-in panics", &fakeAccount{open: func(context.Context) error { panic("no") }}, nil,
 			map[string]string{" ec2_instance": "error panic"}, record.RunFailed},
-		{"regions throttled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
-			return Plan{}, code("RequestLimitExceeded")
+		{"regions throttled", &fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+			return runner.Plan{}, code("RequestLimitExceeded")
 		}}, nil,
 			map[string]string{" ec2_instance": "throttled throttled"}, record.RunFailed},
-		{"a region that is not enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
-			return Plan{Regions: []string{"us-east-1"}, Disabled: []string{"ap-east-1"}}, nil
+		{"a region that is not enabled", &fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+			return runner.Plan{Regions: []string{"us-east-1"}, Disabled: []string{"ap-east-1"}}, nil
 		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok",
 			"ap-east-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
-		{"no configured region is enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
-			return Plan{Disabled: []string{"ap-east-1", "me-south-1"}, Complete: true}, nil
+		{"no configured region is enabled", &fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+			return runner.Plan{Disabled: []string{"ap-east-1", "me-south-1"}, Complete: true}, nil
 		}}, nil, map[string]string{"ap-east-1 ec2_instance": "region_disabled region_disabled !",
 			"me-south-1 ec2_instance": "region_disabled region_disabled !"},
 			record.RunFailed},
 		{"no subscription", &fakeAccount{list: fails(code("OptInRequired"))}, nil,
 			both("region_disabled region_disabled !"), record.RunFailed},
 		{"no subscription, but a global kind is listed",
-			&fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+			&fakeAccount{list: func(ctx context.Context, g *runner.Gate, t record.Target, _ string, emit emitFunc) error {
 				if t.Kind == "ec2_region" {
 					return emit(ctx, page("us-east-1"))
 				}
 				return code("OptInRequired")
-			}}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
+			}}, func(a *runner.Account) { a.Kinds = append(a.Kinds, runner.Kind{Name: "ec2_region", Global: true}) },
 			map[string]string{"us-east-1 ec2_instance": "region_disabled region_disabled !",
 				"eu-west-1 ec2_instance": "region_disabled region_disabled !",
 				"us-east-1 ec2_region":   "ok"}, record.RunPartial},
 		{"no subscription, and the parent is not collected", &fakeAccount{list: fails(code("OptInRequired"))},
-			func(a *Account) {
-				a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
+			func(a *runner.Account) {
+				a.Kinds, a.Parents = []runner.Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []runner.Kind{{Name: "ec2_table"}}
 			}, map[string]string{"us-east-1 ec2_route": "region_disabled region_disabled !",
 				"eu-west-1 ec2_route": "region_disabled region_disabled !"}, record.RunFailed},
-		{"no subscription, and children", &fakeAccount{list: fails(code("OptInRequired"))}, func(a *Account) {
-			a.Kinds = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+		{"no subscription, and children", &fakeAccount{list: fails(code("OptInRequired"))}, func(a *runner.Account) {
+			a.Kinds = []runner.Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
 		}, map[string]string{"us-east-1 ec2_table": "region_disabled region_disabled !",
 			"eu-west-1 ec2_table": "region_disabled region_disabled !",
 			"us-east-1 ec2_route": "skipped parent", "eu-west-1 ec2_route": "skipped parent"}, record.RunFailed},
 		{"not enabled, except for an expected denial",
-			&fakeAccount{list: func(_ context.Context, _ *Gate, t record.Target, _ string, _ emitFunc) error {
+			&fakeAccount{list: func(_ context.Context, _ *runner.Gate, t record.Target, _ string, _ emitFunc) error {
 				if t.Region == "us-east-1" {
 					return code("UnauthorizedOperation")
 				}
 				return code("OptInRequired")
-			}}, func(a *Account) { a.Expected = func(string, string) bool { return true } },
+			}}, func(a *runner.Account) { a.Expected = func(string, string) bool { return true } },
 			map[string]string{"us-east-1 ec2_instance": "denied access_denied",
 				"eu-west-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
 		{"no kind exists there", &fakeAccount{list: fails(code("InvalidAction"))}, nil,
 			both("region_disabled unsupported !"), record.RunFailed},
 		{"DescribeRegions is refused",
-			&fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, code("OptInRequired") }}, nil,
-			map[string]string{" ec2_instance": "error region_disabled"}, record.RunFailed},
+			&fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+				return runner.Plan{}, code("OptInRequired")
+			}}, nil, map[string]string{" ec2_instance": "error region_disabled"}, record.RunFailed},
 		{"a parent that is not collected is denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))},
-			func(a *Account) {
-				a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
+			func(a *runner.Account) {
+				a.Kinds, a.Parents = []runner.Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []runner.Kind{{Name: "ec2_table"}}
 			}, map[string]string{"us-east-1 ec2_route": "denied access_denied", "eu-west-1 ec2_route": "denied access_denied"},
 			record.RunFailed},
-		{"no region at all", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, nil }}, nil,
-			map[string]string{" ec2_instance": "error error"}, record.RunFailed},
+		{"no region at all", &fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+			return runner.Plan{}, nil
+		}}, nil, map[string]string{" ec2_instance": "error error"}, record.RunFailed},
 		{"a global kind", &fakeAccount{},
-			func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
+			func(a *runner.Account) { a.Kinds = append(a.Kinds, runner.Kind{Name: "ec2_region", Global: true}) },
 			map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok", "us-east-1 ec2_region": "ok"},
 			record.Success},
 		{"a listing outlives the run",
-			&fakeAccount{list: func(ctx context.Context, _ *Gate, t record.Target, _ string, emit emitFunc) error {
+			&fakeAccount{list: func(ctx context.Context, _ *runner.Gate, t record.Target, _ string, emit emitFunc) error {
 				if t.Region == "us-east-1" {
 					return emit(ctx, page("i-1"))
 				}
@@ -159,7 +162,7 @@ func TestEveryWayToEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newHarness(t, Options{}, LocalOptions{})
+				g := newHarness(t, runner.Options{}, Options{})
 				a, afterRuns := account("a", c.f), 0
 				a.AfterRun = func(context.Context) { afterRuns++ }
 				if c.change != nil {
@@ -212,8 +215,8 @@ func TestKnownTargets(t *testing.T) {
 			}
 			return nil
 		}}
-		store := NewMemoryStore()
-		g := newHarness(t, Options{Store: store}, LocalOptions{})
+		store := runner.NewMemoryStore()
+		g := newHarness(t, runner.Options{Store: store}, Options{})
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		down = true
@@ -225,15 +228,15 @@ func TestKnownTargets(t *testing.T) {
 		g.want(want)
 		down = false
 		g = newHarness(t,
-			Options{Store: &failingStore{MemoryStore: NewMemoryStore(), begin: errors.New("disk full")}},
-			LocalOptions{},
+			runner.Options{Store: &failingStore{MemoryStore: runner.NewMemoryStore(), begin: errors.New("disk full")}},
+			Options{},
 		) // by the last plan alone
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		down = true
 		g.once()
 		g.want(want)
-		g = newHarness(t, Options{Store: store}, LocalOptions{}) // after a restart
+		g = newHarness(t, runner.Options{Store: store}, Options{}) // after a restart
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		g.want(want)
@@ -270,8 +273,8 @@ func TestTwoBlocksOneAccount(t *testing.T) {
 					}
 					return nil
 				}
-				store := &identityStore{MemoryStore: NewMemoryStore(), of: map[record.Identity]string{}}
-				g = newHarness(t, Options{Claim: claim, Store: store}, LocalOptions{})
+				store := &identityStore{MemoryStore: runner.NewMemoryStore(), of: map[record.Identity]string{}}
+				g = newHarness(t, runner.Options{Claim: claim, Store: store}, Options{})
 				g.runner.Swap(buildConfiguration(t, account("one", one), account("two", two), account("other", slow(time.Minute))))
 				for range 2 {
 					res := g.once()
@@ -297,7 +300,7 @@ func TestTwoBlocksOneAccount(t *testing.T) {
 
 // An identityStore records which block each AWS account's targets were begun for last.
 type identityStore struct {
-	*MemoryStore
+	*runner.MemoryStore
 	mu   sync.Mutex
 	of   map[record.Identity]string
 	late int // begins by another block after "one" has begun
@@ -317,10 +320,10 @@ func (s *identityStore) Begin(
 
 func TestRemovedRegions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		plan := Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}
-		f := &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return plan, nil }}
-		store := NewMemoryStore()
-		g := newHarness(t, Options{Store: store}, LocalOptions{})
+		plan := runner.Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}
+		f := &fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) { return plan, nil }}
+		store := runner.NewMemoryStore()
+		g := newHarness(t, runner.Options{Store: store}, Options{})
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		known := func(want int) {
 			t.Helper()
@@ -330,11 +333,11 @@ func TestRemovedRegions(t *testing.T) {
 			}
 		}
 		known(3)
-		plan = Plan{Regions: []string{"r1"}} // a narrowed run
+		plan = runner.Plan{Regions: []string{"r1"}} // a narrowed run
 		known(3)
-		plan = Plan{Regions: []string{"r1"}, Complete: true, Warning: errors.New("denied")}
+		plan = runner.Plan{Regions: []string{"r1"}, Complete: true, Warning: errors.New("denied")}
 		known(3)
-		plan = Plan{Regions: []string{"r1"}, Disabled: []string{"r2"}, Complete: true}
+		plan = runner.Plan{Regions: []string{"r1"}, Disabled: []string{"r2"}, Complete: true}
 		known(2)
 		if n := len(slices.Collect(g.board.Targets())); n != 2 {
 			t.Error("the board has", n)
@@ -355,17 +358,17 @@ func TestRemovedRegions(t *testing.T) {
 
 func TestRemovedKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := NewMemoryStore()
-		g := newHarness(t, Options{Store: store}, LocalOptions{})
+		store := runner.NewMemoryStore()
+		g := newHarness(t, runner.Options{Store: store}, Options{})
 		for _, c := range []struct {
-			kinds    []Kind
+			kinds    []runner.Kind
 			narrowed bool
 			want     int // targets, in two regions
 		}{
-			{[]Kind{{Name: "x"}, {Name: "y"}, {Name: "z", Parent: "y"}}, false, 6},
-			{[]Kind{{Name: "x"}}, true, 6}, // --kind x
-			{[]Kind{{Name: "x"}, {Name: "y"}, {Name: "z", Parent: "y"}}, false, 6},
-			{[]Kind{{Name: "x"}}, false, 2},
+			{[]runner.Kind{{Name: "x"}, {Name: "y"}, {Name: "z", Parent: "y"}}, false, 6},
+			{[]runner.Kind{{Name: "x"}}, true, 6}, // --kind x
+			{[]runner.Kind{{Name: "x"}, {Name: "y"}, {Name: "z", Parent: "y"}}, false, 6},
+			{[]runner.Kind{{Name: "x"}}, false, 2},
 		} {
 			a := account("a", &fakeAccount{})
 			a.Kinds, a.Narrowed = c.kinds, c.narrowed
@@ -386,12 +389,12 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 		slots := rapid.SampledFrom([]int{1, 2, 8, 64}).Draw(rt, "slots")
 		stop := time.Duration(rapid.IntRange(0, 7200).Draw(rt, "seconds until the stop")) * time.Second
 		acts := make([][]string, n)
-		rules := make([]Overlap, n)
+		rules := make([]runner.Overlap, n)
 		for i := range n {
 			acts[i] = rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "denied", "panic", "hang", "deaf", "half", "slow"}),
 				1, 4).
 				Draw(rt, "acts")
-			rules[i] = rapid.SampledFrom([]Overlap{Skip, Queue, Cancel}).Draw(rt, "rule")
+			rules[i] = rapid.SampledFrom([]runner.Overlap{runner.Skip, runner.Queue, runner.Cancel}).Draw(rt, "rule")
 		}
 		signIn := rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "fine", "fine", "denied", "panic", "hang", "deaf"}), n,
 			n).
@@ -412,8 +415,8 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 				}
 				return nil
 			}
-			g := newHarness(t, Options{Limits: NewLimits(slots, nil)}, LocalOptions{Slots: slots})
-			var accounts []*Account
+			g := newHarness(t, runner.Options{Limits: runner.NewLimits(slots, nil)}, Options{Slots: slots})
+			var accounts []*runner.Account
 			for i := range n {
 				regions := make([]string, len(acts[i]))
 				for k := range regions {
@@ -421,8 +424,8 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 				}
 				f := &fakeAccount{
 					open:    func(ctx context.Context) error { return act(ctx, signIn[i]) },
-					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: regions}, nil },
-					list: func(ctx context.Context, gate *Gate, t record.Target, parent string, emit emitFunc) error {
+					regions: func(context.Context, *runner.Gate) (runner.Plan, error) { return runner.Plan{Regions: regions}, nil },
+					list: func(ctx context.Context, gate *runner.Gate, t record.Target, parent string, emit emitFunc) error {
 						leave, err := gate.Enter(ctx, "ec2", t.Kind)
 						if err != nil {
 							return err
@@ -438,7 +441,7 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 						}
 						return err
 					}}
-				accounts = append(accounts, account(fmt.Sprint("a", i), f, family, at("*/15 * * * *"), func(a *Account) {
+				accounts = append(accounts, account(fmt.Sprint("a", i), f, family, at("*/15 * * * *"), func(a *runner.Account) {
 					a.Overlap, a.Regions, a.Timeout = rules[i], regions, 20*time.Minute
 				}))
 			}

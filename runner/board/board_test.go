@@ -1,4 +1,4 @@
-package runner
+package board
 
 import (
 	"context"
@@ -11,13 +11,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/robfig/cron/v3"
+
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 func TestBoard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := NewBoard()
+		b := New()
 		nudge, cancel := b.Subscribe()
 		nudged := func() bool {
 			select {
@@ -27,34 +30,36 @@ func TestBoard(t *testing.T) {
 				return false
 			}
 		}
-		b.Observe(Configured{Kinds: map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}}})
+		b.Observe(runner.Configured{Kinds: map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}}})
 		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[0].Name != "a" || !nudged() || nudged() {
 			t.Error(as)
 		}
 		k1, k2 := record.Target{Account: "a", Region: "r1", Kind: "k1"}, record.Target{Account: "a", Region: "r1", Kind: "k2"}
 		tick := time.Now()
-		b.Observe(RunStarted{"a", "run-1", tick})
-		b.Observe(SignedIn{"a", record.Identity{AccountID: "111111111111"}})
-		b.Observe(RegionsPlanned{"a", []string{"r1"}, []string{"r9"}, nil})
-		b.Observe(SessionExpires{"a", tick.Add(time.Hour)})
-		b.Observe(NextStart{"a", tick.Add(15 * time.Minute)})
-		b.Observe(TargetStarted{k1, "run-1"})
-		b.Observe(TargetStarted{k2, "run-1"})
-		b.Observe(TargetProgress{k1, "run-1", 500})
-		b.Observe(TargetProgress{k1, "run-0", 9000}) // a late target of an older run
+		b.Observe(runner.RunStarted{Account: "a", Run: "run-1", Tick: tick})
+		b.Observe(runner.SignedIn{Account: "a", Identity: record.Identity{AccountID: "111111111111"}})
+		b.Observe(runner.RegionsPlanned{Account: "a", Regions: []string{"r1"}, Disabled: []string{"r9"}, Warning: nil})
+		b.Observe(runner.SessionExpires{Account: "a", At: tick.Add(time.Hour)})
+		b.Observe(runner.NextStart{Account: "a", At: tick.Add(15 * time.Minute)})
+		b.Observe(runner.TargetStarted{Target: k1, Run: "run-1"})
+		b.Observe(runner.TargetStarted{Target: k2, Run: "run-1"})
+		b.Observe(runner.TargetProgress{Target: k1, Run: "run-1", Records: 500})
+		b.Observe(runner.TargetProgress{Target: k1, Run: "run-0", Records: 9000}) // a late target of an older run
 		time.Sleep(time.Minute)
 		if ls := b.Listings(); len(ls) != 2 || ls[0].Kind != "k1" || ls[0].Records != 500 || !ls[0].Started.Equal(tick) {
 			t.Error(ls)
 		}
 		ok := record.Outcome{Target: k1, Run: "run-1", State: record.OK, Records: 700, Calls: 2, Ended: time.Now()}
-		b.Observe(TargetEnded{ok})
+		b.Observe(runner.TargetEnded{Outcome: ok})
 		b.Observe(
-			TargetEnded{
-				record.Outcome{Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1},
+			runner.TargetEnded{
+				Outcome: record.Outcome{
+					Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1,
+				},
 			},
 		)
-		b.Observe(RunMissed{"a", MissedOverlap})
-		b.Observe(Undelivered{k1, "run-1", "s3", nil})
+		b.Observe(runner.RunMissed{Account: "a", Reason: runner.MissedOverlap})
+		b.Observe(runner.Undelivered{Target: k1, Run: "run-1", Output: "s3", Err: nil})
 		info, found := b.Account("a")
 		run := RunInfo{
 			Run:       "run-1",
@@ -71,12 +76,12 @@ func TestBoard(t *testing.T) {
 			info.Identity.AccountID != "111111111111" ||
 			!slices.Equal(info.Regions, []string{"r1"}) || !info.Next.Equal(tick.Add(15*time.Minute)) ||
 			!info.Expires.Equal(tick.Add(time.Hour)) ||
-			info.Missed[MissedOverlap] != 1 ||
+			info.Missed[runner.MissedOverlap] != 1 ||
 			info.Undelivered["s3"] != 1 {
 			t.Errorf("%+v", info)
 		}
-		b.Observe(RunEnded{"a", "run-1", record.RunPartial, time.Minute})
-		b.Observe(RunEnded{"a", "run-2", record.RunSkipped, 0}) // never started
+		b.Observe(runner.RunEnded{Account: "a", Run: "run-1", Status: record.RunPartial, Took: time.Minute})
+		b.Observe(runner.RunEnded{Account: "a", Run: "run-2", Status: record.RunSkipped, Took: 0}) // never started
 		info, _ = b.Account("a")
 		if run.Status = record.RunPartial; len(info.Running) != 0 || info.Last != run {
 			t.Errorf("%+v", info)
@@ -86,7 +91,7 @@ func TestBoard(t *testing.T) {
 		}
 		// A later failure keeps what the last success was.
 		time.Sleep(time.Minute)
-		b.Observe(TargetEnded{record.Outcome{Target: k1, Run: "run-3", State: record.Timeout}})
+		b.Observe(runner.TargetEnded{Outcome: record.Outcome{Target: k1, Run: "run-3", State: record.Timeout}})
 		ts := slices.Collect(b.Targets())
 		if len(ts) != 2 || ts[0].State != record.Timeout || !ts[0].LastSuccess.Equal(ok.Ended) || ts[0].Resources != 700 ||
 			!ts[1].LastSuccess.IsZero() {
@@ -98,23 +103,23 @@ func TestBoard(t *testing.T) {
 			}
 		}
 		// Kinds, regions and accounts that are gone.
-		b.Observe(Configured{Kinds: map[string][]string{"a": {"k1"}, "c": nil}})
+		b.Observe(runner.Configured{Kinds: map[string][]string{"a": {"k1"}, "c": nil}})
 		if ts := slices.Collect(b.Targets()); len(ts) != 1 || ts[0].Kind != "k1" {
 			t.Error(ts)
 		}
-		b.Observe(RegionsPlanned{"a", []string{"r2"}, nil, nil})
+		b.Observe(runner.RegionsPlanned{Account: "a", Regions: []string{"r2"}, Disabled: nil, Warning: nil})
 		if ts := slices.Collect(b.Targets()); len(ts) != 0 {
 			t.Error(ts)
 		}
 		b.Observe(
-			TargetEnded{record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}},
+			runner.TargetEnded{Outcome: record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}},
 		) // a run of a removed account
 		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[1].Name != "c" {
 			t.Error(as)
 		}
 		nudged()
 		cancel()
-		b.Observe(RunMissed{"a", MissedDrain})
+		b.Observe(runner.RunMissed{Account: "a", Reason: runner.MissedDrain})
 		if nudged() {
 			t.Error("nudged after the end")
 		}
@@ -143,9 +148,9 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 			Started: at.Add(-time.Hour),
 			Ended:   at.Add(-time.Minute),
 		}
-		b := NewBoard()
-		b.Observe(TargetEnded{first})
-		b.Observe(TargetEnded{o})
+		b := New()
+		b.Observe(runner.TargetEnded{Outcome: first})
+		b.Observe(runner.TargetEnded{Outcome: o})
 		want := TargetInfo{Outcome: o, LastSuccess: first.Ended, Resources: first.Records}
 		if o.State == record.OK {
 			want.LastSuccess, want.Resources = o.Ended, o.Records
@@ -154,25 +159,25 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 			if got := slices.Collect(b.Targets()); len(got) != 1 || got[0] != want {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
-			b.Observe(TargetEnded{o})
+			b.Observe(runner.TargetEnded{Outcome: o})
 		}
 	}
 }
 
 // Concurrent readers and writers, for the race detector.
 func TestBoardConcurrent(t *testing.T) {
-	b := NewBoard()
+	b := New()
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			for k := range 200 {
 				target := record.Target{Account: fmt.Sprint(i % 4), Region: fmt.Sprint(k % 5), Kind: "k"}
-				b.Observe(RunStarted{target.Account, fmt.Sprint(i, k), time.Now()})
-				b.Observe(TargetStarted{target, fmt.Sprint(i, k)})
-				b.Observe(TargetProgress{target, fmt.Sprint(i, k), k})
-				b.Observe(TargetEnded{record.Outcome{Target: target, Run: fmt.Sprint(i, k), State: record.OK}})
-				b.Observe(RegionsPlanned{target.Account, []string{"0", "1"}, nil, nil})
-				b.Observe(RunEnded{target.Account, fmt.Sprint(i, k), record.Success, 0})
+				b.Observe(runner.RunStarted{Account: target.Account, Run: fmt.Sprint(i, k), Tick: time.Now()})
+				b.Observe(runner.TargetStarted{Target: target, Run: fmt.Sprint(i, k)})
+				b.Observe(runner.TargetProgress{Target: target, Run: fmt.Sprint(i, k), Records: k})
+				b.Observe(runner.TargetEnded{Outcome: record.Outcome{Target: target, Run: fmt.Sprint(i, k), State: record.OK}})
+				b.Observe(runner.RegionsPlanned{Account: target.Account, Regions: []string{"0", "1"}, Disabled: nil, Warning: nil})
+				b.Observe(runner.RunEnded{Account: target.Account, Run: fmt.Sprint(i, k), Status: record.Success, Took: 0})
 			}
 		})
 		wg.Go(func() {
@@ -183,7 +188,7 @@ func TestBoardConcurrent(t *testing.T) {
 				for range b.Resources() {
 				}
 				if i == 0 {
-					b.Observe(Configured{Kinds: map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}}})
+					b.Observe(runner.Configured{Kinds: map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}}})
 				}
 			}
 		})
@@ -276,15 +281,17 @@ func TestBoardLoad(t *testing.T) {
 	expected := func(account string) []record.Target {
 		return []record.Target{{Account: account, Region: "r", Kind: "k1"}}
 	}
-	b := NewBoard()
+	b := New()
 	kinds := []string{"k1", "k2", "k3", "k4"}
-	b.Observe(Configured{Kinds: map[string][]string{"a": kinds, "b": kinds, "c": kinds, "never": kinds, "again": kinds}})
-	b.Observe(RunStarted{"c", "run-2", at})
+	b.Observe(runner.Configured{Kinds: map[string][]string{
+		"a": kinds, "b": kinds, "c": kinds, "never": kinds, "again": kinds,
+	}})
+	b.Observe(runner.RunStarted{Account: "c", Run: "run-2", Tick: at})
 	live := outcome("c", "k1", record.Timeout)
 	live.Run, live.Ended = "run-2", at.Add(2*time.Minute)
-	b.Observe(TargetEnded{live})
-	b.Observe(RunEnded{"c", "run-2", record.RunFailed, time.Second})
-	if err := b.load(t.Context(), stored, expected); err != nil {
+	b.Observe(runner.TargetEnded{Outcome: live})
+	b.Observe(runner.RunEnded{Account: "c", Run: "run-2", Status: record.RunFailed, Took: time.Second})
+	if err := b.Load(t.Context(), stored, expected); err != nil {
 		t.Fatal(err)
 	}
 	unusable := outcome("b", "k1", record.RegionDisabled)
@@ -323,7 +330,47 @@ func TestBoardLoad(t *testing.T) {
 		t.Errorf("%d accounts", n)
 	}
 	stored.err = errors.New("disk I/O error")
-	if err := b.load(t.Context(), stored, expected); !errors.Is(err, stored.err) {
+	if err := b.Load(t.Context(), stored, expected); !errors.Is(err, stored.err) {
 		t.Error(err)
+	}
+}
+
+// The board says when each target is due again, by the configuration in force.
+func TestBoardDue(t *testing.T) {
+	s, err := cron.ParseStandard("0 * * * *")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := &runner.AccountSpec{
+		Kinds: []runner.Kind{{Name: "instance"}}, Ticks: []runner.Tick{{Spec: "hourly", Schedule: s}},
+	}
+	conf, err := runner.NewConfiguration(runner.Configuration{
+		Accounts: []*runner.Account{{Name: "a", AccountSpec: spec}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	b := New()
+	b.Observe(runner.TargetEnded{Outcome: record.Outcome{
+		Target: record.Target{Account: "a", Region: "r", Kind: "instance"}, State: record.OK, Ended: noon.Add(time.Minute),
+	}})
+	due := func() (at time.Time) {
+		for target := range b.Targets() {
+			at = target.Due
+		}
+		for target := range b.TargetsOf("a") {
+			if !target.Due.Equal(at) {
+				t.Errorf("of the account: %s, of all: %s", target.Due, at)
+			}
+		}
+		return at
+	}
+	if at := due(); !at.IsZero() {
+		t.Errorf("without a configuration: %s", at)
+	}
+	b.Observe(runner.Configured{Kinds: map[string][]string{"a": {"instance"}}, Configuration: conf})
+	if at := due(); !at.Equal(noon.Add(time.Hour)) {
+		t.Errorf("due at %s", at)
 	}
 }

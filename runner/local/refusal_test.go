@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // An API that refuses a parent has nothing to list only if the parent is gone. What it lists under the others is
@@ -44,8 +45,10 @@ func TestRefusedParent(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var tables, routes atomic.Int32
 				f := &fakeAccount{
-					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-					list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
+					regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+						return runner.Plan{Regions: []string{"r"}}, nil
+					},
+					list: func(ctx context.Context, _ *runner.Gate, t record.Target, parent string, emit emitFunc) error {
 						if t.Kind == "ec2_table" {
 							if tables.Add(1) > 1 && c.second != nil {
 								return emit(ctx, page(c.second...))
@@ -58,9 +61,9 @@ func TestRefusedParent(t *testing.T) {
 						}
 						return emit(ctx, page(parent+"-r"))
 					}}
-				g := newHarness(t, Options{}, LocalOptions{})
-				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) {
-					a.Kinds = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+				g := newHarness(t, runner.Options{}, Options{})
+				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *runner.Account) {
+					a.Kinds = []runner.Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
 				})))
 				g.once()
 				g.want(map[string]string{"r ec2_table": "ok", "r ec2_route": c.want})
@@ -86,8 +89,10 @@ func TestSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var under atomic.Value
 		f := &fakeAccount{
-			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
+			regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+				return runner.Plan{Regions: []string{"r"}}, nil
+			},
+			list: func(ctx context.Context, _ *runner.Gate, t record.Target, parent string, emit emitFunc) error {
 				if t.Kind == "ec2_route" {
 					under.Store(parent)
 					return nil
@@ -99,10 +104,10 @@ func TestSetAside(t *testing.T) {
 				p.SetItemAside(true, "the character U+0007")
 				return emit(ctx, p)
 			}}
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		output := &fakeOutput{}
-		conf := buildConfiguration(t, account("a", f, func(a *Account) {
-			a.Kinds = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+		conf := buildConfiguration(t, account("a", f, func(a *runner.Account) {
+			a.Kinds = []runner.Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
 		}))
 		conf.Output = output
 		g.runner.Swap(conf)

@@ -1,4 +1,6 @@
-package runner
+// Package board is the status board: the current state of accounts, runs and targets. It folds the runner's events, and
+// begins with what the store has from before. Page, API, metrics and the live view read it. Begin at [Board.Observe].
+package board
 
 import (
 	"cmp"
@@ -9,24 +11,24 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
-// A Board is the status board: it turns events into the current state that /metrics, the API, the live view, the table
-// at the end and exit code 3 show. It belongs to one process; what must survive a restart is in the Store. Reading it
-// does not delay collection: every answer is a copy, taken one account at a time. boardaccount.go has its data.
+// A Board turns events into the current state that /metrics, the API, the live view, the table at the end and exit code
+// 3 show. It belongs to one process; what must survive a restart is in the store. Reading it does not delay collection:
+// every answer is a copy, taken one account at a time. account.go has its data.
 type Board struct {
 	mu            sync.RWMutex
-	accounts      map[string]*boardAccount
-	configured    bool           // accounts has the accounts of the configuration only; before Configured it may have any
-	configuration *Configuration // nil before Configured
-	plan          *boardPlan
+	accounts      map[string]*account
+	configured    bool                  // accounts has the accounts of the configuration only; before, it may have any
+	configuration *runner.Configuration // nil before Configured
+	plan          *plan
 	subs          map[chan struct{}]bool
-	regionKinds   regionKindTable
 }
 
-// NewBoard returns an empty board.
-func NewBoard() *Board {
-	return &Board{accounts: map[string]*boardAccount{}, subs: map[chan struct{}]bool{}}
+// New returns an empty board.
+func New() *Board {
+	return &Board{accounts: map[string]*account{}, subs: map[chan struct{}]bool{}}
 }
 
 // An AccountInfo is the current state of an account.
@@ -81,19 +83,19 @@ type Listing struct {
 }
 
 // update calls f with an account, unless it is no longer configured, and notifies the subscribers.
-func (b *Board) update(account string, f func(*boardAccount)) {
+func (b *Board) update(name string, f func(*account)) {
 	b.mu.RLock()
-	a := b.accounts[account]
+	a := b.accounts[name]
 	b.mu.RUnlock()
 	if a == nil {
 		b.mu.Lock()
-		if a = b.accounts[account]; a == nil && b.configured {
+		if a = b.accounts[name]; a == nil && b.configured {
 			b.mu.Unlock()
 			return
 		}
 		if a == nil {
-			a = &boardAccount{name: account}
-			b.accounts[account] = a
+			a = &account{name: name}
+			b.accounts[name] = a
 		}
 		b.mu.Unlock()
 	}
@@ -116,66 +118,66 @@ func (b *Board) notify() {
 
 // Observe takes an event into the status. Calls and waits for budgets are for counters: a target's own numbers are in
 // its outcome.
-func (b *Board) Observe(e Event) {
+func (b *Board) Observe(e runner.Event) {
 	switch e := e.(type) {
-	case Configured:
+	case runner.Configured:
 		b.configure(e)
-	case RunStarted:
+	case runner.RunStarted:
 		b.runStarted(e)
-	case RunEnded:
+	case runner.RunEnded:
 		b.runEnded(e)
-	case RunMissed:
-		b.update(e.Account, func(a *boardAccount) { increment(&a.ensureTrouble().missed, e.Reason) })
-	case TargetStarted:
+	case runner.RunMissed:
+		b.update(e.Account, func(a *account) { increment(&a.ensureTrouble().missed, e.Reason) })
+	case runner.TargetStarted:
 		b.targetStarted(e)
-	case TargetProgress:
-		b.update(e.Account, func(a *boardAccount) {
+	case runner.TargetProgress:
+		b.update(e.Account, func(a *account) {
 			if i := a.listingIndex(e.Target); i >= 0 && a.activity.listings[i].Run == e.Run {
 				a.activity.listings[i].Records = e.Records
 			}
 		})
-	case TargetEnded:
+	case runner.TargetEnded:
 		b.targetEnded(e.Outcome)
-	case TaskEnded:
+	case runner.TaskEnded:
 		b.taskEnded(e)
-	case SessionExpires:
-		b.update(e.Account, func(a *boardAccount) { a.expires = instantOf(e.At) })
-	case SignedIn:
-		b.update(e.Account, func(a *boardAccount) { a.identity = e.Identity })
-	case RegionsPlanned:
+	case runner.SessionExpires:
+		b.update(e.Account, func(a *account) { a.expires = instantOf(e.At) })
+	case runner.SignedIn:
+		b.update(e.Account, func(a *account) { a.identity = e.Identity })
+	case runner.RegionsPlanned:
 		b.regionsPlanned(e)
-	case NextStart:
-		b.update(e.Account, func(a *boardAccount) { a.next = instantOf(e.At) })
-	case Undelivered:
-		b.update(e.Account, func(a *boardAccount) { increment(&a.ensureTrouble().undelivered, e.Output) })
+	case runner.NextStart:
+		b.update(e.Account, func(a *account) { a.next = instantOf(e.At) })
+	case runner.Undelivered:
+		b.update(e.Account, func(a *account) { increment(&a.ensureTrouble().undelivered, e.Output) })
 	}
 }
 
-func (b *Board) runStarted(e RunStarted) {
-	b.update(e.Account, func(a *boardAccount) {
+func (b *Board) runStarted(e runner.RunStarted) {
+	b.update(e.Account, func(a *account) {
 		activity := a.ensureActivity()
-		activity.runs = append(activity.runs, &boardRun{
+		activity.runs = append(activity.runs, &runState{
 			id: e.Run, tick: instantOf(e.Tick), started: instantOf(time.Now()),
 		})
 	})
 }
 
-func (b *Board) runEnded(e RunEnded) {
-	b.update(e.Account, func(a *boardAccount) {
+func (b *Board) runEnded(e runner.RunEnded) {
+	b.update(e.Account, func(a *account) {
 		if r := a.activeRun(e.Run); r != nil {
 			r.status, r.took = e.Status, e.Took
 			if (e.Status == record.RunFailed || e.Status == record.RunPartial) && r.failed == 0 {
 				a.markUnusable(r)
 			}
 			a.last = r
-			a.activity.runs = slices.DeleteFunc(a.activity.runs, func(o *boardRun) bool { return o == r })
+			a.activity.runs = slices.DeleteFunc(a.activity.runs, func(o *runState) bool { return o == r })
 			a.releaseActivity()
 		}
 	})
 }
 
-func (b *Board) targetStarted(e TargetStarted) {
-	b.update(e.Account, func(a *boardAccount) {
+func (b *Board) targetStarted(e runner.TargetStarted) {
+	b.update(e.Account, func(a *account) {
 		now := &Listing{Target: e.Target, Run: e.Run, Started: time.Now()}
 		activity := a.ensureActivity()
 		if i := a.listingIndex(e.Target); i >= 0 {
@@ -187,14 +189,14 @@ func (b *Board) targetStarted(e TargetStarted) {
 }
 
 func (b *Board) targetEnded(o record.Outcome) {
-	rk := b.regionKinds.intern(o.Target)
-	b.update(o.Account, func(a *boardAccount) {
+	rk := regionKindOf(o.Target)
+	b.update(o.Account, func(a *account) {
 		if i := a.listingIndex(o.Target); i >= 0 && a.activity.listings[i].Run == o.Run {
 			a.activity.listings = slices.Delete(a.activity.listings, i, i+1)
 		}
 		r := a.activeRun(o.Run)
 		if r == nil { // the run has ended already
-			r = &boardRun{id: o.Run}
+			r = &runState{id: o.Run}
 		}
 		r.count(o)
 		a.endedTarget(rk).set(o, &r.id)
@@ -203,46 +205,46 @@ func (b *Board) targetEnded(o record.Outcome) {
 }
 
 // taskEnded keeps a failure until the next success.
-func (b *Board) taskEnded(e TaskEnded) {
+func (b *Board) taskEnded(e runner.TaskEnded) {
 	if e.State != record.OK {
 		b.targetEnded(e.Outcome)
 		return
 	}
 	plan := b.sharedPlan(nil, nil, e.Warning)
-	b.update(e.Account, func(a *boardAccount) { a.plan, a.ended = plan, nil })
+	b.update(e.Account, func(a *account) { a.plan, a.ended = plan, nil })
 }
 
 // regionsPlanned also removes targets in regions that the account no longer has.
-func (b *Board) regionsPlanned(e RegionsPlanned) {
+func (b *Board) regionsPlanned(e runner.RegionsPlanned) {
 	plan := b.sharedPlan(e.Regions, e.Disabled, e.Warning)
-	b.update(e.Account, func(a *boardAccount) {
+	b.update(e.Account, func(a *account) {
 		a.plan = plan
 		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
-			return !slices.Contains(e.Regions, t.regionKind.region) && !slices.Contains(e.Disabled, t.regionKind.region)
+			return !slices.Contains(e.Regions, t.region()) && !slices.Contains(e.Disabled, t.region())
 		})
 	})
 }
 
 // configure removes accounts and kinds that are no longer in the configuration, and adds the new ones.
-func (b *Board) configure(e Configured) {
+func (b *Board) configure(e runner.Configured) {
 	kinds := e.Kinds
 	b.mu.Lock()
 	b.configuration = e.Configuration
 	if len(b.accounts) == 0 {
-		b.accounts = make(map[string]*boardAccount, len(kinds))
+		b.accounts = make(map[string]*account, len(kinds))
 	}
 	b.configured = true
-	maps.DeleteFunc(b.accounts, func(name string, _ *boardAccount) bool { _, ok := kinds[name]; return !ok })
+	maps.DeleteFunc(b.accounts, func(name string, _ *account) bool { _, ok := kinds[name]; return !ok })
 	for name, names := range kinds {
 		a := b.accounts[name]
 		if a == nil {
-			a = &boardAccount{name: name}
+			a = &account{name: name}
 			b.accounts[name] = a
 		}
 		a.mu.Lock()
 		a.kinds = names
 		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
-			return !slices.Contains(names, t.regionKind.kind)
+			return !slices.Contains(names, t.kind())
 		})
 		a.mu.Unlock()
 	}
@@ -250,10 +252,10 @@ func (b *Board) configure(e Configured) {
 	b.notify()
 }
 
-func (b *Board) sortedAccounts() []*boardAccount {
+func (b *Board) sortedAccounts() []*account {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *boardAccount) int { return cmp.Compare(x.name, y.name) })
+	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *account) int { return cmp.Compare(x.name, y.name) })
 }
 
 // Accounts returns every account, sorted by name.
@@ -279,7 +281,7 @@ func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 }
 
 // info adds what the configuration says about an account.
-func (b *Board) info(a *boardAccount) AccountInfo {
+func (b *Board) info(a *account) AccountInfo {
 	info := a.snapshot()
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -291,21 +293,21 @@ func (b *Board) info(a *boardAccount) AccountInfo {
 func (b *Board) Targets() iter.Seq[TargetInfo] { return b.targets(b.sortedAccounts) }
 
 // TargetsOf returns the targets of one account, as Targets does.
-func (b *Board) TargetsOf(account string) iter.Seq[TargetInfo] {
-	return b.targets(func() []*boardAccount {
+func (b *Board) TargetsOf(name string) iter.Seq[TargetInfo] {
+	return b.targets(func() []*account {
 		b.mu.RLock()
 		defer b.mu.RUnlock()
-		if a := b.accounts[account]; a != nil {
-			return []*boardAccount{a}
+		if a := b.accounts[name]; a != nil {
+			return []*account{a}
 		}
 		return nil
 	})
 }
 
-func (b *Board) targets(accounts func() []*boardAccount) iter.Seq[TargetInfo] {
+func (b *Board) targets(accounts func() []*account) iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
 		b.mu.RLock()
-		calendar := NewCalendar(b.configuration)
+		calendar := runner.NewCalendar(b.configuration)
 		b.mu.RUnlock()
 		for _, a := range accounts() {
 			for _, t := range a.targets() {
@@ -349,7 +351,7 @@ func (b *Board) Resources() iter.Seq2[record.Target, int] {
 			a.mu.Lock()
 			for i := range a.ended {
 				if at, n := a.ended[i].success(); at != 0 {
-					sum[a.ended[i].regionKind.kind] += int(n)
+					sum[a.ended[i].kind()] += int(n)
 				}
 			}
 			a.mu.Unlock()

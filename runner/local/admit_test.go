@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // A listing waits for the store's admission before it calls AWS, and releases it after its end. A target that is listed
@@ -16,17 +17,17 @@ func TestStoreAdmission(t *testing.T) {
 		admitted := make(chan struct{})
 		asked := 0
 		f := &fakeAccount{
-			regions: func(context.Context, *Gate) (Plan, error) {
-				return Plan{Regions: []string{"r"}, Disabled: []string{"off"}, Complete: true}, nil
+			regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
+				return runner.Plan{Regions: []string{"r"}, Disabled: []string{"off"}, Complete: true}, nil
 			},
-			list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+			list: func(ctx context.Context, _ *runner.Gate, _ record.Target, _ string, emit emitFunc) error {
 				asked++
 				return emit(ctx, page("x-1"))
 			}}
-		g := newHarness(t, Options{}, LocalOptions{})
+		g := newHarness(t, runner.Options{}, Options{})
 		g.store.wait = func(context.Context) { <-admitted }
-		g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) {
-			a.Kinds = []Kind{
+		g.runner.Swap(buildConfiguration(t, account("a", f, func(a *runner.Account) {
+			a.Kinds = []runner.Kind{
 				{Name: "ec2_table", Op: "DescribeTables"},
 				{Name: "ec2_route", Op: "DescribeRoutes", Parent: "ec2_table"},
 			}
@@ -56,8 +57,8 @@ func TestTimeoutEndsTheWaitForTheStore(t *testing.T) {
 	for _, heeds := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			output := &fakeOutput{}
-			store := &slowStore{MemoryStore: NewMemoryStore(), turn: make(chan struct{}, 1)}
-			g := newHarness(t, Options{Store: store}, LocalOptions{})
+			store := &slowStore{MemoryStore: runner.NewMemoryStore(), turn: make(chan struct{}, 1)}
+			g := newHarness(t, runner.Options{Store: store}, Options{})
 			release := make(chan struct{})
 			g.store.wait = func(ctx context.Context) {
 				<-ctx.Done()
@@ -65,7 +66,7 @@ func TestTimeoutEndsTheWaitForTheStore(t *testing.T) {
 					<-release
 				}
 			}
-			conf := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
+			conf := buildConfiguration(t, account("a", &fakeAccount{}, func(a *runner.Account) { a.Timeout = time.Minute }))
 			conf.Output = output
 			g.runner.Swap(conf)
 			if _, err := g.local.Once(t.Context()); err != nil {

@@ -1,10 +1,11 @@
-package runner
+// Package fairqueue gives out slots in turn to accounts that wait. The limit on calls and the local engine share it.
+package fairqueue
 
-// A fairQueue gives out slots: max in total, perAccount to one account, and in turn to the accounts that wait. So one
+// A Queue gives out slots: max in total, perAccount to one account, and in turn to the accounts that wait. So one
 // account with a thousand items delays the first item of another by one slot, not by a thousand. Items wait in one of
-// two classes; pop's caller decides which class goes first. The owner does the locking. An account without slots and
+// two classes; Pop's caller decides which class goes first. The owner does the locking. An account without slots and
 // without waiting items takes no memory.
-type fairQueue[T any] struct {
+type Queue[T any] struct {
 	max, perAccount int
 	used            int
 	accounts        map[string]*accountQueue[T]
@@ -15,16 +16,24 @@ type accountQueue[T any] struct {
 	account string
 	used    int
 	waiting [2][]T
-	ready   [2]bool // it is in fairQueue.ready
+	ready   [2]bool // it is in Queue.ready
 }
 
-// newFairQueue lets one account have at most an eighth of the slots.
-func newFairQueue[T any](slots int) *fairQueue[T] {
-	slots = max(slots, 1)
-	return &fairQueue[T]{max: slots, perAccount: max(slots/8, 1), accounts: map[string]*accountQueue[T]{}}
+// New makes a queue for a number of slots.
+func New[T any](slots int) *Queue[T] {
+	return &Queue[T]{max: max(slots, 1), perAccount: PerAccount(slots), accounts: map[string]*accountQueue[T]{}}
 }
 
-func (f *fairQueue[T]) account(account string) *accountQueue[T] {
+// PerAccount is how many of the slots one account may have: an eighth.
+func PerAccount(slots int) int { return max(slots/8, 1) }
+
+// Used is the number of slots in use.
+func (f *Queue[T]) Used() int { return f.used }
+
+// Accounts is the number of accounts in memory.
+func (f *Queue[T]) Accounts() int { return len(f.accounts) }
+
+func (f *Queue[T]) account(account string) *accountQueue[T] {
 	q := f.accounts[account]
 	if q == nil {
 		q = &accountQueue[T]{account: account}
@@ -34,7 +43,7 @@ func (f *fairQueue[T]) account(account string) *accountQueue[T] {
 }
 
 // update adds an account to the ready list if it may take a slot, and removes it from memory if it has nothing.
-func (f *fairQueue[T]) update(q *accountQueue[T]) {
+func (f *Queue[T]) update(q *accountQueue[T]) {
 	keep := q.used > 0
 	for c := range q.waiting {
 		if len(q.waiting[c]) > 0 && q.used < f.perAccount && !q.ready[c] {
@@ -48,15 +57,15 @@ func (f *fairQueue[T]) update(q *accountQueue[T]) {
 	}
 }
 
-// push adds an item that waits for a slot.
-func (f *fairQueue[T]) push(account string, class int, x T) {
+// Push adds an item that waits for a slot.
+func (f *Queue[T]) Push(account string, class int, x T) {
 	q := f.account(account)
 	q.waiting[class] = append(q.waiting[class], x)
 	f.update(q)
 }
 
-// pop takes a slot for the next item, of class first if one waits there.
-func (f *fairQueue[T]) pop(first int) (account string, x T, ok bool) {
+// Pop takes a slot for the next item, of class first if one waits there.
+func (f *Queue[T]) Pop(first int) (account string, x T, ok bool) {
 	for _, c := range [2]int{first, 1 - first} {
 		for f.used < f.max && len(f.ready[c]) > 0 {
 			q := f.ready[c][0]
@@ -81,9 +90,9 @@ func (f *fairQueue[T]) pop(first int) (account string, x T, ok bool) {
 	return "", x, false
 }
 
-// tryAcquire takes a slot without waiting, but not if a waiting item could have it.
-func (f *fairQueue[T]) tryAcquire(account string) bool {
-	if f.used >= f.max || f.hasWaiting() {
+// TryAcquire takes a slot without waiting, but not if a waiting item could have it.
+func (f *Queue[T]) TryAcquire(account string) bool {
+	if f.used >= f.max || f.HasWaiting() {
 		return false
 	}
 	q := f.account(account)
@@ -95,15 +104,16 @@ func (f *fairQueue[T]) tryAcquire(account string) bool {
 	return true
 }
 
-func (f *fairQueue[T]) release(account string) {
+// Release gives a slot back.
+func (f *Queue[T]) Release(account string) {
 	q := f.accounts[account]
 	q.used--
 	f.used--
 	f.update(q)
 }
 
-// remove removes the waiting items that match, and returns how many there were.
-func (f *fairQueue[T]) remove(account string, match func(T) bool) (n int) {
+// Remove removes the waiting items that match, and returns how many there were.
+func (f *Queue[T]) Remove(account string, match func(T) bool) (n int) {
 	q := f.accounts[account]
 	if q == nil {
 		return 0
@@ -124,8 +134,8 @@ func (f *fairQueue[T]) remove(account string, match func(T) bool) (n int) {
 	return n
 }
 
-// hasWaiting reports whether an item waits that may take a slot.
-func (f *fairQueue[T]) hasWaiting() bool {
+// HasWaiting reports whether an item waits that may take a slot.
+func (f *Queue[T]) HasWaiting() bool {
 	for c, ready := range f.ready {
 		// Since it became ready, its items may have been removed, or it may have used all its slots.
 		for len(ready) > 0 && (len(ready[0].waiting[c]) == 0 || ready[0].used >= f.perAccount) {
@@ -141,26 +151,4 @@ func (f *fairQueue[T]) hasWaiting() bool {
 		}
 	}
 	return false
-}
-
-// localSlots are the queue's slots, for jobs that can use more than one.
-type localSlots Local
-
-func (p *localSlots) tryAcquire(account string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.queue.tryAcquire(account)
-}
-
-func (p *localSlots) release(account string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queue.release(account)
-	(*Local)(p).dispatch()
-}
-
-func (p *localSlots) hasWaiting() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.queue.hasWaiting()
 }

@@ -1,4 +1,4 @@
-package runner
+package local
 
 import (
 	"context"
@@ -21,9 +21,14 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/runner/board"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// jobWidth is how many targets of a job the runner lists at once.
+const jobWidth = 4
 
 // An emitFunc passes a page to the loop. Its error says that the loop has ended.
 type emitFunc = func(context.Context, *record.Page) error
@@ -34,21 +39,21 @@ var errLoopEnded = errors.New("the loop has ended")
 type fakeAccount struct {
 	id      record.Identity
 	open    func(ctx context.Context) error
-	regions func(ctx context.Context, g *Gate) (Plan, error)
-	list    func(ctx context.Context, g *Gate, t record.Target, parent string, emit emitFunc) error
+	regions func(ctx context.Context, g *runner.Gate) (runner.Plan, error)
+	list    func(ctx context.Context, g *runner.Gate, t record.Target, parent string, emit emitFunc) error
 }
 
 func (f *fakeAccount) Identity() record.Identity { return f.id }
 func (f *fakeAccount) SignIn() inventory.SignIn  { return inventory.SignIn{Path: "ak AKIA…MPLE"} }
-func (f *fakeAccount) Regions(ctx context.Context, g *Gate) (Plan, error) {
+func (f *fakeAccount) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, error) {
 	if f.regions == nil {
-		return Plan{Regions: []string{"us-east-1", "eu-west-1"}, Complete: true}, nil
+		return runner.Plan{Regions: []string{"us-east-1", "eu-west-1"}, Complete: true}, nil
 	}
 	return f.regions(ctx, g)
 }
 
 func (f *fakeAccount) Pages(
-	ctx context.Context, g *Gate, t record.Target, _, parent string, _ *record.ListStats,
+	ctx context.Context, g *runner.Gate, t record.Target, _, parent string, _ *record.ListStats,
 ) iter.Seq2[*record.Page, error] {
 	return func(yield func(*record.Page, error) bool) {
 		ended := false
@@ -60,7 +65,7 @@ func (f *fakeAccount) Pages(
 		}
 		list := f.list
 		if list == nil {
-			list = func(context.Context, *Gate, record.Target, string, emitFunc) error {
+			list = func(context.Context, *runner.Gate, record.Target, string, emitFunc) error {
 				return emit(ctx, page("i-1", "i-2"))
 			}
 		}
@@ -86,7 +91,7 @@ func page(ids ...string) *record.Page {
 }
 
 // call makes one API call of some duration, as a lister would.
-func call(ctx context.Context, g *Gate, op string, took time.Duration, code string) error {
+func call(ctx context.Context, g *runner.Gate, op string, took time.Duration, code string) error {
 	leave, err := g.Enter(ctx, "ec2", op)
 	if err != nil {
 		return err
@@ -107,24 +112,24 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func every(spec string) Tick {
+func every(spec string) runner.Tick {
 	s, err := cron.ParseStandard(spec)
 	if err != nil {
 		panic(err)
 	}
-	return Tick{Spec: spec, Schedule: s, Kinds: []string{"ec2_instance"}}
+	return runner.Tick{Spec: spec, Schedule: s, Kinds: []string{"ec2_instance"}}
 }
 
-func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
-	a := &Account{
+func account(name string, f *fakeAccount, change ...func(*runner.Account)) *runner.Account {
+	a := &runner.Account{
 		Name: name,
-		AccountSpec: &AccountSpec{
+		AccountSpec: &runner.AccountSpec{
 			Timeout: time.Hour,
-			Overlap: Skip,
-			Kinds:   []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}},
+			Overlap: runner.Skip,
+			Kinds:   []runner.Kind{{Name: "ec2_instance", Op: "DescribeInstances"}},
 		},
 	}
-	a.Open = func(ctx context.Context) (OpenedAccount, error) {
+	a.Open = func(ctx context.Context) (runner.OpenedAccount, error) {
 		if f.open != nil {
 			if err := f.open(ctx); err != nil {
 				return nil, err
@@ -138,10 +143,10 @@ func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
 	return a
 }
 
-func at(spec string) func(*Account) {
-	return func(a *Account) {
+func at(spec string) func(*runner.Account) {
+	return func(a *runner.Account) {
 		t := every(spec)
-		t.Kinds = a.kindNames()
+		t.Kinds = a.KindNames()
 		a.Ticks = append(a.Ticks, t)
 	}
 }
@@ -172,33 +177,33 @@ func newRecorder() *recorder {
 		waits: map[string]time.Duration{}, signedIn: map[string]record.Identity{}}
 }
 
-func (d *recorder) observe(e Event) {
+func (d *recorder) observe(e runner.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch e := e.(type) {
-	case RunStarted:
+	case runner.RunStarted:
 		d.started = append(d.started, started{e.Account, e.Run, e.Tick, time.Now()})
-	case RunEnded:
+	case runner.RunEnded:
 		if _, ok := d.ended[e.Run]; ok {
 			d.violations = append(d.violations, "run "+e.Run)
 		}
 		d.ended[e.Run] = e.Status
 		d.statuses[e.Account] = append(d.statuses[e.Account], e.Status)
-	case RunMissed:
+	case runner.RunMissed:
 		d.missed[e.Account+" "+e.Reason]++
-	case TargetEnded:
+	case runner.TargetEnded:
 		d.targetEnded(e.Outcome)
-	case TargetProgress:
+	case runner.TargetProgress:
 		if _, ok := d.outcomes[e.Run][e.Target]; ok {
 			d.violations = append(d.violations, fmt.Sprint("progress after the end: ", e.Target))
 		}
-	case CallEnded:
+	case runner.CallEnded:
 		d.calls[e.Region+" "+e.Op+" "+e.Code]++
-	case BudgetWaited:
+	case runner.BudgetWaited:
 		d.waits[e.Account+" "+e.Region] += e.Wait
-	case SignedIn:
+	case runner.SignedIn:
 		d.signedIn[e.Account] = e.Identity
-	case Undelivered:
+	case runner.Undelivered:
 		d.undelivered = append(d.undelivered, e.Output+" "+e.Region)
 	}
 }
@@ -303,16 +308,17 @@ func (s *fakeOutput) records() (n int) {
 type harness struct {
 	t        *testing.T
 	recorder *recorder
-	runner   *Runner
-	local    *Local
-	board    *Board
+	runner   *runner.Runner
+	local    *Engine
+	board    *board.Board
 	logs     *logLines
 	store    *countingStore
+	limits   *runner.Limits
 }
 
 // A countingStore counts the admitted listings.
 type countingStore struct {
-	Store
+	runner.Store
 	admitted, peak, released atomic.Int32
 	wait                     func(ctx context.Context) // nil: Admit does not wait
 }
@@ -350,25 +356,26 @@ func (l *logLines) String() string {
 	return strings.Join(l.lines, "")
 }
 
-func newHarness(t *testing.T, o Options, lo LocalOptions) *harness {
-	d, b, logs := newRecorder(), NewBoard(), &logLines{}
+func newHarness(t *testing.T, o runner.Options, lo Options) *harness {
+	d, b, logs := newRecorder(), board.New(), &logLines{}
 	if o.Limits == nil {
-		o.Limits = NewLimits(64, d.observe)
+		o.Limits = runner.NewLimits(64, d.observe)
 	}
 	if o.Store == nil {
-		o.Store = NewMemoryStore()
+		o.Store = runner.NewMemoryStore()
 	}
 	rooms := &countingStore{Store: o.Store}
 	o.Store = rooms
-	o.Observe = Tee(d.observe, b.Observe)
+	o.Observe = runner.Tee(d.observe, b.Observe)
 	o.Log = slog.New(slog.NewTextHandler(logs, nil))
 	lo.Log = o.Log
-	r := New(o)
-	return &harness{t: t, recorder: d, runner: r, local: NewLocal(r, lo), board: b, logs: logs, store: rooms}
+	r := runner.New(o)
+	return &harness{t: t, recorder: d, runner: r, local: New(r, lo), board: b, logs: logs,
+		store: rooms, limits: o.Limits}
 }
 
-func buildConfiguration(t *testing.T, accounts ...*Account) *Configuration {
-	f, err := NewConfiguration(Configuration{Accounts: accounts})
+func buildConfiguration(t *testing.T, accounts ...*runner.Account) *runner.Configuration {
+	f, err := runner.NewConfiguration(runner.Configuration{Accounts: accounts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,15 +419,15 @@ func (g *harness) checkInvariants() {
 	}
 	g.local.mu.Lock()
 	defer g.local.mu.Unlock()
-	if n := len(g.local.accounts) + g.local.queue.used + len(g.local.queue.accounts); n > 0 && g.runner.Abandoned() == 0 {
+	if n := len(g.local.accounts) + g.local.queue.Used() + g.local.queue.Accounts(); n > 0 && g.runner.Abandoned() == 0 {
 		g.t.Errorf(
 			"the engine kept %d accounts with runs, %d slots, %d queues",
 			len(g.local.accounts),
-			g.local.queue.used,
-			len(g.local.queue.accounts),
+			g.local.queue.Used(),
+			g.local.queue.Accounts(),
 		)
 	}
-	if n := g.runner.o.Limits.InFlight(); n > 0 {
+	if n := g.limits.InFlight(); n > 0 {
 		g.t.Errorf("%d calls in flight after the end", n)
 	}
 	if n := g.store.admitted.Load(); n != 0 {
