@@ -3,13 +3,16 @@
 // environment and a function that reads files. Begin at [Parse].
 //
 // The meaning of a key is written once, in the `doc` tag of its field; `enum` and `range` are its limits. The decoder,
-// the messages and [Schema] read these tags, also those of an output's options.
+// the messages and [Schema] read these tags, also those of an output's options. Package yamldoc reads the YAML; this
+// package has what the keys mean, a file a block.
 package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -156,14 +159,7 @@ type RoleSession struct {
 }
 
 // An Output is a type and its options. The options are a struct of package outputs, made by [Registry].Outputs.
-type Output struct {
-	Type    string
-	Options any // nil while the type is an unresolved reference
-	Line    int
-
-	// Hidden holds the texts that no message about the output may show: its secrets and the values of references.
-	Hidden []secret.String
-}
+type Output = yamldoc.Typed
 
 // Store configures the inventory's store.
 type Store struct {
@@ -207,7 +203,26 @@ type Web struct {
 }
 
 // A Duration is written as 90s, 15m, 1h30m, 36h or 7d; a bare number is seconds. See [ParseDuration].
-type Duration time.Duration
+type Duration = yamldoc.Duration
+
+// A Problem is one mistake, and Problems are all mistakes of a file, ordered by line.
+type (
+	Problem  = yamldoc.Problem
+	Problems = yamldoc.Problems
+)
+
+// Limits on what a caller should read.
+const (
+	MaxFile       = yamldoc.MaxFile       // bytes of the file
+	MaxReferenced = yamldoc.MaxReferenced // bytes of a referenced file
+)
+
+// ParseDuration parses 90s, 15m, 1h30m or 500ms; 7d or 1d12h, where a day is 24 hours; and a bare number, which is
+// seconds. A sign is not allowed. Its error does not repeat s.
+func ParseDuration(s string) (time.Duration, error) { return yamldoc.ParseDuration(s) }
+
+// NewRedactor returns a replacer that removes texts from messages, in each spelling that an error or a URL may use.
+func NewRedactor(texts []string) *strings.Replacer { return yamldoc.NewRedactor(texts) }
 
 // A Registry lists the names that the file may use but this package does not know. The caller passes it, so that config
 // does not import the packages that define them.

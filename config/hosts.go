@@ -14,8 +14,8 @@ var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_*?-]+(\.[A-Za-z0-9_*?-]+)*\.?$
 
 // checkHosts checks web.hosts.
 func (d *decoder) checkHosts(w *Web) {
-	if p, ok := d.checkable(&w.Hosts); ok && len(w.Hosts) == 0 {
-		d.report(p, "is empty", "name a host, or remove the key")
+	if p, ok := d.Checkable(&w.Hosts); ok && len(w.Hosts) == 0 {
+		d.Report(p, "is empty", "name a host, or remove the key")
 	}
 	for i := range w.Hosts {
 		d.checkHost(&w.Hosts[i])
@@ -23,7 +23,7 @@ func (d *decoder) checkHosts(w *Web) {
 }
 
 func (d *decoder) checkHost(ptr *string) {
-	p, ok := d.checkable(ptr)
+	p, ok := d.Checkable(ptr)
 	if !ok {
 		return
 	}
@@ -34,18 +34,18 @@ func (d *decoder) checkHost(ptr *string) {
 	switch _, noIP := netip.ParseAddr(host); {
 	case noIP == nil:
 	case strings.HasPrefix(*ptr, "!"):
-		d.report(p, d.show(p, *ptr)+" cannot exclude a host", "list only the hosts that requests may name")
+		d.Report(p, d.Show(p, *ptr)+" cannot exclude a host", "list only the hosts that requests may name")
 	case strings.Contains(*ptr, "/"):
-		d.report(p, d.show(p, *ptr)+" is not a host name",
+		d.Report(p, d.Show(p, *ptr)+" is not a host name",
 			"write it without a scheme or a path, such as collector.example.com")
 	case err == nil && (noPort == nil || port == "" || port == "*") && name != "":
-		d.report(p, d.show(p, *ptr)+" has a port", "write the host without its port: every port matches")
+		d.Report(p, d.Show(p, *ptr)+" has a port", "write the host without its port: every port matches")
 	case strings.ContainsFunc(*ptr, func(r rune) bool { return r > '~' }):
-		d.report(p, d.show(p, *ptr)+" is not a host name", "write it in ASCII, as requests carry it: xn--…")
+		d.Report(p, d.Show(p, *ptr)+" is not a host name", "write it in ASCII, as requests carry it: xn--…")
 	case !hostPattern.MatchString(*ptr):
-		d.report(p, d.show(p, *ptr)+" is not a host name", remedy)
+		d.Report(p, d.Show(p, *ptr)+" is not a host name", remedy)
 	case strings.Trim(*ptr, "*") == "":
-		d.warn(p, d.show(p, *ptr)+" matches every host: a web page can then read what is served here "+
+		d.Warn(p, d.Show(p, *ptr)+" matches every host: a web page can then read what is served here "+
 			"through a name that resolves to this address (DNS rebinding)", "list the hosts")
 	}
 }

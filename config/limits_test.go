@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 )
 
 // numbered makes texts of any length, each piece with its own number.
@@ -133,7 +135,7 @@ func TestCostIsProportional(t *testing.T) {
 				t.Errorf("%.0f bytes are allocated for a text of %d bytes, %.0f for one of twice the size", oneBytes, n, twoBytes)
 			}
 			var all Problems
-			if errors.As(err, &all) && (len(all) > maxProblems+1 || len(all[0].Error()) > 1000) {
+			if errors.As(err, &all) && (len(all) > yamldoc.MaxProblems+1 || len(all[0].Error()) > 1000) {
 				t.Errorf("%d problems: %.200s", len(all), err)
 			}
 		})
@@ -189,19 +191,19 @@ func TestLimits(t *testing.T) {
 			"c.yaml: the file is larger than 16 MiB; check that it is the right file",
 		},
 		"tokens": {
-			"accounts:\n" + strings.Repeat("-\n", maxTokens+1),
+			"accounts:\n" + strings.Repeat("-\n", yamldoc.MaxTokens+1),
 			"c.yaml:600001: the file exceeds 600000 keys, items and comments on this line; check that it is the right file",
 		},
 		"flow": {
-			"accounts: [" + strings.Repeat("{},", maxTokens/2) + "]",
+			"accounts: [" + strings.Repeat("{},", yamldoc.MaxTokens/2) + "]",
 			"c.yaml:1: the file exceeds 600000 keys, items and comments on this line; check that it is the right file",
 		},
 		"comments": {
-			"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxTokens/4),
+			"accounts:\n" + strings.Repeat("- {} # x\n# y\n", yamldoc.MaxTokens/4),
 			"c.yaml:300001: the file exceeds 600000 keys, items and comments",
 		},
 		"value": {
-			"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'",
+			"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", yamldoc.MaxScalar+1) + "'",
 			"c.yaml:2: data_dir: the value is longer than 64 KiB",
 		},
 		"filled": {
@@ -209,7 +211,7 @@ func TestLimits(t *testing.T) {
 			"c.yaml:2: data_dir: the value is longer than 64 KiB with its references resolved",
 		},
 		"list": {
-			"accounts:\n" + strings.Repeat("- {}\n", maxItems+1),
+			"accounts:\n" + strings.Repeat("- {}\n", yamldoc.MaxItems+1),
 			"c.yaml:1: accounts: has 50001 items, but the maximum is 50000; check that it is the right file",
 		},
 		"map": {
@@ -217,21 +219,21 @@ func TestLimits(t *testing.T) {
 			"c.yaml:1: accounts[0].extra_tags: has ",
 		},
 		"kinds": {
-			"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxPatterns+1) + "]}",
+			"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", yamldoc.MaxPatterns+1) + "]}",
 			"c.yaml:2: collector_configs.kinds: has 1001 items, but the maximum is 1000",
 		},
 		"outputs": {
-			"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", maxPatterns+1),
+			"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", yamldoc.MaxPatterns+1),
 			"c.yaml:2: outputs: has 1001 items, but the maximum is 1000",
 		},
 		"directives": {
-			strings.Repeat("%TAG ! tag:x\n", maxDirectives+1) + "---\naccounts: [{}]\n",
+			strings.Repeat("%TAG ! tag:x\n", yamldoc.MaxDirectives+1) + "---\naccounts: [{}]\n",
 			"c.yaml:101: the file has more than 100 YAML directives",
 		},
 		"depth": {strings.Repeat("[", 20_000), "c.yaml:"},
 		"problems": {
 			numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000),
-			fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: more mistakes are not listed", maxProblems+1),
+			fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: more mistakes are not listed", yamldoc.MaxProblems+1),
 		},
 	} {
 		_, err := load([]byte(c.text), "c.yaml")
@@ -262,7 +264,7 @@ func TestTenThousandAccounts(t *testing.T) {
       schedules: {ec2_snapshot: "@daily", ec2_volume: "@hourly"}
 `, i, i%60)
 	}
-	if n := countTokens([]byte(b.String())); n > maxTokens*9/10 || b.Len() > MaxFile*9/10 {
+	if n := yamldoc.CountTokens([]byte(b.String())); n > yamldoc.MaxTokens*9/10 || b.Len() > MaxFile*9/10 {
 		t.Errorf("%d tokens, %d bytes", n, b.Len())
 	}
 	f, err := load([]byte(b.String()), "c.yaml")

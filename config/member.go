@@ -9,6 +9,7 @@ import (
 	"text/template/parse"
 	"unicode"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -252,7 +253,7 @@ func checkField(field []string) error {
 		}
 	default:
 		remedy := "use " + templateFieldsHint
-		if near := nearest(name, []string{"ID", "Name", "Email", "OU", "Tags"}); near != "" {
+		if near := yamldoc.Nearest(name, []string{"ID", "Name", "Email", "OU", "Tags"}); near != "" {
 			remedy = "did you mean {{." + near + "}}?"
 		}
 		return Problem{Text: "a member has no ." + name, Remedy: remedy}
@@ -310,12 +311,12 @@ func walkFields(n parse.Node, use func(field []string) error) error {
 }
 
 // checkTemplate checks a template.
-func (d *decoder) checkTemplate(p position, text string) {
+func (d *decoder) checkTemplate(p yamldoc.Position, text string) {
 	switch _, err := parseTemplate(text); {
 	case err == nil:
-	case p.references != "":
-		d.report(p, d.show(p, text)+" is not a valid template", "use "+templateFieldsHint)
+	case p.References != "":
+		d.Report(p, d.Show(p, text)+" is not a valid template", "use "+templateFieldsHint)
 	default:
-		d.reportError(p, "", err)
+		d.ReportError(p, "", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 )
 
 // nameAccounts names every block that has no name. The name depends on the block's contents and never on its position:
@@ -123,13 +125,13 @@ func positionalNames(blocks []*Account, taken []string) map[*Account]string {
 // warnUnnamed warns of several blocks without a name: their names change when their sign-in changes.
 func (d *decoder) warnUnnamed(blocks []*Account) {
 	var lines []string
-	var last position
+	var last yamldoc.Position
 	for _, a := range blocks {
-		if d.isSet(&a.Name) || d.isSet(mapEntry{&a.ExtraTags, "account_name"}) || d.positions[a].state != valid {
+		if d.IsSet(&a.Name) || d.IsSet(yamldoc.Entry(&a.ExtraTags, "account_name")) || d.At(a).State != yamldoc.Valid {
 			continue
 		}
-		last = d.positions[a]
-		lines = append(lines, strconv.Itoa(int(last.line)))
+		last = d.At(a)
+		lines = append(lines, strconv.Itoa(int(last.Line)))
 	}
 	if len(lines) < 2 {
 		return
@@ -140,5 +142,5 @@ func (d *decoder) warnUnnamed(blocks []*Account) {
 	}
 	text := fmt.Sprintf("%d blocks have no name (lines %s): their names come from how they sign in, and change with it",
 		len(lines), strings.Join(shown, ", "))
-	d.warn(last, text, "give each block a name")
+	d.Warn(last, text, "give each block a name")
 }

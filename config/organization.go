@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 )
 
 // An Organization is a block that stands for an account block for each member of an AWS organization. Each run asks AWS
@@ -53,38 +55,38 @@ var ouForm = regexp.MustCompile(`^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{4
 
 // checkOrganization checks an organization block.
 func (d *decoder) checkOrganization(o *Organization, f *File, loc *time.Location) {
-	own := d.positions[o]
-	if own.state != valid {
+	own := d.At(o)
+	if own.State != yamldoc.Valid {
 		return
 	}
-	if d.isSet(&o.Timezone) {
+	if d.IsSet(&o.Timezone) {
 		loc = d.checkTimezone(&o.Timezone)
 	}
 	d.checkSchedule(&o.Schedule, o.Schedule, loc)
 	d.checkCollect(&o.Collect, loc)
 	d.checkSignIn(&o.Via)
-	switch p, ok := d.positions[&o.MemberRole]; {
+	switch p, ok := d.Position(&o.MemberRole); {
 	case !ok:
-		d.report(own, "has no role", "add role: the name of the role that every member has, as in role: collector-readonly")
-	case p.state != valid:
+		d.Report(own, "has no role", "add role: the name of the role that every member has, as in role: collector-readonly")
+	case p.State != yamldoc.Valid:
 	case strings.HasPrefix(o.MemberRole, "arn:"):
-		d.report(p, "is an ARN, but each member has its own", "write the role's name, which is the same in each member")
+		d.Report(p, "is an ARN, but each member has its own", "write the role's name, which is the same in each member")
 	default:
 		d.checkRoleName(p, o.MemberRole)
 	}
 	shortened := d.shortSessionReason(&o.Via)
-	if d.isSet(&o.Via.ARN) || d.isSet(&o.Via.Roles) || d.isSet(&o.Via.RoleName) {
+	if d.IsSet(&o.Via.ARN) || d.IsSet(&o.Via.Roles) || d.IsSet(&o.Via.RoleName) {
 		shortened = "that is assumed from another role"
 	}
 	d.checkRoleSession(&o.RoleSession, shortened)
 	d.checkMemberFilter(&o.Include)
 	d.checkMemberFilter(&o.Exclude)
-	if p, ok := d.checkable(&o.Name); ok {
+	if p, ok := d.Checkable(&o.Name); ok {
 		d.checkTemplate(p, o.Name)
 	}
 	d.checkExtraTags(&o.ExtraTags)
 	for key, text := range o.ExtraTags {
-		if p, ok := d.checkable(mapEntry{&o.ExtraTags, key}); ok {
+		if p, ok := d.Checkable(yamldoc.Entry(&o.ExtraTags, key)); ok {
 			d.checkTemplate(p, text)
 		}
 	}
@@ -93,30 +95,30 @@ func (d *decoder) checkOrganization(o *Organization, f *File, loc *time.Location
 
 // checkMemberFilter checks a filter.
 func (d *decoder) checkMemberFilter(m *MemberFilter) {
-	if p, ok := d.checkable(m); ok && m.isEmpty() && !d.isSet(&m.OUs) && !d.isSet(&m.Accounts) && !d.isSet(&m.Tags) {
-		d.report(p, "selects nothing", "set ous, accounts or tags, or remove the key")
+	if p, ok := d.Checkable(m); ok && m.isEmpty() && !d.IsSet(&m.OUs) && !d.IsSet(&m.Accounts) && !d.IsSet(&m.Tags) {
+		d.Report(p, "selects nothing", "set ous, accounts or tags, or remove the key")
 	}
 	for _, list := range []*[]string{&m.OUs, &m.Accounts} {
-		if p, ok := d.checkable(list); ok && len(*list) == 0 {
-			d.report(p, "is empty", "name one, or remove the key")
+		if p, ok := d.Checkable(list); ok && len(*list) == 0 {
+			d.Report(p, "is empty", "name one, or remove the key")
 		}
 	}
-	if p, ok := d.checkable(&m.Tags); ok && len(m.Tags) == 0 {
-		d.report(p, "is empty", "name one, or remove the key")
+	if p, ok := d.Checkable(&m.Tags); ok && len(m.Tags) == 0 {
+		d.Report(p, "is empty", "name one, or remove the key")
 	}
 	for i := range m.OUs {
-		p, ok := d.checkable(&m.OUs[i])
+		p, ok := d.Checkable(&m.OUs[i])
 		switch ou := m.OUs[i]; {
 		case !ok || ouForm.MatchString(ou):
 		case accountIDForm.MatchString(ou):
-			d.report(p, d.show(p, ou)+" is the id of an account", "move it to accounts")
+			d.Report(p, d.Show(p, ou)+" is the id of an account", "move it to accounts")
 		default:
-			d.report(p, d.show(p, ou)+" is not the id of an organizational unit",
+			d.Report(p, d.Show(p, ou)+" is not the id of an organizational unit",
 				"write the id, not the name: ou-ab12-cdefgh34, or r-ab12 for the root")
 		}
 	}
 	for i := range m.Accounts {
-		if p, ok := d.checkable(&m.Accounts[i]); ok {
+		if p, ok := d.Checkable(&m.Accounts[i]); ok {
 			d.checkAccountIDFormat(p, m.Accounts[i])
 		}
 	}

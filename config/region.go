@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -27,18 +28,18 @@ func partitionIDs() []string {
 
 // regionProblem checks a region's name, which is not a glob. unknown is true if the name has the right form but is on
 // no list: the region may be newer than this build.
-func (d *decoder) regionProblem(p position, name string) (text, remedy string, unknown bool) {
+func (d *decoder) regionProblem(p yamldoc.Position, name string) (text, remedy string, unknown bool) {
 	if slices.ContainsFunc(record.Partitions, func(p record.Partition) bool { return slices.Contains(p.Regions, name) }) {
 		return "", "", false
 	}
 	all := knownRegions()
-	text = d.show(p, name) + " is not a region"
+	text = d.Show(p, name) + " is not a region"
 	_, formed := record.PartitionOf(name)
-	if p.references != "" {
+	if p.References != "" {
 		return text, "", formed
 	}
 	if n := len(name); n > 0 && slices.Contains(all, name[:n-1]) && name[n-1] >= 'a' && name[n-1] <= 'z' {
-		return d.show(p, name) + " is an availability zone", "write the region: " + strconv.Quote(name[:n-1]), false
+		return d.Show(p, name) + " is an availability zone", "write the region: " + strconv.Quote(name[:n-1]), false
 	}
 	if m := d.nearestRegion(name); m != "" {
 		remedy = "did you mean " + strconv.Quote(m) + "?"
@@ -49,7 +50,7 @@ func (d *decoder) regionProblem(p position, name string) (text, remedy string, u
 		}
 		return text, remedy, false
 	}
-	text = d.show(p, name) + " is not a region that this build knows"
+	text = d.Show(p, name) + " is not a region that this build knows"
 	for _, near := range []string{name[:strings.LastIndexByte(name, '-')], name[:strings.IndexByte(name, '-')]} {
 		if len(Match([]string{near + "-*"}, all)) == 0 {
 			continue
@@ -69,26 +70,26 @@ const newerRegion = "check the name: the region may be newer than this build"
 // checkRegionPattern checks a name or glob in a list of regions. AWS says at the sign-in which regions there are, so a
 // region that may be newer than this build is a warning.
 func (d *decoder) checkRegionPattern(ptr *string) {
-	p, ok := d.checkable(ptr)
-	if !ok || d.tooManyProblems() {
+	p, ok := d.Checkable(ptr)
+	if !ok || d.TooManyProblems() {
 		return
 	}
 	name := strings.TrimPrefix(*ptr, "!")
 	if isGlob(name) {
-		switch text := d.show(p, *ptr) + " matches no region that this build knows"; {
+		switch text := d.Show(p, *ptr) + " matches no region that this build knows"; {
 		case len(Match([]string{name}, knownRegions())) > 0:
 		case mayBeNewer(name):
-			d.warn(p, text, newerRegion)
+			d.Warn(p, text, newerRegion)
 		default:
-			d.report(p, text, `write a name such as us-east-1, a glob such as "eu-*", or "*"`)
+			d.Report(p, text, `write a name such as us-east-1, a glob such as "eu-*", or "*"`)
 		}
 		return
 	}
 	switch text, remedy, unknown := d.regionProblem(p, name); {
 	case unknown && mayBeNewer(name):
-		d.warn(p, text, newerRegion)
+		d.Warn(p, text, newerRegion)
 	case text != "":
-		d.report(p, text, remedy)
+		d.Report(p, text, remedy)
 	}
 }
 
@@ -137,16 +138,16 @@ func startsOne(words map[string]bool, start string) bool {
 
 // An impliedPartition is a key that implies the partition of an account.
 type impliedPartition struct {
-	at        position
+	at        yamldoc.Position
 	partition string
 	what      string
 }
 
 // checkOnePartition reports every key of an account that implies another partition than the first one.
-func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position) {
+func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own yamldoc.Position) {
 	var implied []impliedPartition
 	add := func(ptr any, partition, what string) {
-		p, ok := d.checkable(ptr)
+		p, ok := d.Checkable(ptr)
 		if _, known := record.PartitionNamed(partition); ok && known {
 			implied = append(implied, impliedPartition{at: p, partition: partition, what: what})
 		}
@@ -164,7 +165,7 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 		add(&a.STSRegion, p.ID, "sts_region")
 	}
 	regions, inherited := c.Regions, false
-	if !d.isSet(&c.Regions) {
+	if !d.IsSet(&c.Regions) {
 		regions, inherited = f.Defaults.Regions, true
 	}
 	for i := range regions {
@@ -172,7 +173,7 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 			continue
 		}
 		if p, ok := record.PartitionOf(regions[i]); ok && !isGlob(regions[i]) {
-			add(&regions[i], p.ID, "region "+d.show(d.positions[&regions[i]], regions[i]))
+			add(&regions[i], p.ID, "region "+d.Show(d.At(&regions[i]), regions[i]))
 		}
 	}
 	if len(implied) == 0 {
@@ -187,33 +188,33 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 		if strings.HasPrefix(s.what, "region ") && inherited {
 			at, remedy = own, "give the account its own collector_configs.regions"
 		}
-		line := " (line " + strconv.Itoa(int(first.at.line)) + ")"
-		if s.at.references != "" || first.at.references != "" {
-			d.report(at, s.what+" is in another partition than "+first.what+line, remedy)
+		line := " (line " + strconv.Itoa(int(first.at.Line)) + ")"
+		if s.at.References != "" || first.at.References != "" {
+			d.Report(at, s.what+" is in another partition than "+first.what+line, remedy)
 			continue
 		}
-		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+line+" is in "+first.partition, remedy)
+		d.Report(at, s.what+" is in partition "+s.partition+", but "+first.what+line+" is in "+first.partition, remedy)
 	}
 	d.checkRegionsInPartition(first.partition, regions, inherited, own)
 }
 
 // checkRegionsInPartition reports patterns that select nothing in the account's partition.
-func (d *decoder) checkRegionsInPartition(partition string, regions []string, inherited bool, own position) {
+func (d *decoder) checkRegionsInPartition(partition string, regions []string, inherited bool, own yamldoc.Position) {
 	p, ok := record.PartitionNamed(partition)
 	if !ok {
 		return
 	}
 	for i := range regions {
-		at, ok := d.checkable(&regions[i])
+		at, ok := d.Checkable(&regions[i])
 		if !ok {
-			if d.isSet(&regions[i]) {
+			if d.IsSet(&regions[i]) {
 				return // it may select something once it is resolved
 			}
 			continue
 		}
 		if !inherited && isGlob(regions[i]) && !strings.HasPrefix(regions[i], "!") &&
 			len(Match([]string{regions[i]}, p.Regions)) == 0 && len(Match([]string{regions[i]}, knownRegions())) > 0 {
-			d.report(at, d.show(at, regions[i])+" matches no region of partition "+partition,
+			d.Report(at, d.Show(at, regions[i])+" matches no region of partition "+partition,
 				"write regions of "+partition+", the account's partition")
 			return
 		}
@@ -225,6 +226,6 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 		return
 	}
 	if len(Match(regions, p.Regions)) == 0 {
-		d.report(own, "no region is left in partition "+partition, "correct collector_configs.regions")
+		d.Report(own, "no region is left in partition "+partition, "correct collector_configs.regions")
 	}
 }

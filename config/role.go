@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -17,41 +18,41 @@ var tagForm = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
 // checkShorthand checks role and is_global.
 func (d *decoder) checkShorthand(a *SignIn) {
-	if p, ok := d.positions[&a.IsGlobal]; ok && d.isSet(&a.Partition) {
-		d.report(p, "is_global is set together with partition", "remove is_global, the older of the two")
+	if p, ok := d.Position(&a.IsGlobal); ok && d.IsSet(&a.Partition) {
+		d.Report(p, "is_global is set together with partition", "remove is_global, the older of the two")
 	}
-	p, ok := d.positions[&a.RoleName]
+	p, ok := d.Position(&a.RoleName)
 	if !ok {
 		return
 	}
 	switch {
-	case d.isSet(&a.ARN) || d.isSet(&a.Roles):
-		d.report(p, "role is set together with the role's ARN",
+	case d.IsSet(&a.ARN) || d.IsSet(&a.Roles):
+		d.Report(p, "role is set together with the role's ARN",
 			"keep one of them: role is short for the ARN of a role in account_id")
-	case !d.isSet(&a.AccountID):
-		d.report(p, "role is set without account_id", "add account_id, the role's account, or use assume_role_arn")
-	case p.state != valid:
+	case !d.IsSet(&a.AccountID):
+		d.Report(p, "role is set without account_id", "add account_id, the role's account, or use assume_role_arn")
+	case p.State != yamldoc.Valid:
 	case strings.HasPrefix(a.RoleName, "arn:"):
-		d.report(p, "is an ARN, but role is a name", "move it to assume_role_arn")
+		d.Report(p, "is an ARN, but role is a name", "move it to assume_role_arn")
 	default:
 		d.checkRoleName(p, a.RoleName)
 	}
 }
 
-func (d *decoder) checkRoleName(p position, name string) {
+func (d *decoder) checkRoleName(p yamldoc.Position, name string) {
 	if !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]) || strings.HasPrefix(name, "/") {
-		d.report(p, d.show(p, name)+" is not the name of a role", "write a name such as manage-role, or path/name")
+		d.Report(p, d.Show(p, name)+" is not the name of a role", "write a name such as manage-role, or path/name")
 	}
 }
 
 // checkRequireRole checks require_role as far as possible before signing in.
 func (d *decoder) checkRequireRole(a *SignIn) {
-	p, ok := d.checkable(&a.RequireRole)
-	if !ok || !a.RequireRole || d.isSet(&a.ARN) || d.isSet(&a.Roles) || d.isSet(&a.RoleName) {
+	p, ok := d.Checkable(&a.RequireRole)
+	if !ok || !a.RequireRole || d.IsSet(&a.ARN) || d.IsSet(&a.Roles) || d.IsSet(&a.RoleName) {
 		return
 	}
-	if d.isSet(&a.AKID) && !d.isSet(&a.SessionToken) && !d.isSet(&a.Profile) {
-		d.report(p, "the block signs in with a long-lived key and without a role",
+	if d.IsSet(&a.AKID) && !d.IsSet(&a.SessionToken) && !d.IsSet(&a.Profile) {
+		d.Report(p, "the block signs in with a long-lived key and without a role",
 			"add account_id and role, or assume_role_arn")
 	}
 }
@@ -98,36 +99,36 @@ func (a SignIn) partitionIn(regions []string) string {
 
 // checkRoles checks the role chain.
 func (d *decoder) checkRoles(a *SignIn) {
-	chain, chained := d.positions[&a.Roles]
-	if chained && d.isSet(&a.ARN) {
-		d.report(chain, "is set together with assume_role_arn", "make that role the first of assume_roles")
+	chain, chained := d.Position(&a.Roles)
+	if chained && d.IsSet(&a.ARN) {
+		d.Report(chain, "is set together with assume_role_arn", "make that role the first of assume_roles")
 	}
-	if chained && chain.state == valid && len(a.Roles) == 0 {
-		d.report(chain, "is empty", "name the roles, or remove the key")
+	if chained && chain.State == yamldoc.Valid && len(a.Roles) == 0 {
+		d.Report(chain, "is empty", "name the roles, or remove the key")
 	}
-	if !d.isSet(&a.ARN) && !d.isSet(&a.RoleName) {
+	if !d.IsSet(&a.ARN) && !d.IsSet(&a.RoleName) {
 		for _, extra := range []any{
 			&a.SessionName, &a.ExternalID, &a.Role.Duration, &a.SourceIdentity, &a.SessionTags, &a.SessionPolicy,
 		} {
-			if p, ok := d.positions[extra]; ok {
-				d.warn(p, "is not used without assume_role_arn", "set it in the block of a role of assume_roles, or remove it")
+			if p, ok := d.Position(extra); ok {
+				d.Warn(p, "is not used without assume_role_arn", "set it in the block of a role of assume_roles, or remove it")
 			}
 		}
 	}
 	shortened := d.shortSessionReason(a)
-	if p, ok := d.checkable(&a.ARN); ok {
+	if p, ok := d.Checkable(&a.ARN); ok {
 		d.checkRoleARN(p, a.ARN)
 	}
 	d.checkRoleSession(&a.RoleSession, shortened)
 	for i := range a.Roles {
 		r := &a.Roles[i]
-		if p, ok := d.checkable(r); ok && !d.isSet(&r.ARN) {
-			d.report(p, "has no assume_role_arn", "add assume_role_arn: arn:aws:iam::123456789012:role/name")
+		if p, ok := d.Checkable(r); ok && !d.IsSet(&r.ARN) {
+			d.Report(p, "has no assume_role_arn", "add assume_role_arn: arn:aws:iam::123456789012:role/name")
 		}
 		if i > 0 {
 			shortened = "that is assumed from another role"
 		}
-		if p, ok := d.checkable(&r.ARN); ok {
+		if p, ok := d.Checkable(&r.ARN); ok {
 			d.checkRoleARN(p, r.ARN)
 		}
 		d.checkRoleSession(&r.RoleSession, shortened)
@@ -140,13 +141,13 @@ func (d *decoder) checkRoles(a *SignIn) {
 //	https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 func (d *decoder) shortSessionReason(a *SignIn) string {
 	switch {
-	case d.isSet(&a.SerialNumber):
+	case d.IsSet(&a.SerialNumber):
 		return "that is assumed from an MFA session"
-	case d.isSet(&a.Profile):
+	case d.IsSet(&a.Profile):
 		return ""
-	case d.isSet(&a.SessionToken):
+	case d.IsSet(&a.SessionToken):
 		return "that is assumed with a temporary key"
-	case d.isSet(&a.AKID):
+	case d.IsSet(&a.AKID):
 		return ""
 	case a.CredentialSource == "Ec2InstanceMetadata" || a.CredentialSource == "EcsContainer":
 		return "that is assumed from another role, here the machine's"
@@ -154,76 +155,76 @@ func (d *decoder) shortSessionReason(a *SignIn) string {
 	return ""
 }
 
-func (d *decoder) checkRoleARN(p position, arn string) {
+func (d *decoder) checkRoleARN(p yamldoc.Position, arn string) {
 	if text, remedy := d.roleARNProblem(p, arn); text != "" {
-		d.report(p, text, remedy)
+		d.Report(p, text, remedy)
 	}
 }
 
 // checkRoleSession checks the parameters of AssumeRole.
 func (d *decoder) checkRoleSession(r *RoleSession, shortened string) {
-	if p, ok := d.checkable(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
-		d.report(p, d.show(p, r.SessionName)+" is not the name of a role session",
+	if p, ok := d.Checkable(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
+		d.Report(p, d.Show(p, r.SessionName)+" is not the name of a role session",
 			"write 2 to 64 letters, digits and _+=,.@-")
 	}
-	if p, ok := d.checkable(&r.ExternalID); ok {
+	if p, ok := d.Checkable(&r.ExternalID); ok {
 		wellFormed := externalIDForm.MatchString(r.ExternalID) && len(r.ExternalID) >= 2 && len(r.ExternalID) <= 1224
 		if !wellFormed {
-			d.report(p, "is not an external id", "write 2 to 1224 letters, digits and _+=,.@:/-")
+			d.Report(p, "is not an external id", "write 2 to 1224 letters, digits and _+=,.@:/-")
 		}
 	}
-	if p, ok := d.checkable(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
+	if p, ok := d.Checkable(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
 		long := r.Duration.String()
-		if p.references != "" {
-			long = d.show(p, long)
+		if p.References != "" {
+			long = d.Show(p, long)
 		}
-		d.report(p, long+" is longer than AWS allows for a role "+shortened, "write at most 1h")
+		d.Report(p, long+" is longer than AWS allows for a role "+shortened, "write at most 1h")
 	}
-	if p, ok := d.checkable(&r.SourceIdentity); ok && !sessionNameForm.MatchString(r.SourceIdentity) {
-		d.report(p, d.show(p, r.SourceIdentity)+" is not a source identity", "write 2 to 64 letters, digits and _+=,.@-")
+	if p, ok := d.Checkable(&r.SourceIdentity); ok && !sessionNameForm.MatchString(r.SourceIdentity) {
+		d.Report(p, d.Show(p, r.SourceIdentity)+" is not a source identity", "write 2 to 64 letters, digits and _+=,.@-")
 	}
 	d.checkSessionTags(r)
-	if p, ok := d.checkable(&r.SessionPolicy); ok {
+	if p, ok := d.Checkable(&r.SessionPolicy); ok {
 		var policy struct{ Statement any }
 		switch err := json.Unmarshal([]byte(r.SessionPolicy), &policy); {
 		case err != nil || policy.Statement == nil:
-			d.report(p, "is not an IAM policy",
+			d.Report(p, "is not an IAM policy",
 				`write JSON: {"Version": "2012-10-17", "Statement": [...]}; for a file write ${file:/path}`)
 		case len(r.SessionPolicy) > 2048:
-			d.report(p, "has "+quantity(len(r.SessionPolicy), "character"), "shorten it to at most 2048 characters")
+			d.Report(p, "has "+quantity(len(r.SessionPolicy), "character"), "shorten it to at most 2048 characters")
 		}
 	}
 }
 
 // checkSessionTags checks tags, see https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html.
 func (d *decoder) checkSessionTags(r *RoleSession) {
-	if p, ok := d.checkable(&r.SessionTags); ok && len(r.SessionTags) > 50 {
-		d.report(p, "has "+quantity(len(r.SessionTags), "tag"), "keep at most 50 tags")
+	if p, ok := d.Checkable(&r.SessionTags); ok && len(r.SessionTags) > 50 {
+		d.Report(p, "has "+quantity(len(r.SessionTags), "tag"), "keep at most 50 tags")
 	}
 	seen := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(r.SessionTags)) {
-		p, ok := d.positions[mapEntry{&r.SessionTags, key}]
+		p, ok := d.Position(yamldoc.Entry(&r.SessionTags, key))
 		if !ok {
 			continue
 		}
 		const want = "write letters, digits, spaces and _.:/=+-@"
 		switch value := r.SessionTags[key]; {
 		case !tagForm.MatchString(key) || len([]rune(key)) > 128:
-			d.report(p, "is not a key of a session tag", want+", 128 at most")
-		case p.state == valid && (!tagForm.MatchString(value) || len([]rune(value)) > 256):
-			d.report(p, "is not a value of a session tag", want+", 256 at most")
+			d.Report(p, "is not a key of a session tag", want+", 128 at most")
+		case p.State == yamldoc.Valid && (!tagForm.MatchString(value) || len([]rune(value)) > 256):
+			d.Report(p, "is not a value of a session tag", want+", 256 at most")
 		case seen[strings.ToLower(key)]:
-			d.report(p, "duplicate key except for upper and lower case", "remove one of them: STS ignores case")
+			d.Report(p, "duplicate key except for upper and lower case", "remove one of them: STS ignores case")
 		}
 		seen[strings.ToLower(key)] = true
 	}
 }
 
 // roleARNProblem returns what is wrong with a role's ARN, or "".
-func (d *decoder) roleARNProblem(p position, arn string) (text, remedy string) {
+func (d *decoder) roleARNProblem(p yamldoc.Position, arn string) (text, remedy string) {
 	f := strings.SplitN(arn, ":", 6)
 	if len(f) != 6 || f[0] != "arn" {
-		return d.show(p, arn) + " is not an ARN", roleARNHint
+		return d.Show(p, arn) + " is not an ARN", roleARNHint
 	}
 	service, region, account, resource := f[2], f[3], f[4], f[5]
 	typ, name, _ := strings.Cut(resource, "/")
@@ -232,30 +233,30 @@ func (d *decoder) roleARNProblem(p position, arn string) (text, remedy string) {
 	}
 	switch {
 	case service == "sts" && typ == "assumed-role":
-		return d.show(p, arn) + " is a role session",
+		return d.Show(p, arn) + " is a role session",
 			"write the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
 	case service != "iam":
-		return d.show(p, arn) + " is not an ARN of IAM", roleARNHint
+		return d.Show(p, arn) + " is not an ARN of IAM", roleARNHint
 	case region != "":
-		return d.show(p, arn) + " has a region, but ARNs of IAM have none", roleARNHint
+		return d.Show(p, arn) + " has a region, but ARNs of IAM have none", roleARNHint
 	case !accountIDForm.MatchString(account):
-		return d.show(p, arn) + " has an account id of " + quantity(len(account), "character"),
+		return d.Show(p, arn) + " has an account id of " + quantity(len(account), "character"),
 			"write the account id with 12 digits"
 	case typ == "user":
-		return d.show(p, arn) + " is a user", "name a role: a user cannot be assumed"
+		return d.Show(p, arn) + " is a user", "name a role: a user cannot be assumed"
 	case typ == "instance-profile":
-		return d.show(p, arn) + " is an instance profile", "name the role in it"
+		return d.Show(p, arn) + " is an instance profile", "name the role in it"
 	case typ != "role":
-		return d.show(p, arn) + " lacks role/", roleARNHint
+		return d.Show(p, arn) + " lacks role/", roleARNHint
 	case !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]):
-		return d.show(p, arn) + " has no valid name after role/", roleARNHint
+		return d.Show(p, arn) + " has no valid name after role/", roleARNHint
 	}
 	return "", ""
 }
 
 // shortID returns an account id for an example.
-func shortID(p position, id string) string {
-	if p.references == "" && accountIDForm.MatchString(id) {
+func shortID(p yamldoc.Position, id string) string {
+	if p.References == "" && accountIDForm.MatchString(id) {
 		return id
 	}
 	return "123456789012"

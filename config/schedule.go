@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,8 +75,9 @@ func parseEvery(s string) (cron.Schedule, error) {
 	const remedy = "write @every 15m or @every 7d; the minimum is @every 1s"
 	text, spaced := strings.CutPrefix(s, " ")
 	d, err := ParseDuration(text)
+	_, notNumber := strconv.ParseFloat(text, 64)
 	switch {
-	case !spaced || err != nil || bareNumber.MatchString(text):
+	case !spaced || err != nil || notNumber == nil:
 		return nil, Problem{Text: "@every needs a duration", Remedy: remedy}
 	case d < time.Second:
 		return nil, Problem{Text: "the time between runs is less than a second", Remedy: remedy}
@@ -141,8 +143,8 @@ func (d *decoder) loadZone(name string) (*time.Location, error) {
 // checkTimezone checks the key and returns the zone for checking schedules; nil is UTC.
 func (d *decoder) checkTimezone(ptr *string) *time.Location {
 	loc, err := d.loadZone(*ptr)
-	if p, ok := d.checkable(ptr); ok && err != nil {
-		d.reportError(p, d.show(p, *ptr)+" ", err)
+	if p, ok := d.Checkable(ptr); ok && err != nil {
+		d.ReportError(p, d.Show(p, *ptr)+" ", err)
 	}
 	return loc
 }
@@ -155,7 +157,7 @@ type scheduleKey struct {
 
 // checkSchedule checks the schedule at ptr.
 func (d *decoder) checkSchedule(ptr any, text string, loc *time.Location) {
-	p, ok := d.checkable(ptr)
+	p, ok := d.Checkable(ptr)
 	if !ok {
 		return
 	}
@@ -165,6 +167,6 @@ func (d *decoder) checkSchedule(ptr any, text string, loc *time.Location) {
 		d.scheduleErrors[scheduleKey{text, loc}] = err
 	}
 	if err != nil {
-		d.reportError(p, d.show(p, text)+": ", err)
+		d.ReportError(p, d.Show(p, text)+": ", err)
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -17,8 +20,7 @@ import (
 // including the kinds and outputs of this build. It describes the structure; only [Parse] checks keys against each
 // other.
 func Schema(k Registry) ([]byte, error) {
-	d := newDecoder(&source{registry: k}, nil)
-	s := &schemaBuilder{decoder: d}
+	s := &schemaBuilder{registry: k}
 	s.reflector = &jsonschema.Reflector{
 		FieldNameTag:               "yaml",
 		RequiredFromJSONSchemaTags: true,
@@ -60,7 +62,7 @@ func Schema(k Registry) ([]byte, error) {
 
 // A schemaBuilder adds the information of our tags to the schema that the library makes of the types.
 type schemaBuilder struct {
-	*decoder
+	registry  Registry
 	reflector *jsonschema.Reflector
 	err       error
 }
@@ -102,7 +104,7 @@ func (s *schemaBuilder) scalarSchema(t reflect.Type) *jsonschema.Schema {
 	switch {
 	case t == reflect.TypeFor[Output]():
 		return s.outputsSchema()
-	case !isScalar(t) || t.Kind() == reflect.Pointer:
+	case !yamldoc.IsScalar(t) || t.Kind() == reflect.Pointer:
 		return nil
 	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[time.Duration]():
 		return ref("duration")
@@ -131,13 +133,13 @@ func (s *schemaBuilder) structSchema(v any) *jsonschema.Schema {
 
 // refine adds limits, words and defaults to the properties of a struct and of the structs in it.
 func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
-	for _, f := range s.fieldsOf(v.Type()) {
-		p, ok := to.Properties.Get(f.key)
+	for _, f := range yamldoc.FieldsOf(v.Type()) {
+		p, ok := to.Properties.Get(f.Key)
 		if !ok {
-			s.err = fmt.Errorf("no property %q in %v", f.key, v.Type())
+			s.err = fmt.Errorf("no property %q in %v", f.Key, v.Type())
 			return
 		}
-		fv := v.FieldByIndex(f.index)
+		fv := v.FieldByIndex(f.Index)
 		elem := p
 		if p.Items != nil {
 			elem = p.Items
@@ -145,31 +147,31 @@ func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
 		s.applyLimits(elem, f)
 		p.Default = defaultValue(fv)
 		switch t := fv.Type(); {
-		case isScalar(t):
+		case yamldoc.IsScalar(t):
 		case t.Kind() == reflect.Struct:
 			s.refine(p, fv)
 		case t.Kind() == reflect.Pointer:
 			s.refine(p, reflect.New(t.Elem()).Elem())
 		case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct &&
-			!isScalar(t.Elem()) && t.Elem() != reflect.TypeFor[Output]():
+			!yamldoc.IsScalar(t.Elem()) && t.Elem() != reflect.TypeFor[Output]():
 			s.refine(elem, reflect.New(t.Elem()).Elem())
-		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct && !isScalar(t.Elem()):
+		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct && !yamldoc.IsScalar(t.Elem()):
 			s.refine(p.AdditionalProperties, reflect.New(t.Elem()).Elem())
 		}
 	}
 }
 
 // applyLimits adds a field's enum, range and names to its schema.
-func (s *schemaBuilder) applyLimits(to *jsonschema.Schema, f field) {
+func (s *schemaBuilder) applyLimits(to *jsonschema.Schema, f yamldoc.Field) {
 	about := to.Description
 	switch {
-	case f.names != "":
-		*to = jsonschema.Schema{Ref: ref(f.names).Ref, Description: about}
-	case len(f.enum) > 0:
-		*to = *enumOrReference(f.enum)
+	case f.Names != "":
+		*to = jsonschema.Schema{Ref: ref(f.Names).Ref, Description: about}
+	case len(f.Enum) > 0:
+		*to = *enumOrReference(f.Enum)
 		to.Description = about
 	}
-	low, high, ok := strings.Cut(f.limits, "..")
+	low, high, ok := strings.Cut(f.Limits, "..")
 	switch {
 	case !ok:
 	case len(to.AnyOf) > 0 && to.AnyOf[0].Type == "integer":
@@ -191,15 +193,15 @@ func defaultValue(v reflect.Value) any {
 	case time.Duration:
 		v = reflect.ValueOf(Duration(x))
 	}
-	if v.Kind() == reflect.Pointer && !v.IsNil() && isScalar(v.Type()) {
+	if v.Kind() == reflect.Pointer && !v.IsNil() && yamldoc.IsScalar(v.Type()) {
 		return v.Elem().Interface()
 	}
 	switch {
 	case v.IsZero():
 		return nil
-	case isScalar(v.Type()):
+	case yamldoc.IsScalar(v.Type()):
 		return v.Interface() // durations and similar types have MarshalText
-	case v.Kind() == reflect.Slice && isScalar(v.Type().Elem()):
+	case v.Kind() == reflect.Slice && yamldoc.IsScalar(v.Type().Elem()):
 		return v.Interface()
 	}
 	return nil
@@ -210,7 +212,7 @@ func (s *schemaBuilder) outputsSchema() *jsonschema.Schema {
 	later := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), Required: []string{"type"}}
 	later.Properties.Set("type", ref("reference"))
 	all := []*jsonschema.Schema{}
-	for _, name := range s.outputTypes() {
+	for _, name := range slices.Sorted(maps.Keys(s.registry.Outputs)) {
 		o := s.structSchema(s.registry.Outputs[name]())
 		o.Version = ""
 		o.Title = name

@@ -14,6 +14,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 )
 
 func compileSchema(t testing.TB) *jsonschema.Schema {
@@ -279,14 +281,14 @@ func collectKeys(n *yaml.Node, path string, shown map[string]bool) {
 // keysOf returns the path of every key of the type.
 func keysOf(t reflect.Type, path string) []string {
 	var keys []string
-	for _, f := range fieldsOf(t) {
-		p := strings.TrimPrefix(path+"."+f.key, ".")
+	for _, f := range yamldoc.FieldsOf(t) {
+		p := strings.TrimPrefix(path+"."+f.Key, ".")
 		keys = append(keys, p)
-		e := f.typ
+		e := f.Type
 		for e.Kind() == reflect.Slice || e.Kind() == reflect.Pointer {
 			e = e.Elem()
 		}
-		if e.Kind() == reflect.Struct && !isScalar(e) && e != reflect.TypeFor[Output]() {
+		if e.Kind() == reflect.Struct && !yamldoc.IsScalar(e) && e != reflect.TypeFor[Output]() {
 			keys = append(keys, keysOf(e, p)...)
 		}
 	}

@@ -31,15 +31,15 @@ func ParseSessionKey(text string) (key secret.String, err error) {
 // checkSessionKey checks session_key. It must not be in the file itself, which may be stored next to the sessions that
 // it encrypts.
 func (d *decoder) checkSessionKey(w *document) {
-	p, ok := d.checkable(&w.SessionKey)
+	p, ok := d.Checkable(&w.SessionKey)
 	if !ok {
 		return
 	}
-	if p.references == "" {
-		d.report(p, "the key is in the file itself", "write a reference: ${file:/run/secrets/session_key} or ${env:NAME}")
+	if p.References == "" {
+		d.Report(p, "the key is in the file itself", "write a reference: ${file:/run/secrets/session_key} or ${env:NAME}")
 		return
 	}
 	if _, err := ParseSessionKey(w.SessionKey.Reveal()); err != nil {
-		d.reportError(p, "the value of "+p.references+" ", err)
+		d.ReportError(p, "the value of "+p.References+" ", err)
 	}
 }

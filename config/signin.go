@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -57,7 +58,7 @@ func (d *decoder) fingerprint(s *SignIn) string {
 
 // referenceText returns the text of a secret that is a reference, or "" if it is the secret itself.
 func (d *decoder) referenceText(s *secret.String) string {
-	if text := s.Reveal(); strings.Contains(text, "${") && d.positions[s].state == unresolved {
+	if text := s.Reveal(); strings.Contains(text, "${") && d.At(s).State == yamldoc.Unresolved {
 		return text
 	}
 	return ""

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 )
 
 // ResolveStore is Resolve for store and data_dir alone, and does not change f: commands that read the inventory need no
@@ -18,7 +20,7 @@ func (f *File) ResolveStore(
 		return Store{}, "", f.source.failed
 	}
 	include := func(path string) bool { return path == "data_dir" || strings.HasPrefix(path, "store.") }
-	fetch := &fetcher{env: env, read: read, cache: map[segment]fetched{}, include: include}
+	fetch := yamldoc.NewFetcher(env, read, include)
 	g, err := build(f.source, fetch, false)
 	if err != nil {
 		return Store{}, "", err
@@ -34,29 +36,29 @@ var (
 // checkStore checks the keys of a store against its type. A connection string is a secret, so only its form is checked,
 // and messages do not show it.
 func (d *decoder) checkStore(s *Store) {
-	if p, set := d.positions[&s.Type]; set && p.state != valid {
+	if p, set := d.Position(&s.Type); set && p.State != yamldoc.Valid {
 		return
 	}
 	if s.Type != "postgres" {
 		for _, ptr := range []any{&s.DSN, &s.Schema} {
-			if p, ok := d.checkable(ptr); ok {
-				d.report(p, "is a key of store: {type: postgres}", "remove it, or set type: postgres")
+			if p, ok := d.Checkable(ptr); ok {
+				d.Report(p, "is a key of store: {type: postgres}", "remove it, or set type: postgres")
 			}
 		}
 		return
 	}
-	if p, ok := d.checkable(&s.Type); ok && !d.isSet(&s.DSN) {
-		d.report(p, "postgres needs dsn",
+	if p, ok := d.Checkable(&s.Type); ok && !d.IsSet(&s.DSN) {
+		d.Report(p, "postgres needs dsn",
 			`add dsn: ${env:NAME}; its value is postgres://user:password@host:5432/database?sslmode=verify-full`)
 	}
-	if p, ok := d.checkable(&s.DSN); ok && !connectionString(s.DSN.Reveal()) {
-		d.report(p,
+	if p, ok := d.Checkable(&s.DSN); ok && !connectionString(s.DSN.Reveal()) {
+		d.Report(p,
 			"is not a connection string",
 			"write postgres://user:password@host:5432/database?sslmode=verify-full; "+
 				"in a password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F")
 	}
-	if p, ok := d.checkable(&s.Schema); ok && (!schemaName.MatchString(s.Schema) || strings.HasPrefix(s.Schema, "pg_")) {
-		d.report(p, d.show(p, s.Schema)+" is not a schema name", "write lower-case letters, digits and _")
+	if p, ok := d.Checkable(&s.Schema); ok && (!schemaName.MatchString(s.Schema) || strings.HasPrefix(s.Schema, "pg_")) {
+		d.Report(p, d.Show(p, s.Schema)+" is not a schema name", "write lower-case letters, digits and _")
 	}
 }
 

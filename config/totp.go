@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/config/internal/yamldoc"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -70,7 +71,7 @@ func (t *TOTP) parseURI(scheme, s string) (seed string, err error) {
 	if v := q.Get("algorithm"); v != "" {
 		t.Algorithm = strings.ReplaceAll(strings.ToUpper(v), "-", "")
 		if known := []string{"SHA1", "SHA256", "SHA512"}; !slices.Contains(known, t.Algorithm) {
-			return "", Problem{Text: "names an unknown algorithm", Remedy: "write algorithm=" + joinOr(known)}
+			return "", Problem{Text: "names an unknown algorithm", Remedy: "write algorithm=" + yamldoc.JoinOr(known)}
 		}
 	}
 	if v := q.Get("digits"); v != "" {

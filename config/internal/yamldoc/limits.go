@@ -1,7 +1,8 @@
-package config
+package yamldoc
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 )
 
@@ -10,27 +11,27 @@ import (
 const (
 	MaxFile = 16 << 20 // bytes of the file: about 30,000 accounts
 
-	// maxTokens limits keys, items, commas and comments. Each makes one or two nodes of about 200 bytes, or as much memory
+	// MaxTokens limits keys, items, commas and comments. Each makes one or two nodes of about 200 bytes, or as much memory
 	// for a comment, because the library keeps every comment.
-	maxTokens = 600_000
+	MaxTokens = 600_000
 
-	maxScalar   = 64 << 10 // bytes of a value, as written and with its references resolved
-	maxItems    = 50_000   // items of a list, keys of a map
-	maxPatterns = 1000     // patterns of a list of kinds or regions, schedules, outputs
+	MaxScalar   = 64 << 10 // bytes of a value, as written and with its references resolved
+	MaxItems    = 50_000   // items of a list, keys of a map
+	MaxPatterns = 1000     // patterns in a list of names, items of a short list
 
-	// maxDirectives limits lines that begin with "%": the library compares each one with all before it.
-	maxDirectives = 100
+	// MaxDirectives limits lines that begin with "%": the library compares each one with all before it.
+	MaxDirectives = 100
 
-	// maxProblems limits the list of mistakes.
-	maxProblems = 10_000
+	// MaxProblems limits the list of mistakes.
+	MaxProblems = 10_000
 )
 
 // maxVisits limits how often aliases may repeat nodes: enough for a shared mapping of some keys in each of many blocks.
 func maxVisits(tokens int) int { return min(1_600_000, 50_000+20*tokens) }
 
-// countTokens returns at least half the number of the text's nodes and comments. It counts the characters that begin
+// CountTokens returns at least half the number of the text's nodes and comments. It counts the characters that begin
 // them, and so also those in comments and in quoted values.
-func countTokens(b []byte) int {
+func CountTokens(b []byte) int {
 	n := 0
 	for i, c := range b {
 		switch c {
@@ -51,15 +52,15 @@ func countTokens(b []byte) int {
 	return n
 }
 
-// tokenLimitLine returns the line at which the text exceeds maxTokens, or 0.
+// tokenLimitLine returns the line at which the text exceeds MaxTokens, or 0.
 func tokenLimitLine(b []byte) (line int) {
-	if countTokens(b) <= maxTokens {
+	if CountTokens(b) <= MaxTokens {
 		return 0
 	}
 	line = 1
 	n := 0
 	for text := range bytes.Lines(b) {
-		if n += countTokens(text); n > maxTokens {
+		if n += CountTokens(text); n > MaxTokens {
 			break
 		}
 		line++
@@ -67,12 +68,12 @@ func tokenLimitLine(b []byte) (line int) {
 	return line
 }
 
-// directiveLimitLine returns the line at which the text exceeds maxDirectives, or 0.
+// directiveLimitLine returns the line at which the text exceeds MaxDirectives, or 0.
 func directiveLimitLine(b []byte) (line int) {
 	at, n := 0, 0
 	for text := range bytes.Lines(b) {
 		if at++; text[0] == '%' {
-			if n++; n > maxDirectives {
+			if n++; n > MaxDirectives {
 				return at
 			}
 		}
@@ -81,15 +82,15 @@ func directiveLimitLine(b []byte) (line int) {
 }
 
 // checkLength reports a list or map that is too long.
-func (d *decoder) checkLength(n int, f field, at position) bool {
-	most := maxItems
-	if f.names != "" || f.key == "schedules" || f.key == "outputs" {
-		most = maxPatterns
+func (d *Decoder) checkLength(n int, f Field, at Position) bool {
+	most := MaxItems
+	if f.Names != "" || slices.Contains(d.rules.ShortLists, f.Key) {
+		most = MaxPatterns
 	}
 	if n <= most {
 		return true
 	}
-	d.report(at, "has "+strconv.Itoa(n)+" items, but the maximum is "+strconv.Itoa(most),
+	d.Report(at, "has "+strconv.Itoa(n)+" items, but the maximum is "+strconv.Itoa(most),
 		"check that it is the right file")
 	return false
 }

@@ -1,4 +1,4 @@
-package config
+package yamldoc
 
 import (
 	"net/url"
@@ -10,8 +10,8 @@ import (
 )
 
 // A value from the environment or a file may be a secret, whatever its key is: `path: /x/${env:TOKEN}`. The messages of
-// this package do not repeat such a value. Messages of an output's type may repeat it, whole or in part, or in another
-// spelling. concealedValues holds what must not appear in the messages about one output.
+// this package do not repeat such a value. Messages of the options of a [Typed] may repeat it, whole or in part, or in
+// another spelling. concealedValues holds what must not appear in the messages about one of them.
 type concealedValues struct {
 	values   []concealedValue
 	byPath   map[string][]int  // indexes of values, by each path above them
@@ -27,17 +27,17 @@ const reasonHidden = "check the value: the reason is not shown, because it may r
 
 // add stores a value. A secret is hidden as a whole; of other values only the references are hidden, and hide was
 // called for each when it was read. The rest, such as the other elements of a path, helps the user.
-func (c *concealedValues) add(at position, text string, whole bool) {
-	if at.references != "" {
+func (c *concealedValues) add(at Position, text string, whole bool) {
+	if at.References != "" {
 		if c.byPath == nil {
 			c.byPath = map[string][]int{}
 		}
-		for i := range len(at.path) + 1 {
-			if i == len(at.path) || at.path[i] == '.' || at.path[i] == '[' {
-				c.byPath[at.path[:i]] = append(c.byPath[at.path[:i]], len(c.values))
+		for i := range len(at.Path) + 1 {
+			if i == len(at.Path) || at.Path[i] == '.' || at.Path[i] == '[' {
+				c.byPath[at.Path[:i]] = append(c.byPath[at.Path[:i]], len(c.values))
 			}
 		}
-		c.values = append(c.values, concealedValue{at.references, strings.ToLower(text)})
+		c.values = append(c.values, concealedValue{at.References, strings.ToLower(text)})
 	}
 	if whole {
 		c.hide(text)

@@ -1,4 +1,4 @@
-package config
+package yamldoc
 
 import (
 	"reflect"
@@ -7,57 +7,28 @@ import (
 	"strings"
 )
 
-// foreignKeys maps the names that other tools use to our keys.
-var foreignKeys = map[string]string{
-	"access_key":            "ak_id",
-	"access_key_id":         "ak_id",
-	"aws_access_key_id":     "ak_id",
-	"secret_key":            "ak_secret",
-	"secret_access_key":     "ak_secret",
-	"aws_secret_access_key": "ak_secret",
-	"aws_session_token":     "session_token",
-	"profile_name":          "profile",
-	"aws_profile":           "profile",
-	"role_arn":              "assume_role_arn",
-	"session_name":          "role_session_name",
-	"duration_seconds":      "role_duration",
-	"mfa_serial":            "serial_number",
-	"mfa_code":              "token_code",
-	"mfa_secret":            "totp_seed",
-	"totp_secret":           "totp_seed",
-	"mfa_process":           "token_command",
-	"role_name":             "role",
-	"policy":                "session_policy",
-	"region":                "regions",
-	"crontab":               "schedule",
-	"fixed_crontab":         "schedule",
-	"cron":                  "schedule",
-	"tags":                  "extra_tags",
-	"concurrency":           "calls_in_flight",
-	"max_attempts":          "attempts",
-}
-
 var separatorRemover = strings.NewReplacer("_", "", "-", "", " ", "")
 
 // foldKey removes differences that people often confuse: case, and how words are joined.
 func foldKey(key string) string { return strings.ToLower(separatorRemover.Replace(key)) }
 
-// A vocabulary is a list of words for repeated searches, with cached results.
-type vocabulary struct {
+// A Vocabulary is a list of words for repeated searches, with cached results.
+type Vocabulary struct {
 	words, folded []string
 	near          map[string]string // results of earlier searches
 }
 
-func newVocabulary(words []string) *vocabulary {
-	v := &vocabulary{words: words, folded: make([]string, len(words)), near: map[string]string{}}
+// NewVocabulary returns a vocabulary of these words.
+func NewVocabulary(words []string) *Vocabulary {
+	v := &Vocabulary{words: words, folded: make([]string, len(words)), near: map[string]string{}}
 	for i, w := range words {
 		v.folded[i] = foldKey(w)
 	}
 	return v
 }
 
-// nearest returns the word of which s is most likely a misspelling, or "".
-func (v *vocabulary) nearest(s string) string {
+// Nearest returns the word of which s is most likely a misspelling, or "".
+func (v *Vocabulary) Nearest(s string) string {
 	if len(s) > maxWordLength {
 		return ""
 	}
@@ -69,7 +40,7 @@ func (v *vocabulary) nearest(s string) string {
 	return best
 }
 
-func (v *vocabulary) find(s string) string {
+func (v *Vocabulary) find(s string) string {
 	best, at := "", maxTypos(s)+1
 	f := foldKey(s)
 	for i, w := range v.words {
@@ -83,8 +54,8 @@ func (v *vocabulary) find(s string) string {
 	return best
 }
 
-// nearest searches a few words.
-func nearest(s string, words []string) string { return newVocabulary(words).nearest(s) }
+// Nearest searches a few words.
+func Nearest(s string, words []string) string { return NewVocabulary(words).Nearest(s) }
 
 // maxTypos is the maximum number of wrong letters in a misspelling of a word of this length.
 func maxTypos(s string) int {
@@ -134,67 +105,26 @@ func distance(a, b string, most int) int {
 	return min(last[len(b)], most+1)
 }
 
-// A wordCache holds the words for suggestions and the results of earlier searches.
-type wordCache struct {
-	keys       map[*field]*vocabulary // keys of a mapping, by its first key
-	nestedKeys map[*field]map[string]string
-	kinds      *vocabulary
-	regions    *vocabulary
-	matched    map[string]bool // patterns of kinds: whether they match one
-}
-
-func newWordCache() wordCache {
-	return wordCache{
-		keys:       map[*field]*vocabulary{},
-		nestedKeys: map[*field]map[string]string{},
-		matched:    map[string]bool{},
-	}
-}
-
-// isKind reports whether a pattern matches a kind.
-func (d *decoder) isKind(pattern string) bool {
-	is, known := d.words.matched[pattern]
-	if !known {
-		is = slices.ContainsFunc(d.registry.Kinds, func(kind string) bool { return glob(pattern, kind) })
-		d.words.matched[pattern] = is
-	}
-	return is
-}
-
-func (d *decoder) nearestKind(name string) string {
-	if d.words.kinds == nil {
-		d.words.kinds = newVocabulary(d.registry.Kinds)
-	}
-	return d.words.kinds.nearest(name)
-}
-
-func (d *decoder) nearestRegion(name string) string {
-	if d.words.regions == nil {
-		d.words.regions = newVocabulary(knownRegions())
-	}
-	return d.words.regions.nearest(name)
-}
-
 // A keyScope is a mapping of the file, with the mappings around it. Suggestions for an unknown key come from them.
 type keyScope struct {
-	keys   []field
+	keys   []Field
 	path   string
 	parent *keyScope
 }
 
 // keyNames returns the keys of a mapping.
-func (d *decoder) keyNames(b *keyScope) *vocabulary {
+func (d *Decoder) keyNames(b *keyScope) *Vocabulary {
 	if len(b.keys) == 0 {
-		return newVocabulary(nil)
+		return NewVocabulary(nil)
 	}
-	v := d.words.keys[&b.keys[0]]
+	v := d.keyWords[&b.keys[0]]
 	if v == nil {
 		names := make([]string, len(b.keys))
 		for i, f := range b.keys {
-			names[i] = f.key
+			names[i] = f.Key
 		}
-		v = newVocabulary(names)
-		d.words.keys[&b.keys[0]] = v
+		v = NewVocabulary(names)
+		d.keyWords[&b.keys[0]] = v
 	}
 	return v
 }
@@ -208,7 +138,7 @@ func (b *keyScope) location() string {
 }
 
 // unknownKeyRemedy says where an unknown key belongs, or returns "".
-func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
+func (d *Decoder) unknownKeyRemedy(key string, b *keyScope) string {
 	suggest := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
 	all := d.keyNames(b)
 	names := all.words
@@ -220,12 +150,12 @@ func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 			return "move it: it belongs " + parent.location()
 		}
 	}
-	near := all.nearest(key)
+	near := all.Nearest(key)
 	if near != "" && len(key) > 3 && distance(near, key, 1) == 1 {
 		return suggest(near)
 	}
 	lookup := key
-	if ours, ok := foreignKeys[strings.ToLower(key)]; ok {
+	if ours, ok := d.rules.ForeignKeys[strings.ToLower(key)]; ok {
 		lookup = ours
 	}
 	if slices.Contains(names, lookup) {
@@ -250,35 +180,35 @@ func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 }
 
 // nestedPath returns the path of a key in the mappings below a mapping, or "". Each mapping is searched once.
-func (d *decoder) nestedPath(keys []field, key string) string {
+func (d *Decoder) nestedPath(keys []Field, key string) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	all, known := d.words.nestedKeys[&keys[0]]
+	all, known := d.nestedKeys[&keys[0]]
 	if !known {
 		all = map[string]string{}
 		d.addNestedKeys(keys, "", all)
-		d.words.nestedKeys[&keys[0]] = all
+		d.nestedKeys[&keys[0]] = all
 	}
 	return all[key]
 }
 
 // addNestedKeys adds the keys of mappings below, without those in lists. A key nearer to the top wins.
-func (d *decoder) addNestedKeys(keys []field, path string, all map[string]string) {
+func (d *Decoder) addNestedKeys(keys []Field, path string, all map[string]string) {
 	for _, f := range keys {
-		t := f.typ
+		t := f.Type
 		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		if t.Kind() != reflect.Struct || isScalar(t) {
+		if t.Kind() != reflect.Struct || IsScalar(t) {
 			continue
 		}
 		sub := d.fieldsOf(t)
 		for _, s := range sub {
-			if _, taken := all[s.key]; !taken {
-				all[s.key] = joinPath(path, f.key) + "." + s.key
+			if _, taken := all[s.Key]; !taken {
+				all[s.Key] = joinPath(path, f.Key) + "." + s.Key
 			}
 		}
-		d.addNestedKeys(sub, joinPath(path, f.key), all)
+		d.addNestedKeys(sub, joinPath(path, f.Key), all)
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package yamldoc
 
 import (
 	"math"
@@ -44,6 +44,9 @@ func ParseDuration(s string) (time.Duration, error) {
 	}
 	return days + d, nil
 }
+
+// A Duration is written as [ParseDuration] reads it.
+type Duration time.Duration
 
 // UnmarshalText is like [ParseDuration].
 func (d *Duration) UnmarshalText(b []byte) error {

@@ -1,4 +1,4 @@
-package config
+package yamldoc
 
 import (
 	"encoding"
@@ -20,19 +20,19 @@ var (
 	decimal     = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 )
 
-// fillScalar fills v from a scalar. It returns the position with the value's state.
-func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position) (position, bool) {
+// fillScalar fills v from a scalar. It returns the Position with the value's state.
+func (d *Decoder) fillScalar(n *yaml.Node, v reflect.Value, f Field, at Position) (Position, bool) {
 	t := v.Type()
-	fail := func(text, remedy string) (position, bool) {
-		d.report(at, text, remedy)
-		at.state = invalid
+	fail := func(text, remedy string) (Position, bool) {
+		d.Report(at, text, remedy)
+		at.State = Invalid
 		return at, false
 	}
 	hide := t == reflect.TypeFor[secret.String]()
 	switch tag := n.ShortTag(); {
 	case n.Kind != yaml.ScalarNode:
 		return fail("want "+typeName(t)+", got "+kindName(n), "")
-	case len(n.Value) > maxScalar:
+	case len(n.Value) > MaxScalar:
 		return fail("the value is longer than 64 KiB", "")
 	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
 		return fail("the YAML tag before the value has no meaning here",
@@ -42,8 +42,8 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 	}
 	segments, err := parseReferences(n.Value)
 	if err != nil {
-		d.reportError(at, "", err)
-		at.state = invalid
+		d.ReportError(at, "", err)
+		at.State = Invalid
 		return at, false
 	}
 	if hide {
@@ -55,10 +55,10 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 		}
 	}
 	text, ok := d.resolveText(segments, n.Value, &at)
-	if d.concealed != nil && at.state == valid && (hide || at.references != "") {
+	if d.concealed != nil && at.State == Valid && (hide || at.References != "") {
 		d.concealed.add(at, text, hide)
 	}
-	if !ok || at.state != valid {
+	if !ok || at.State != Valid {
 		setText(v, text)
 		return at, ok
 	}
@@ -66,7 +66,7 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 	case placeholder.MatchString(text):
 		what := "is still a placeholder"
 		if !hide {
-			what = d.show(at, placeholder.FindString(text)) + " " + what
+			what = d.Show(at, placeholder.FindString(text)) + " " + what
 		}
 		return fail(what, "")
 	case text == "" && !isMapEntry(f):
@@ -75,23 +75,23 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 		return fail("begins or ends with white space", "")
 	}
 	if err := d.convert(n, v, text, at); err != nil {
-		d.reportError(at, "", err)
-		at.state = invalid
+		d.ReportError(at, "", err)
+		at.State = Invalid
 		return at, false
 	}
 	return at, d.checkLimits(v, f, text, &at)
 }
 
 // isMapEntry reports whether the field is a map entry, which may be "".
-func isMapEntry(f field) bool { return f.typ != nil && f.typ.Kind() == reflect.Map }
+func isMapEntry(f Field) bool { return f.Type != nil && f.Type.Kind() == reflect.Map }
 
 // resolveText returns the scalar's text. In the first pass the text of a scalar with references is as written.
-func (d *decoder) resolveText(segments []segment, raw string, at *position) (string, bool) {
+func (d *Decoder) resolveText(segments []segment, raw string, at *Position) (string, bool) {
 	if !hasReference(segments) {
 		return segments[0].text, true // a scalar without references has one segment
 	}
-	if d.fetch == nil || d.fetch.include != nil && !d.fetch.include(at.path) {
-		at.state = unresolved
+	if d.fetch == nil || d.fetch.include != nil && !d.fetch.include(at.Path) {
+		at.State = Unresolved
 		d.unresolvedCount++
 		return raw, true
 	}
@@ -100,12 +100,12 @@ func (d *decoder) resolveText(segments []segment, raw string, at *position) (str
 	named := map[segment]bool{}
 	for _, p := range segments {
 		s, err := d.fetch.fetch(p)
-		if b.Len()+len(s) > maxScalar {
+		if b.Len()+len(s) > MaxScalar {
 			s, err = "", Problem{Text: "the value is longer than 64 KiB with its references resolved"}
 		}
 		if err != nil {
 			if ok || !named[p] {
-				d.reportError(*at, "", err)
+				d.ReportError(*at, "", err)
 			}
 			ok = false
 		}
@@ -121,9 +121,9 @@ func (d *decoder) resolveText(segments []segment, raw string, at *position) (str
 			from.WriteString(p.String())
 		}
 	}
-	at.references = from.String()
+	at.References = from.String()
 	if !ok {
-		at.state = invalid
+		at.State = Invalid
 	}
 	return b.String(), ok
 }
@@ -138,9 +138,9 @@ func setText(v reflect.Value, text string) {
 	}
 }
 
-// convert stores the text in v. Its error does not repeat the text, except an error of a type of package outputs;
+// convert stores the text in v. Its error does not repeat the text, except an error of another package's type;
 // hidden values are removed from that.
-func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at position) error {
+func (d *Decoder) convert(n *yaml.Node, v reflect.Value, text string, at Position) error {
 	t := v.Type()
 	if t.Kind() == reflect.Pointer {
 		v.Set(reflect.New(t.Elem()))
@@ -148,16 +148,16 @@ func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at positio
 	}
 	got := kindName(n)
 	if got == "a number" && (v.CanInt() || v.CanUint()) {
-		got = strings.Trim(quoteSafe(n.Value), `"`) // a number with a fraction, or in another base
+		got = strings.Trim(QuoteSafe(n.Value), `"`) // a number with a fraction, or in another base
 	}
 	wrong := Problem{Text: "want " + typeName(t) + ", got " + got}
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
 		wrong.Remedy = "write it without quotes"
 	}
-	if at.references != "" {
-		wrong = Problem{Text: d.show(at, text) + " is not " + typeName(t)}
+	if at.References != "" {
+		wrong = Problem{Text: d.Show(at, text) + " is not " + typeName(t)}
 	}
-	typed := func(tags ...string) bool { return at.references != "" || slices.Contains(tags, n.ShortTag()) }
+	typed := func(tags ...string) bool { return at.References != "" || slices.Contains(tags, n.ShortTag()) }
 	switch p := v.Addr().Interface().(type) {
 	case *secret.String:
 		*p = secret.New(text)
@@ -209,17 +209,17 @@ func rangeError(err error) error {
 }
 
 // describeError adds the value to an error that does not show it.
-func (d *decoder) describeError(err error, text string, at position) error {
+func (d *Decoder) describeError(err error, text string, at Position) error {
 	if err == nil {
 		return nil
 	}
 	var p Problem
 	if errors.As(err, &p) {
-		p.Text = d.show(at, text) + ": " + p.Text
+		p.Text = d.Show(at, text) + ": " + p.Text
 		return p
 	}
-	if at.references != "" && d.concealed.mayRepeat(at.path, err.Error()) {
-		return Problem{Text: d.show(at, text) + " is not valid", Remedy: reasonHidden}
+	if at.References != "" && d.concealed.mayRepeat(at.Path, err.Error()) {
+		return Problem{Text: d.Show(at, text) + " is not valid", Remedy: reasonHidden}
 	}
 	return Problem{Text: d.concealed.redact(err.Error())}
 }
@@ -242,17 +242,17 @@ func typeName(t reflect.Type) string {
 }
 
 // checkLimits checks the value against the field's enum and range.
-func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *position) bool {
-	if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
-		remedy := "write " + joinOr(f.enum)
-		if n := nearest(text, f.enum); n != "" && at.references == "" {
+func (d *Decoder) checkLimits(v reflect.Value, f Field, text string, at *Position) bool {
+	if len(f.Enum) > 0 && !slices.Contains(f.Enum, text) {
+		remedy := "write " + JoinOr(f.Enum)
+		if n := Nearest(text, f.Enum); n != "" && at.References == "" {
 			remedy = "did you mean " + strconv.Quote(n) + "?"
 		}
-		d.report(*at, d.show(*at, text)+" is not allowed here", remedy)
-		at.state = invalid
+		d.Report(*at, d.Show(*at, text)+" is not allowed here", remedy)
+		at.State = Invalid
 		return false
 	}
-	low, high, ok := strings.Cut(f.limits, "..")
+	low, high, ok := strings.Cut(f.Limits, "..")
 	if !ok {
 		return true
 	}
@@ -266,14 +266,14 @@ func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *positio
 		ok = false
 	}
 	if !ok {
-		d.report(*at, d.show(*at, text)+" is out of range", "write a value from "+low+" to "+high)
-		at.state = invalid
+		d.Report(*at, d.Show(*at, text)+" is out of range", "write a value from "+low+" to "+high)
+		at.State = Invalid
 	}
 	return ok
 }
 
-// joinOr returns "a, b or c".
-func joinOr(words []string) string {
+// JoinOr returns "a, b or c".
+func JoinOr(words []string) string {
 	if len(words) == 1 {
 		return words[0]
 	}

@@ -1,4 +1,4 @@
-package config
+package yamldoc
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 )
+
+const plantedValue = "planted-in-the-environment"
 
 func TestParseReferences(t *testing.T) {
 	for s, want := range map[string][]segment{
@@ -38,7 +40,7 @@ func TestParseReferences(t *testing.T) {
 
 // Line breaks at the end of a file are removed; the value of a variable is not changed.
 func TestFetch(t *testing.T) {
-	f := &fetcher{
+	f := &Fetcher{
 		env:   func(string) (string, bool) { return " v\n", true },
 		read:  func(path string) ([]byte, error) { return []byte(" a\nb \r\n\n"), nil },
 		cache: map[segment]fetched{},
@@ -48,7 +50,7 @@ func TestFetch(t *testing.T) {
 			t.Errorf("%v: got %q, %v, want %q", p, got, err, want)
 		}
 	}
-	f = &fetcher{
+	f = &Fetcher{
 		read:  func(string) ([]byte, error) { return []byte("half of it"), errors.New("disk on fire") },
 		cache: map[segment]fetched{},
 	}

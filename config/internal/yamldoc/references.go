@@ -1,4 +1,4 @@
-package config
+package yamldoc
 
 import (
 	"errors"
@@ -107,13 +107,20 @@ func hasReference(segments []segment) bool {
 	return false
 }
 
-// A fetcher reads the values of references, each once: a file that is rewritten in the meantime gives one value, not
+// A Fetcher reads the values of references, each once: a file that is rewritten in the meantime gives one value, not
 // two.
-type fetcher struct {
+type Fetcher struct {
 	include func(path string) bool // nil: everywhere; references at other paths stay unresolved
 	env     func(string) (string, bool)
 	read    func(string) ([]byte, error)
 	cache   map[segment]fetched
+}
+
+// NewFetcher returns a fetcher. include limits it to some paths: references at others stay unresolved; nil: to none.
+func NewFetcher(
+	env func(string) (string, bool), read func(string) ([]byte, error), include func(path string) bool,
+) *Fetcher {
+	return &Fetcher{include: include, env: env, read: read, cache: map[segment]fetched{}}
 }
 
 type fetched struct {
@@ -121,7 +128,7 @@ type fetched struct {
 	err   error
 }
 
-func (f *fetcher) fetch(p segment) (string, error) {
+func (f *Fetcher) fetch(p segment) (string, error) {
 	if p.scheme == "" {
 		return p.text, nil
 	}
@@ -133,7 +140,7 @@ func (f *fetcher) fetch(p segment) (string, error) {
 	return v.value, v.err
 }
 
-func (f *fetcher) load(p segment) (string, error) {
+func (f *Fetcher) load(p segment) (string, error) {
 	if p.scheme == "env" {
 		v, ok := f.env(p.text)
 		if !ok {

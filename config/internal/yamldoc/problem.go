@@ -1,15 +1,15 @@
-package config
+package yamldoc
 
 import (
 	"cmp"
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
-// A Problem is one mistake: its position, what is wrong, and how to fix it. It never holds the value of a secret key,
+// A Problem is one mistake: its Position, what is wrong, and how to fix it. It never holds the value of a secret key,
 // nor a value that came from the environment or a file.
 type Problem struct {
 	File   string `json:"file,omitempty"`
@@ -77,12 +77,25 @@ func (p Problems) sorted() Problems {
 var (
 	secretLike   = regexp.MustCompile(`[A-Za-z0-9/+=]{40,}`)
 	keyIDPattern = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{8,}([A-Z0-9]{4})\b`)
-	plainKeyForm = lengthPattern{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`), 1, 32}
-	shownKeyForm = lengthPattern{regexp.MustCompile(`^[\pL\pN_ .:@*?!-]+$`), 1, 32}
+	plainKeyForm = Pattern{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`), 1, 32}
+	shownKeyForm = Pattern{regexp.MustCompile(`^[\pL\pN_ .:@*?!-]+$`), 1, 32}
 )
 
-// quoteSafe returns s for a message: quoted, shortened, without what looks like a secret.
-func quoteSafe(s string) string {
+// A Pattern is a regular expression with a length limit. A repetition such as {9,256} in the expression would be
+// compiled into 256 copies.
+type Pattern struct {
+	Expr     *regexp.Regexp
+	Min, Max int // characters
+}
+
+// MatchString is like [regexp.Regexp.MatchString].
+func (f Pattern) MatchString(s string) bool {
+	n := utf8.RuneCountInString(s)
+	return f.Min <= n && n <= f.Max && f.Expr.MatchString(s)
+}
+
+// QuoteSafe returns s for a message: quoted, shortened, without what looks like a secret.
+func QuoteSafe(s string) string {
 	if len(s) >= 16 { // both patterns need 16 bytes or more
 		s = secretLike.ReplaceAllString(s, "[redacted]")
 		s = keyIDPattern.ReplaceAllString(s, "$1…$2")
@@ -93,15 +106,15 @@ func quoteSafe(s string) string {
 	return strconv.Quote(s)
 }
 
-// quoteSafeKey is quoteSafe for text in the place of a key. A pasted secret is often there.
+// quoteSafeKey is QuoteSafe for text in the place of a key. A pasted secret is often there.
 func quoteSafeKey(s string) (quoted string, ok bool) {
 	if !shownKeyForm.MatchString(s) {
 		return "", false
 	}
-	return quoteSafe(s), true
+	return QuoteSafe(s), true
 }
 
-// joinPath appends a key of this package to a path; joinKey appends any key.
+// joinPath appends a known key to a path.
 func joinPath(path, key string) string {
 	if path == "" {
 		return key
@@ -109,7 +122,8 @@ func joinPath(path, key string) string {
 	return path + "." + key
 }
 
-func joinKey(path, key string) string {
+// JoinKey appends any key to a path.
+func JoinKey(path, key string) string {
 	switch quoted, ok := quoteSafeKey(key); {
 	case !ok:
 		return path + "[?]"
@@ -120,11 +134,3 @@ func joinKey(path, key string) string {
 }
 
 func indexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-// quantity returns a number and a noun, in the plural if needed.
-func quantity(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
