@@ -4,6 +4,7 @@
 package yamldoc
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"reflect"
@@ -43,7 +44,8 @@ type Rules struct {
 	TypeNoun    string                // what a [Typed] is, for messages
 	ForeignKeys map[string]string     // names that other tools use → keys of the file
 	ShortLists  []string              // keys of lists and maps that have few items, in addition to those of names
-	// KindRemedy returns the remedy for text, a list or a mapping at a path where another of these is wanted, or "".
+	// KindRemedy returns the remedy for text, a list or a mapping at a path where another of these is wanted, or "". nil:
+	// none.
 	KindRemedy func(path string) string
 }
 
@@ -491,8 +493,8 @@ func (d *Decoder) checkNodeKind(n *yaml.Node, want yaml.Kind, called string, at 
 				remedy = "write a list of references: one reference gives one value"
 			}
 		}
-		if own := d.rules.KindRemedy(at.Path); own != "" {
-			remedy = own
+		if d.rules.KindRemedy != nil {
+			remedy = cmp.Or(d.rules.KindRemedy(at.Path), remedy)
 		}
 		d.Report(at, "want "+called+", got "+kindName(n), remedy)
 		return false
