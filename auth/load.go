@@ -64,6 +64,11 @@ func Inspect(o LoadOptions, blocks []config.Account) []awsfiles.Problem {
 	return awsfiles.Inspect(o.filesOptions(), blocks)
 }
 
+// SecretFiles returns the files that hold the secrets with which profiles sign in.
+func SecretFiles(o LoadOptions, profiles []string) []awsfiles.SecretFile {
+	return awsfiles.SecretFiles(o.filesOptions(), profiles)
+}
+
 // Limits of a call to STS or to a metadata service. An attempt ends before the call does, so that a dead connection
 // costs only one attempt.
 const (

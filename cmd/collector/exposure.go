@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,16 +9,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/datadir"
-	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/s3"
 )
 
 // exposureWarnings returns a warning for each secret that too many users can read: in the configuration, in the files
 // that it names, and in the files that these name. Missing files are ignored here; using them fails with an error.
-func (c *cli) exposureWarnings(ctx context.Context, f *config.File) []string {
+func (c *cli) exposureWarnings(f *config.File) []string {
 	var all []string
 	if mode, ok := readableByOthers(c.configPath); ok && f.SecretInline {
 		all = append(all, fmt.Sprintf("%s holds a secret and is readable by others (%s); "+
@@ -42,7 +41,9 @@ func (c *cli) exposureWarnings(ctx context.Context, f *config.File) []string {
 	if path := c.getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); path != "" {
 		look(path, "named by AWS_WEB_IDENTITY_TOKEN_FILE")
 	}
-	c.checkProfileFiles(ctx, configuredProfiles(f), look)
+	for _, file := range auth.SecretFiles(auth.LoadOptions{Getenv: c.getenv}, configuredProfiles(f)) {
+		look(file.Path, file.What)
+	}
 	return append(append(all, exposedSessions(f.DataDir)...), datadir.WritableByOthers(f.DataDir)...)
 }
 
@@ -64,63 +65,17 @@ func configuredProfiles(f *config.File) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(name string) bool { return name == "" })
 }
 
-// checkProfileFiles looks at the files behind profiles: the shared AWS files if they have a key, tokens of web
-// identities, and tokens of IAM Identity Center. It reads each file once, however many profiles there are.
-func (c *cli) checkProfileFiles(ctx context.Context, profiles []string, look func(path, what string)) {
-	if len(profiles) == 0 {
-		return
-	}
-	dir := filepath.Join(c.getenv("HOME"), ".aws")
-	checkTokens := true // tokens of IAM Identity Center, once
-	for _, path := range []string{
-		envOr(c.getenv, "AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials")),
-		envOr(c.getenv, "AWS_CONFIG_FILE", filepath.Join(dir, "config")),
-	} {
-		b, err := userfile.Read(ctx, path, config.MaxFile)
-		if err != nil {
-			continue
-		}
-		section, named := "", false
-		for line := range strings.Lines(string(b)) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "[") {
-				section = strings.TrimSpace(strings.TrimPrefix(strings.Trim(line, "[] \t"), "profile "))
-				_, named = slices.BinarySearch(profiles, section)
-			}
-			key, value, _ := strings.Cut(line, "=")
-			switch key = strings.TrimSpace(key); {
-			case key == "aws_secret_access_key":
-				look(path, "the file with profile "+profiles[0])
-			case named && key == "web_identity_token_file":
-				look(strings.TrimSpace(value), "the web identity of profile "+section)
-			case named && checkTokens && strings.HasPrefix(key, "sso_"):
-				checkTokens = false
-				for _, token := range dirEntries(filepath.Join(dir, "sso", "cache")) {
-					if strings.HasSuffix(token, ".json") {
-						look(token, "the token of profile "+section)
-					}
-				}
-			}
-		}
-	}
-}
-
-// dirEntries returns the paths in a directory. filepath.Glob would misread a directory whose name looks like a pattern.
-func dirEntries(dir string) []string {
-	entries, _ := os.ReadDir(dir) // a missing directory has no entries
-	paths := make([]string, len(entries))
-	for i, e := range entries {
-		paths[i] = filepath.Join(dir, e.Name())
-	}
-	return paths
-}
-
 // exposedSessions returns a warning for each stored MFA session that another user or the group can access. Sign-in
 // refuses such sessions.
 func exposedSessions(dataDir string) []string {
 	var all []string
 	dir := filepath.Join(dataDir, "sessions")
-	for _, path := range append([]string{dir}, dirEntries(dir)...) {
+	paths := []string{dir}
+	entries, _ := os.ReadDir(dir) // not by filepath.Glob, which misreads names that look like a pattern
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(dir, e.Name()))
+	}
+	for _, path := range paths {
 		info, err := os.Lstat(path)
 		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 			all = append(all, fmt.Sprintf("%s holds sessions and is open to others (%s); "+

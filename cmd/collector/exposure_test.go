@@ -63,10 +63,11 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := &cli{configPath: "none", getenv: func(name string) string { return map[string]string{"HOME": home}[name] }}
+	t.Setenv("HOME", home)
+	c := &cli{configPath: "none", getenv: os.Getenv}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	all := c.exposureWarnings(t.Context(), f)
+	all := c.exposureWarnings(f)
 	runtime.ReadMemStats(&after)
 	var got []string
 	for _, w := range all {

@@ -132,7 +132,7 @@ func (c *cli) loadConfig(ctx context.Context) (*loadedConfig, error) {
 		return l, usageError(err)
 	}
 	l.warnings = append(l.warnings, warnings...)
-	l.warnings = append(l.warnings, c.exposureWarnings(ctx, f)...)
+	l.warnings = append(l.warnings, c.exposureWarnings(f)...)
 	if c.strict && len(l.warnings) > 0 {
 		refused := []error{fmt.Errorf("--strict: %s has warnings", c.configName())}
 		for _, w := range l.warnings {

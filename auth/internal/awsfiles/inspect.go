@@ -2,9 +2,13 @@ package awsfiles
 
 import (
 	"cmp"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
@@ -84,4 +88,47 @@ func (i *inspection) add(err error, used bool) {
 	if err != nil {
 		i.all = append(i.all, Problem{Text: err.Error(), Hint: record.HintOf(err), Used: used})
 	}
+}
+
+// A SecretFile is a file that holds a secret with which profiles sign in.
+type SecretFile struct{ Path, What string }
+
+// SecretFiles returns the files behind profiles: tokens of web identities and of IAM Identity Center, and the shared
+// files with a secret key.
+func SecretFiles(o Options, profiles []string) (all []SecretFile) {
+	if len(profiles) == 0 {
+		return nil
+	}
+	files := NewSource(o).Read()
+	add := func(path, what string) { all = append(all, SecretFile{path, what}) }
+	tokensAdded := false // of IAM Identity Center
+	for _, name := range profiles {
+		p := files.profiles[name]
+		if p == nil {
+			continue
+		}
+		if token := p.Get("web_identity_token_file"); token != "" {
+			add(token, "the web identity of profile "+name)
+		}
+		if !tokensAdded && (p.Has("sso_session") || p.Has("sso_start_url")) {
+			tokensAdded = true
+			dir := filepath.Join(filepath.Dir(awsconfig.DefaultSharedConfigFilename()), "sso", "cache")
+			entries, _ := os.ReadDir(dir) // a missing directory has no entries
+			for _, e := range entries {
+				if strings.HasSuffix(e.Name(), ".json") {
+					add(filepath.Join(dir, e.Name()), "the token of profile "+name)
+				}
+			}
+		}
+	}
+	for _, file := range files.found {
+		text, _ := readSharedFile(file)         // again: an ignored section may have a key, too
+		for line := range strings.Lines(text) { // an unreadable file has none
+			if key, _, _ := splitKeyValue(line); key == "aws_secret_access_key" {
+				add(file, "the file with profile "+profiles[0])
+				break
+			}
+		}
+	}
+	return all
 }

@@ -1,6 +1,9 @@
 package awsfiles
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -18,5 +21,40 @@ func TestParseTime(t *testing.T) {
 		if got != ok || ok && !at.Equal(want) {
 			t.Errorf("%s: %v, %t", text, at, got)
 		}
+	}
+}
+
+// TestSecretFiles: the tokens of profiles, and each shared file with a key, also of a section that is ignored.
+func TestSecretFiles(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	cache := filepath.Join(dir, ".aws", "sso", "cache")
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	configFile, credentials := filepath.Join(dir, "config"), filepath.Join(dir, "credentials")
+	for file, text := range map[string]string{
+		configFile: "[profile a]\nweb_identity_token_file = '/token a' # quoted\n" +
+			"[profile b]\nsso_start_url = x\n[profile other]\nweb_identity_token_file = /other\n" +
+			"[ignored]\naws_secret_access_key = x\n",
+		credentials:                        "# aws_secret_access_key = x\n[a]\naws_access_key_id = x\n",
+		filepath.Join(cache, "token.json"): "{}",
+		filepath.Join(cache, "b.txt"):      "",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Options{ConfigFiles: []string{configFile}, CredentialsFiles: []string{credentials}}
+	want := []SecretFile{
+		{"/token a", "the web identity of profile a"},
+		{filepath.Join(cache, "token.json"), "the token of profile b"},
+		{configFile, "the file with profile a"},
+	}
+	if got := SecretFiles(o, []string{"a", "b", "missing"}); !slices.Equal(got, want) {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+	if got := SecretFiles(o, nil); got != nil {
+		t.Errorf("without a profile: %v", got)
 	}
 }
