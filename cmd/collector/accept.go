@@ -1,18 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth/identity"
-	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 )
 
 func (c *cli) acceptCommand() *cobra.Command {
@@ -29,9 +26,9 @@ data_dir/identities.json, so run it as the collector's user. You can also accept
 the block.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := c.dataDir(cmd.Context())
+			dir, err := c.config.DataDir(cmd.Context())
 			if err != nil {
-				return err
+				return usageError(err)
 			}
 			log, err := c.logger(c.stderr)
 			if err != nil {
@@ -57,7 +54,7 @@ func (c *cli) printRefusals(identities *accounts.Identities) error {
 		return err
 	}
 	for _, b := range all {
-		err := safeFprintf(c.stdout, "%s: was account %s since %s; signed in to account %s (%s) at %s\n",
+		err := printer.Fprintf(c.stdout, "%s: was account %s since %s; signed in to account %s (%s) at %s\n",
 			b.Block, b.AccountID, day(b.Since),
 			b.Refused.AccountID, b.Refused.ARN, b.Refused.At.UTC().Format("2006-01-02 15:04 MST"))
 		if err != nil {
@@ -75,36 +72,9 @@ func (c *cli) accept(identities *accounts.Identities, name string) error {
 	case err != nil:
 		return err
 	}
-	return safeFprintf(c.stdout,
+	return printer.Fprintf(c.stdout,
 		"%s: account %s (%s) replaces account %s, which it was since %s; the next run collects it\n",
 		name, last.Refused.AccountID, last.Refused.ARN, last.AccountID, day(last.Since))
-}
-
-// dataDir returns the configured data_dir. It resolves no other reference of the configuration.
-func (c *cli) dataDir(ctx context.Context) (string, error) {
-	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
-		return dir, nil
-	}
-	b, _, err := c.configText(ctx)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, "+
-				"or set the data_dir with COLLECTOR_DATA_DIR", err)
-		}
-		return "", usageError(err)
-	}
-	f, err := config.Parse(b, c.configName(), knownNames())
-	if err != nil {
-		return "", usageError(err)
-	}
-	if !strings.Contains(f.DataDir, "${") {
-		return f.DataDir, nil
-	}
-	_, dir, err := f.ResolveStore(c.lookupEnv, referenceReader(ctx))
-	if err != nil {
-		return "", usageError(err)
-	}
-	return dir, nil
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/aws-collector/collector/accounts"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/query"
@@ -17,12 +19,12 @@ import (
 // newAPI makes what answers questions over HTTP.
 func (p *program) newAPI() *api.API {
 	o := api.Options{
-		Board: p.board, Kinds: catalogue(), Log: p.log, Status: p.status(time.Now().UTC()),
+		Board: p.board, Kinds: account.Catalogue(), Log: p.log, Status: p.status(time.Now().UTC()),
 		Accounts:  func() query.Accounts { return *p.configured.Load() },
 		Relations: sync.OnceValue(relations),
 	}
-	if p.store.driver != nil {
-		o.Store = p.store.driver
+	if p.store.Driver != nil {
+		o.Store = p.store.Driver
 	}
 	return api.New(o)
 }
@@ -54,7 +56,7 @@ func queryAccounts(built *runner.Configuration, set *accounts.Set) *query.Accoun
 // notReady returns why the program is not ready.
 func (p *program) notReady() []string {
 	return slices.Concat(
-		notReadyReasons(p.outputs.States()), p.store.notReadyReasons(), p.dataDir.NotReadyReasons(),
+		notReadyReasons(p.outputs.States()), p.store.NotReadyReasons(), p.dataDir.NotReadyReasons(),
 	)
 }
 
@@ -65,8 +67,8 @@ func (p *program) status(started time.Time) func() api.Status {
 			Version: buildInfo().version, Started: started, NotReady: p.notReady(), Engine: api.EngineStatus{Type: "local"},
 			Store: api.StoreStatus{Type: p.storeType},
 		}
-		if p.store.inventory != nil {
-			h := p.store.inventory.Health()
+		if p.store.Inventory != nil {
+			h := p.store.Inventory.Health()
 			s.Store.Since, s.Store.NotStored = query.NullIfZero(h.Since), h.NotStored
 			if h.Err != nil {
 				s.Store.Error, s.Store.Hint = h.Err.Error(), record.HintOf(h.Err)
@@ -91,4 +93,16 @@ func outputStatus(o deliver.State) api.OutputStatus {
 		}
 	}
 	return s
+}
+
+// notReadyReasons names the outputs that lose records or delay collection. An output whose receiver is away is ready
+// while its spool has space.
+func notReadyReasons(states []deliver.State) []string {
+	var reasons []string
+	for _, s := range states {
+		if !s.Ready {
+			reasons = append(reasons, fmt.Sprintf("output %s: %s", s.Name, s.Error))
+		}
+	}
+	return reasons
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/query"
 )
 
@@ -27,14 +28,14 @@ func TestAPI(t *testing.T) {
 	}
 	var coverage struct{ Items []query.CoverageLine }
 	get("coverage", &coverage)
-	var account struct {
+	var prod struct {
 		AccountID string `json:"account_id"`
 		Tags      map[string]string
 		SignIn    struct{ ARN string } `json:"sign_in"`
 	}
-	get("accounts/prod", &account)
-	if len(coverage.Items) == 0 || account.AccountID != "111111111111" || account.SignIn.ARN == "" {
-		t.Errorf("%+v %+v", coverage, account)
+	get("accounts/prod", &prod)
+	if len(coverage.Items) == 0 || prod.AccountID != "111111111111" || prod.SignIn.ARN == "" {
+		t.Errorf("%+v %+v", coverage, prod)
 	}
 	var status struct {
 		Ready   bool
@@ -66,7 +67,7 @@ func TestAPI(t *testing.T) {
 	}
 	var kinds struct{ Items query.Catalogue }
 	get("kinds", &kinds)
-	if len(kinds.Items) != len(catalogue()) || kinds.Items[0].Doc == "" {
+	if len(kinds.Items) != len(account.Catalogue()) || kinds.Items[0].Doc == "" {
 		t.Errorf("%d kinds", len(kinds.Items))
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -69,7 +70,7 @@ type changesOptions struct {
 // table are not aligned across prints. n is how many there are.
 func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) (n int, err error) {
 	format, after, follow := o.format, o.after, o.follow
-	l := resultTable{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
+	l := printer.Table{Columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
 	for {
 		for ch, err := range r.Changes(ctx, o.query, after) {
@@ -93,19 +94,19 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) 
 			case format == "json":
 				array = append(array, line)
 			default:
-				l.rows = append(l.rows, changeRow(line))
+				l.Rows = append(l.Rows, changeRow(line))
 			}
 		}
-		if len(l.rows) > 0 || !follow {
+		if len(l.Rows) > 0 || !follow {
 			switch format {
 			case "table", "csv":
-				if err := l.print(c.out(format), format); err != nil {
+				if err := l.Print(c.out(format), format); err != nil {
 					return n, err
 				}
-				l.rows, l.noHeader = nil, true
+				l.Rows, l.NoHeader = nil, true
 			case "json":
 				if !follow {
-					return n, printJSON(c.out(format), array)
+					return n, printer.JSON(c.out(format), array)
 				}
 			}
 		}

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,19 +12,19 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/auth/identity"
-	"github.com/aws-collector/collector/collectors"
-	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/check"
 	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
 )
 
 type checkOptions struct {
-	runOptions
+	only       account.Selection
 	format     string
 	allRegions bool
 	timeout    time.Duration // of one account
+	aws        auth.LoadOptions
 }
 
 func (c *cli) checkCommand() *cobra.Command {
@@ -62,7 +59,7 @@ Exit codes: 0 if everything is well, 1 if it could sign in to no account, 2 for 
 	f := cmd.Flags()
 	f.BoolVar(&o.allRegions, "all-regions", false, "check every kind in every region, not only in one")
 	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "maximum time for the check of one account")
-	narrowFlags(cmd, &o.runOptions)
+	narrowFlags(cmd, &o.only)
 	outputFlag(cmd, &o.format)
 	return cmd
 }
@@ -80,86 +77,53 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, w := range cfg.warnings {
+	for _, w := range cfg.Warnings {
 		log.Warn("configuration warning", "warning", w)
 	}
-	if err := datadir.Make(cfg.file.DataDir); err != nil { // stores MFA sessions, because a code works only once
+	if err := datadir.Make(cfg.File.DataDir); err != nil { // stores MFA sessions, because a code works only once
 		return err
 	}
-	p, err := c.preflight(ctx, cfg, o.runOptions, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.identities.Flush()) }()
-	defer p.sessions.Close()
-	defer p.members.Close()
-
-	p.refreshMembers(ctx, cfg.file)
-	blocks, err := p.selectedBlocks(p.resolveAccounts(cfg.file))
-	if err != nil {
-		return err
-	}
-	limits := runner.NewLimits(cfg.file.Limits.CallsInFlight, nil)
-	all := make([]*accountCheck, len(blocks))
-	for i := range blocks {
-		a, err := p.runnerAccount(&blocks[i], specCache{})
-		if err != nil {
-			return usageError(err)
-		}
-		all[i] = &accountCheck{
-			program: p, account: a, block: blocks[i], limits: limits, allRegions: o.allRegions,
-		}
-	}
-	progress := c.progressCounter("checked", len(all), "accounts")
-	inParallel(accountsAtATime, all, func(ac *accountCheck) {
-		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, &record.Fault{
-			Reason: record.TimedOut, Err: fmt.Errorf("the check of the account took longer than %s", o.timeout),
-			Hint: "Check whether a proxy or firewall drops packets, or set a longer --timeout.",
-		})
-		defer cancel()
-		ac.run(ctx)
-		progress()
+	aws, err := c.openAWS(ctx, cfg, account.AWSOptions{
+		Load: o.aws, Identities: identity.Options{Checking: true}, Log: log,
 	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, aws.Close()) }()
+	members := accounts.NewDirectory(aws.Sessions.Members, accounts.MembersPath(cfg.File.DataDir), log)
+	defer members.Close()
+
+	o.only.File = c.config.Path
+	organizations := o.only.Organizations(cfg.File)
+	members.RefreshAll(ctx, organizations)
+	blocks, err := o.only.Blocks(aws.AccountSet(cfg.File, members))
+	if err != nil {
+		return usageError(err)
+	}
+	checker := check.Checker{
+		AWS: aws, Selection: o.only, CallsInFlight: cfg.File.Limits.CallsInFlight,
+		AllRegions: o.allRegions, Timeout: o.timeout, Progress: c.progressCounter("checked", len(blocks), "accounts"),
+	}
+	all, err := checker.Accounts(ctx, blocks)
+	if err != nil {
+		return usageError(err)
+	}
 	if ctx.Err() != nil {
 		return &exitError{exitFailed, context.Cause(ctx)}
 	}
-	rejectDuplicateAccounts(all)
-	all = append(all, p.checkOrganizations(ctx, cfg.file)...)
-	if err := printChecks(c.out(o.format), all, o.format); err != nil {
+	for _, org := range organizations {
+		all = append(all, checker.Organization(ctx, org, members))
+	}
+	if err := check.Print(c.out(o.format), all, o.format); err != nil {
 		return err
 	}
-	return checkExitError(all)
-}
-
-// preflight builds the parts of the program that sign in and call EC2: no outputs, no listener, no schedule.
-func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, log *slog.Logger) (*program, error) {
-	o.once = true // the caller waits for the result
-	p := &program{cli: c, opt: o, log: log, observe: runner.Tee()}
-	if err := p.openSignIn(ctx, cfg, identity.Options{Checking: true}, nil); err != nil {
-		return nil, err
+	switch check.Status(all) {
+	case record.RunFailed:
+		return &exitError{code: exitFailed}
+	case record.RunPartial:
+		return &exitError{code: exitPartial}
 	}
-	p.members = accounts.NewDirectory(p.sessions.Members, accounts.MembersPath(cfg.file.DataDir), log)
-	return p, nil
-}
-
-// The concurrency of a check. The gate limits the calls themselves, as in a run.
-const (
-	accountsAtATime = 64 // an account that hangs occupies one slot
-	triesAtATime    = 32 // in each account
-)
-
-// inParallel calls f for each item, in up to limit goroutines, and waits. f must stop when its context ends.
-func inParallel[T any](limit int, all []T, f func(T)) {
-	var wg sync.WaitGroup
-	free := make(chan struct{}, limit)
-	for _, x := range all {
-		free <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-free }()
-			f(x)
-		})
-	}
-	wg.Wait()
+	return nil
 }
 
 // progressCounter shows "checked 3 of 10 accounts" on a terminal. Each call of the result counts one more, and the last
@@ -180,189 +144,4 @@ func (c *cli) progressCounter(verb string, total int, noun string) func() {
 		}
 		fmt.Fprint(screen, "\r\x1b[K")
 	}
-}
-
-// accountCheck is the check of one account and its result.
-type accountCheck struct {
-	program    *program
-	account    *runner.Account
-	block      config.Account
-	limits     *runner.Limits
-	allRegions bool // check every kind in every region
-
-	organization bool // the account stands for an organization: only the list of its members is checked
-
-	err     error         // why the account could not be opened; then the other results are empty
-	session *auth.Session // the identity
-	plan    runner.Plan   // the regions
-	action  string        // that lists the regions, if it is to be allowed
-	key     *auth.KeyAge  // nil: sign-in uses no long-lived key, or its age is unknown
-	keyErr  error         // why its age is unknown
-
-	mu      sync.Mutex
-	results []kindResult
-	clock   *time.Duration // how far this machine's clock is ahead of AWS's
-}
-
-// kindResult is the result for one kind in one region.
-type kindResult struct {
-	record.Outcome
-	MissingAction string
-}
-
-func (ac *accountCheck) run(ctx context.Context) {
-	o, err := ac.account.Open(ctx)
-	if err != nil {
-		ac.err = err
-		return
-	}
-	in := o.(*openedAccount) // program.runnerAccount returns no other type
-	ac.session = in.session
-	if age, ok, err := ac.program.sessions.KeyAge(ctx, in.session); err != nil {
-		ac.keyErr = err
-	} else if ok {
-		ac.key = &age
-	}
-	if ac.plan, err = in.Regions(ctx, ac.limits.Gate(ac.account.Name, "", runner.Kind{})); err != nil {
-		ac.err = err
-		return
-	}
-	ac.action = in.missingAction
-	kinds := slices.Concat(ac.account.Kinds, ac.account.Parents)
-	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // prefer a kind without a parent that is regional
-		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))
-	})
-	inParallel(triesAtATime, ac.plan.Regions, func(region string) { ac.tryKind(ctx, in, region, probe) })
-	home := ac.homeRegion()
-	for _, region := range ac.plan.Regions {
-		if region != home && !ac.allRegions {
-			continue
-		}
-		inParallel(triesAtATime, kinds, func(k runner.Kind) {
-			if k.Name != probe.Name && (region == home || !k.Global) {
-				ac.tryKind(ctx, in, region, k)
-			}
-		})
-	}
-	slices.SortFunc(ac.results, func(a, b kindResult) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind))
-	})
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
-}
-
-func (ac *accountCheck) tryKind(ctx context.Context, in *openedAccount, region string, k runner.Kind) {
-	kind, _ := collectors.KindNamed(k.Name)
-	t := in.lister.Check(ctx, in.callOptions(region, ac.limits.Gate(ac.account.Name, region, k)), kind)
-	target := record.Target{Account: ac.account.Name, Region: region, Kind: k.Name}
-	o := record.Outcome{Target: target, State: record.StateOf(t.Err, 0)}
-	if t.Err != nil {
-		o.Reason, o.Error, o.Hint = record.ReasonOf(t.Err), t.Err.Error(), record.HintOf(t.Err)
-		o.Expected = o.State == record.Denied && ac.account.Expected != nil && ac.account.Expected(region, k.Name)
-	}
-	ac.mu.Lock()
-	defer ac.mu.Unlock()
-	ac.results = append(ac.results, kindResult{o, t.MissingAction})
-	// The smallest difference is of the fastest response, so it is the most exact.
-	if t.ClockKnown && (ac.clock == nil || t.ClockAhead.Abs() < ac.clock.Abs()) {
-		ac.clock = &t.ClockAhead
-	}
-}
-
-// homeRegion is the region in which every kind is checked: the partition's default region if something is allowed
-// there, else the first region in which something is allowed, else the first region.
-func (ac *accountCheck) homeRegion() string {
-	var allowed []string
-	for _, t := range ac.results {
-		if t.State == record.OK {
-			allowed = append(allowed, t.Region)
-		}
-	}
-	if p, ok := record.PartitionNamed(ac.session.Identity.Partition); ok && slices.Contains(allowed, p.DefaultRegion) {
-		return p.DefaultRegion
-	}
-	for _, in := range [][]string{allowed, ac.plan.Regions} {
-		if len(in) > 0 {
-			return slices.Min(in)
-		}
-	}
-	return ""
-}
-
-// rejectDuplicateAccounts fails a block that signs in to the same AWS account as an earlier block, as a run does.
-func rejectDuplicateAccounts(all []*accountCheck) {
-	first := map[record.Identity]string{}
-	for _, ac := range all {
-		if ac.session == nil {
-			continue
-		}
-		id := ac.session.Identity
-		key := record.Identity{AccountID: id.AccountID, Partition: id.Partition}
-		if name, duplicate := first[key]; duplicate {
-			ac.err = accounts.SameAccountError(id, name)
-			continue
-		}
-		first[key] = ac.account.Name
-	}
-}
-
-// status is the status that a run of the account would have.
-func (ac *accountCheck) status() record.Status {
-	if ac.err != nil {
-		return record.RunFailed
-	}
-	if ac.unusable() {
-		return record.RunFailed
-	}
-	for _, t := range ac.results {
-		if t.Failed() {
-			return record.RunPartial
-		}
-	}
-	return record.Success
-}
-
-// unusable reports whether no region can be listed. A single region that cannot be listed is not a failure.
-func (ac *accountCheck) unusable() bool {
-	refused, kinds := len(ac.plan.Disabled), catalogue()
-	for _, t := range ac.results {
-		switch {
-		case t.State == record.RegionDisabled:
-			refused++
-		case kinds.ProvesUsable(t.Outcome):
-			return false
-		}
-	}
-	return refused > 0
-}
-
-func checkExitError(all []*accountCheck) error {
-	good, failed, partial := 0, 0, 0
-	for _, ac := range all {
-		switch ac.status() {
-		case record.RunFailed:
-			failed++
-		case record.RunPartial:
-			partial++
-		case record.Success:
-			if !ac.organization { // an organization alone collects nothing
-				good++
-			}
-		}
-	}
-	switch {
-	case good+partial == 0:
-		return &exitError{code: exitFailed}
-	case failed+partial > 0:
-		return &exitError{code: exitPartial}
-	}
-	return nil
 }

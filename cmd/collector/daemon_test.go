@@ -22,6 +22,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v2"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/outputs/all"
@@ -183,6 +184,18 @@ func startScene(t *testing.T) (*awsfake.Simulation, *awsfake.Server) {
 	return scene, s
 }
 
+func noEnvironment(string) string { return "" }
+
+// configOf is a configuration file in an empty environment.
+func configOf(path string) *configfile.Source {
+	return &configfile.Source{Path: path, Getenv: noEnvironment, Environ: func() []string { return nil }}
+}
+
+// newCLI returns the program's parts that commands share, in an empty environment.
+func newCLI(config string, stdout, stderr io.Writer) *cli {
+	return &cli{config: configOf(config), stdout: stdout, stderr: stderr, logLevel: "info", logFormat: "text"}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -261,7 +274,7 @@ func TestReloadIgnoresOtherFiles(t *testing.T) {
 	busy.Go(func() {
 		for ctx.Err() == nil {
 			_ = os.WriteFile(filepath.Join(dir, "busy"), []byte("x"), 0o600)
-			<-time.After(settleDelay / 10)
+			<-time.After(30 * time.Millisecond)
 		}
 	})
 	k := scene.Accounts[0].Key
@@ -340,7 +353,7 @@ func TestStop(t *testing.T) {
 // This binary accepts the example configuration.
 func TestExampleConfigLoads(t *testing.T) {
 	text := mustRead(t, filepath.Join("..", "..", "config.example.yaml"))
-	f, err := config.Parse([]byte(text), "config.example.yaml", knownNames())
+	f, err := config.Parse([]byte(text), "config.example.yaml", configfile.KnownNames())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +386,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	}
 
 	// An editor with the schema of this binary agrees.
-	schema, err := config.Schema(knownNames())
+	schema, err := config.Schema(configfile.KnownNames())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/inventory"
 )
 
@@ -33,7 +35,7 @@ func (c *cli) dbCheckCommand() *cobra.Command {
 					return err
 				}
 				for _, d := range s.Damage {
-					_ = safeFprintf(c.stderr, "%s\n", d)
+					_ = printer.Fprintf(c.stderr, "%s\n", d)
 				}
 				span := "empty"
 				if !s.Newest.IsZero() {
@@ -60,11 +62,11 @@ func (c *cli) dbVacuumCommand() *cobra.Command {
 		Short: "Delete versions older than store.keep and free the space; with SQLite, stop the collector first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.configuredStore(cmd.Context())
+			s, dataDir, err := c.config.Store(cmd.Context())
 			if err != nil {
-				return err
+				return usageError(err)
 			}
-			return s.vacuum(cmd.Context())
+			return store.Location{Store: s, DataDir: dataDir}.Vacuum(cmd.Context())
 		},
 	}
 }

@@ -22,7 +22,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/cmd/collector/internal/live"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/runner/board"
@@ -203,7 +205,7 @@ func (d *demo) run(ctx context.Context, listener net.Listener) error {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { d.evolve(ctx) })
-	if isTerminal(printable.Unwrap(d.cli.stderr)) {
+	if printer.IsTerminal(printable.Unwrap(d.cli.stderr)) {
 		wg.Go(func() { d.stopWithTerminal(ctx, stop) })
 	}
 	if d.log != nil {
@@ -215,15 +217,17 @@ func (d *demo) run(ctx context.Context, listener net.Listener) error {
 		}
 	}()
 	inner := *d.cli
-	inner.configPath = d.path("config.yaml")
-	inner.getenv = func(name string) string { // hides the real AWS of the environment
-		switch {
-		case name == "AWS_CONTAINER_AUTHORIZATION_TOKEN":
-			return d.scene.Container.Token
-		case strings.HasPrefix(name, "AWS_"), strings.HasPrefix(name, "COLLECTOR_"):
-			return ""
-		}
-		return d.cli.getenv(name)
+	inner.config = &configfile.Source{
+		Path: d.path("config.yaml"), Environ: d.cli.config.Environ,
+		Getenv: func(name string) string { // hides the real AWS of the environment
+			switch {
+			case name == "AWS_CONTAINER_AUTHORIZATION_TOKEN":
+				return d.scene.Container.Token
+			case strings.HasPrefix(name, "AWS_"), strings.HasPrefix(name, "COLLECTOR_"):
+				return ""
+			}
+			return d.cli.getenv(name)
+		},
 	}
 	return inner.collect(ctx, runOptions{
 		listener: listener, now: true, flushTimeout: daemonFlushTimeout, display: d.display,
@@ -248,7 +252,7 @@ func (d *demo) evolve(ctx context.Context) {
 
 // stopWithTerminal ends the demo when its terminal is closed. The daemon would survive: for it, SIGHUP means a reload.
 func (d *demo) stopWithTerminal(ctx context.Context, stop func()) {
-	for isTerminal(printable.Unwrap(d.cli.stderr)) {
+	for printer.IsTerminal(printable.Unwrap(d.cli.stderr)) {
 		select {
 		case <-ctx.Done():
 			return
@@ -267,7 +271,7 @@ func (d *demo) display(ctx context.Context, board *board.Board) (log, stdout io.
 	screen := printable.Unwrap(d.cli.stderr)
 	d.table = live.Start(screen, func() (int, int) { return live.TerminalSize(screen) },
 		func(now time.Time, width, height int) []live.Line { return d.frame(ctx, now, width, height) }, true)
-	if isTerminal(printable.Unwrap(d.cli.stdout)) {
+	if printer.IsTerminal(printable.Unwrap(d.cli.stdout)) {
 		return d.log, printable.NewJSONWriter(d.table), stop
 	}
 	return d.log, d.cli.out("jsonl"), stop
@@ -323,28 +327,28 @@ func commandName() string {
 func (d *demo) printIntroduction() {
 	w := tabwriter.NewWriter(d.cli.stderr, 0, 0, 2, ' ', 0)
 	defer w.Flush()
-	_ = safeFprintf(w, "A fake AWS listens at %s: %d accounts, each with another way to sign in, "+
+	_ = printer.Fprintf(w, "A fake AWS listens at %s: %d accounts, each with another way to sign in, "+
 		"and an organization with %d members.\nThe collector collects them every %s. Nothing leaves this machine.\n",
 		d.fakeURL, len(d.scene.Accounts), len(d.scene.Organization.Members), d.options.every)
 	if d.log != nil {
-		_ = safeFprintf(w, "The log is in %s.\n", d.path("collector.log"))
+		_ = printer.Fprintf(w, "The log is in %s.\n", d.path("collector.log"))
 		return
 	}
-	_ = safeFprintf(w, "\n  web page\t%s\n", d.pageURL+"/")
-	_ = safeFprintf(w, "  metrics\t%s\n", d.pageURL+"/metrics")
-	_ = safeFprintf(w, "  API\t%s\n", d.pageURL+api.Prefix+"coverage")
-	_ = safeFprintf(w, "  inventory\t%s\n\t(resources as metrics; as targets for Prometheus: %s)\n",
+	_ = printer.Fprintf(w, "\n  web page\t%s\n", d.pageURL+"/")
+	_ = printer.Fprintf(w, "  metrics\t%s\n", d.pageURL+"/metrics")
+	_ = printer.Fprintf(w, "  API\t%s\n", d.pageURL+api.Prefix+"coverage")
+	_ = printer.Fprintf(w, "  inventory\t%s\n\t(resources as metrics; as targets for Prometheus: %s)\n",
 		d.pageURL+"/metrics/inventory", d.pageURL+"/api/v1/sd/nodes")
-	_ = safeFprintf(w, "  records\t%s\n", d.path("records.jsonl"))
-	_ = safeFprintf(w, "  changes\t%s (the simulated fleet changes over time)\n", d.path("changes.jsonl"))
-	_ = safeFprintf(w, "  receiver\thttp://%s/ simulates a DataKit. It is unavailable for %s of each minute; "+
+	_ = printer.Fprintf(w, "  records\t%s\n", d.path("records.jsonl"))
+	_ = printer.Fprintf(w, "  changes\t%s (the simulated fleet changes over time)\n", d.path("changes.jsonl"))
+	_ = printer.Fprintf(w, "  receiver\thttp://%s/ simulates a DataKit. It is unavailable for %s of each minute; "+
 		"no record is lost.\n", d.receiver.addr, receiverAway)
-	_ = safeFprintf(w, "  query\t%s\n\t(or: get, history, diff, changes, sql)\n", d.queryCommand())
-	_ = safeFprintf(w, "  configuration\t%s (you can change it while the demo runs)\n", d.path("config.yaml"))
-	_ = safeFprintf(w, "  stop\tCtrl-C\n\nSome accounts fail on purpose:\n")
+	_ = printer.Fprintf(w, "  query\t%s\n\t(or: get, history, diff, changes, sql)\n", d.queryCommand())
+	_ = printer.Fprintf(w, "  configuration\t%s (you can change it while the demo runs)\n", d.path("config.yaml"))
+	_ = printer.Fprintf(w, "  stop\tCtrl-C\n\nSome accounts fail on purpose:\n")
 	for _, a := range slices.Concat(d.scene.Accounts, d.scene.Organization.Members) {
 		if a.Problem != "" {
-			_ = safeFprintf(w, "  %s\t%s\n", a.Name, a.Problem)
+			_ = printer.Fprintf(w, "  %s\t%s\n", a.Name, a.Problem)
 		}
 	}
 	fmt.Fprintln(w)
@@ -366,7 +370,7 @@ func (d *demo) end() error {
 		where = "were removed; --dir keeps them"
 	}
 	// An error only means that the terminal is closed.
-	_ = safeFprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
+	_ = printer.Fprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
 		live.Countdown(now.Sub(d.started)), s.Accounts, s.Resources, len(s.Problems), what, where)
 	return nil
 }

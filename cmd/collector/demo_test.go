@@ -20,20 +20,19 @@ import (
 func TestDemoConfiguration(t *testing.T) {
 	scene := awsfake.Demo(awsfake.Options{Seed: 1})
 	d := &demo{
-		cli:   &cli{getenv: func(string) string { return "" }, stderr: io.Discard},
+		cli:   newCLI("", io.Discard, io.Discard),
 		scene: scene, receiver: &receiver{addr: "127.0.0.1:1"},
 		options: demoOptions{every: time.Minute}, dir: filepath.Join(t.TempDir(), `a "b" \c`), pageURL: "http://127.0.0.1:2",
 	}
 	if err := d.makeDir(); err != nil {
 		t.Fatal(err)
 	}
-	d.cli.configPath = d.path("config.yaml")
-	loaded, err := d.cli.loadConfig(t.Context())
-	if err != nil || len(loaded.warnings) > 0 {
-		t.Fatalf("%v, warnings %q", err, loaded.warnings)
+	loaded, err := configOf(d.path("config.yaml")).Load(t.Context())
+	if err != nil || len(loaded.Warnings) > 0 {
+		t.Fatalf("%v, warnings %q", err, loaded.Warnings)
 	}
 	files, total := 0, int64(0)
-	for _, o := range loaded.file.Outputs {
+	for _, o := range loaded.File.Outputs {
 		f, ok := o.Options.(*file.Options)
 		if !ok {
 			continue
@@ -46,7 +45,7 @@ func TestDemoConfiguration(t *testing.T) {
 	if files != 2 || total > 16<<20 {
 		t.Errorf("%d files of at most %d bytes", files, total)
 	}
-	for _, o := range loaded.file.Accounts {
+	for _, o := range loaded.File.Accounts {
 		if slices.Contains([]string{"payments", "audit"}, o.Name) && o.SerialNumber == "" {
 			t.Errorf("%s uses no MFA", o.Name)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -63,7 +64,7 @@ resources without the counts.
 
 // diff prints changes and, in a table, their number by kind. n is how many there are.
 func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) (n int, err error) {
-	l := resultTable{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
+	l := printer.Table{Columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any
 	for ch, err := range changes {
@@ -85,7 +86,7 @@ func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) (n
 			array = append(array, line)
 			continue
 		}
-		l.rows = append(l.rows, changeRow(line))
+		l.Rows = append(l.Rows, changeRow(line))
 		if counts[line.Kind] == nil {
 			counts[line.Kind] = map[string]int{}
 		}
@@ -95,21 +96,21 @@ func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) (n
 	case "jsonl":
 		return n, nil
 	case "json":
-		return n, printJSON(c.out(format), array)
+		return n, printer.JSON(c.out(format), array)
 	case "csv":
-		return n, l.print(c.out(format), format)
+		return n, l.Print(c.out(format), format)
 	}
-	sums := resultTable{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
+	sums := printer.Table{Columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		of := counts[kind]
-		sums.rows = append(sums.rows, map[string]any{
+		sums.Rows = append(sums.Rows, map[string]any{
 			"kind": kind, inventory.WasAdded: of[inventory.WasAdded],
 			inventory.WasChanged: of[inventory.WasChanged], inventory.WasGone: of[inventory.WasGone],
 		})
 	}
-	if err := sums.print(c.out(format), format); err != nil || len(l.rows) == 0 {
+	if err := sums.Print(c.out(format), format); err != nil || len(l.Rows) == 0 {
 		return n, err
 	}
 	fmt.Fprintln(c.stdout)
-	return n, l.print(c.out(format), format)
+	return n, l.Print(c.out(format), format)
 }

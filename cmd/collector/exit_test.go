@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs/deliver"
 )
@@ -63,7 +64,7 @@ func TestStopFitsContainerGracePeriod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := config.Parse([]byte("accounts: [{name: a}]"), "config.yaml", knownNames())
+	f, err := config.Parse([]byte("accounts: [{name: a}]"), "config.yaml", configfile.KnownNames())
 	if err != nil {
 		t.Fatal(err)
 	}

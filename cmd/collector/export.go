@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs/parquet"
@@ -49,7 +50,7 @@ file with the same name.`,
 			if q.format == "table" {
 				return usageError(errors.New("-o table: export writes jsonl, json, csv or parquet"))
 			}
-			if q.format == parquetFormat && file == "" && isTerminal(printable.Unwrap(c.stdout)) {
+			if q.format == parquetFormat && file == "" && printer.IsTerminal(printable.Unwrap(c.stdout)) {
 				return usageError(&record.Fault{
 					Reason: record.Other, Hint: "Set --file records.parquet, or redirect the output to a file.",
 					Err: errors.New("-o parquet: a terminal cannot show Parquet"),
@@ -62,7 +63,10 @@ file with the same name.`,
 					versions = r.History
 				}
 				return c.writeToFile(file, func(w io.Writer) error {
-					return export(cmd.Context(), c.forCSV(w), q.format, versions, question.Query)
+					if c.raw {
+						w = printer.RawCSV{Writer: w}
+					}
+					return export(cmd.Context(), w, q.format, versions, question.Query)
 				})
 			})
 		},
@@ -100,7 +104,7 @@ func export(ctx context.Context, w io.Writer, format string, versions finder, q 
 	if err != nil {
 		return err
 	}
-	_, err = printResources(w, format, columns, true, versions(ctx, q))
+	_, err = printer.Resources(w, format, columns, true, versions(ctx, q))
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
@@ -94,10 +95,10 @@ func printFull(w io.Writer, format string, found []*inventory.Resource) error {
 		if err != nil {
 			return err
 		}
-		_, err = printResources(w, format, columns, false, resourceSeq(found))
+		_, err = printer.Resources(w, format, columns, false, resourceSeq(found))
 		return err
 	}
-	_, err := printResources(w, format, nil, true, resourceSeq(found))
+	_, err := printer.Resources(w, format, nil, true, resourceSeq(found))
 	return err
 }
 
@@ -117,7 +118,7 @@ func printDetails(w io.Writer, r *inventory.Resource) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name string, value any) {
 		if s := query.CellText(value); s != "" {
-			errs = append(errs, safeFprintf(t, "%s\t%s\n", name, s))
+			errs = append(errs, printer.Fprintf(t, "%s\t%s\n", name, s))
 		}
 	}
 	for _, name := range inventory.Fields {

@@ -28,8 +28,8 @@ func (c *cli) healthcheckCommand() *cobra.Command {
 			if listen == "" {
 				listen = defaultListen
 				// An invalid file is no reason to fail: the daemon continues with the last valid configuration.
-				if f, err := c.loadConfig(cmd.Context()); err == nil {
-					listen = f.file.Web.Listen
+				if cfg, err := c.config.Load(cmd.Context()); err == nil {
+					listen = cfg.File.Web.Listen
 				}
 			}
 			path := healthyPath

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -30,7 +31,7 @@ no longer names it).`,
 			question.ID, question.Data = args[0], true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				var previous *inventory.Resource
-				l := resultTable{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
+				l := printer.Table{Columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
 				var array []any
 				for v, err := range r.History(cmd.Context(), question.Query) {
 					if err != nil {
@@ -57,7 +58,7 @@ no longer names it).`,
 					if v.Ended != "" {
 						what += ", then " + v.Ended
 					}
-					l.rows = append(l.rows, map[string]any{
+					l.Rows = append(l.Rows, map[string]any{
 						"valid_from": query.CellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
 						"state": v.State, "what": what, "changes": formatDeltas(line.Changes),
 					})
@@ -69,9 +70,9 @@ no longer names it).`,
 				case q.format == "jsonl":
 					return nil
 				case q.format == "json":
-					return printJSON(c.out(q.format), array)
+					return printer.JSON(c.out(q.format), array)
 				}
-				return l.print(c.out(q.format), q.format)
+				return l.Print(c.out(q.format), q.format)
 			})
 		},
 	}
@@ -87,8 +88,8 @@ func timeOrNil(t *time.Time) any {
 }
 
 // formatDeltas formats changes, a line for each.
-func formatDeltas(ds []inventory.Delta) multiline {
-	var out multiline
+func formatDeltas(ds []inventory.Delta) printer.Multiline {
+	var out printer.Multiline
 	for _, d := range ds {
 		switch from, to := unquoted(d.From), unquoted(d.To); {
 		case string(d.From) == "null":

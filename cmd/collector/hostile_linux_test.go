@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/internal/printable"
 )
 
@@ -41,8 +42,8 @@ func TestHostileOnATerminal(t *testing.T) {
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
 		screen, end := openTerminal(t)
 		c := &cli{stdout: printable.NewWriter(screen)}
-		l := resultTable{columns: []string{"name"}, rows: []map[string]any{{"name": hostile + "\x1b[2J"}, {"name": "end"}}}
-		if err := l.print(c.out(format), format); err != nil {
+		l := printer.Table{Columns: []string{"name"}, Rows: []map[string]any{{"name": hostile + "\x1b[2J"}, {"name": "end"}}}
+		if err := l.Print(c.out(format), format); err != nil {
 			t.Fatal(err)
 		}
 		if err := end.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -23,6 +22,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/cmd/collector/internal/live"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
@@ -131,7 +132,7 @@ const hostileRun = "7ZHOSTXXXXXXXXXXXXXXXXXXXX"
 // storeRun stores a run and a sign-in that failed with texts of AWS. No account has such a name, but a store may.
 func (h *hostileScene) storeRun() {
 	h.t.Helper()
-	s, err := sqlite.Open(h.t.Context(), sqlite.Options{Path: storePath(filepath.Join(h.dir, "data"))})
+	s, err := sqlite.Open(h.t.Context(), sqlite.Options{Path: store.Path(filepath.Join(h.dir, "data"))})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -280,7 +281,7 @@ func TestHostileNames(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk((&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil))
+	walk(newCLI("", io.Discard, io.Discard).root(nil))
 	for path := range known {
 		if !seen[path] {
 			t.Errorf("%s is no command", path)
@@ -367,7 +368,7 @@ func decodeOutput(t *testing.T, what, format, text string) string {
 func TestHostileJSONOnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	w := printable.NewJSONWriter(&out)
-	if err := printJSON(w, []any{map[string]string{"name": hostile + "\x1b[2J"}}); err != nil {
+	if err := printer.JSON(w, []any{map[string]string{"name": hostile + "\x1b[2J"}}); err != nil {
 		t.Fatal(err)
 	}
 	requireHarmless(t, "JSON", out.String())
@@ -409,11 +410,7 @@ func TestHostileDemo(t *testing.T) {
 	scene.Accounts[0].Name += hostile
 	scene.Accounts[0].Problem = "it is " + hostile
 	var out bytes.Buffer
-	c := &cli{
-		getenv: func(string) string { return "" },
-		stdout: printable.NewWriter(&out),
-		stderr: printable.NewWriter(&out),
-	}
+	c := newCLI("", printable.NewWriter(&out), printable.NewWriter(&out))
 	d := &demo{
 		cli: c, scene: scene, receiver: &receiver{}, dir: "/tmp/" + hostile, board: board.New(),
 		onPurpose: map[string]string{scene.Accounts[0].Name: scene.Accounts[0].Problem},
@@ -486,21 +483,6 @@ func TestHostileLog(t *testing.T) {
 		}
 		if format == "json" && !strings.Contains(decodeOutput(t, "log", "json", out.String()), hostile+"\x1b[2J") {
 			t.Errorf("the log in JSON is not exact: %q", out.String())
-		}
-	}
-}
-
-func TestErrorText(t *testing.T) {
-	inner := fmt.Errorf("denied\nhint: evil")
-	joined := fmt.Errorf("reading: %w, twice", errors.Join(inner, context.Canceled))
-	for err, want := range map[error]string{
-		inner:                                 `denied\nhint: evil`,
-		joined:                                "reading: denied\\nhint: evil\ncontext canceled, twice",
-		usageError(joined):                    "reading: denied\\nhint: evil\ncontext canceled, twice",
-		fmt.Errorf("%w and %w", inner, inner): `denied\nhint: evil and denied\nhint: evil`,
-	} {
-		if got := errorText(err); got != want {
-			t.Errorf("%q is %q, want %q", err, got, want)
 		}
 	}
 }

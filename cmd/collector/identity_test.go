@@ -163,14 +163,7 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 		write(t, path, fmt.Sprintf("data_dir: %[1]s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\n"+
 			"accounts: [{name: prod, profile: p}]\noutputs: [{type: file, path: %[1]s/records.jsonl}]\n", dir))
 		var output safeBuffer
-		c := &cli{
-			getenv:     func(string) string { return "" },
-			stdout:     &output,
-			stderr:     &output,
-			configPath: path,
-			logLevel:   "info",
-			logFormat:  "text",
-		}
+		c := newCLI(path, &output, &output)
 		load := auth.LoadOptions{
 			Isolated:    true,
 			Endpoint:    server.URL,

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
@@ -24,7 +25,7 @@ func openTestStore(
 	t *testing.T, dir string,
 ) func(t record.Target, identity record.Identity, items ...inventorytest.Item) {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: storePath(dir)})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: store.Path(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,34 +99,34 @@ func TestFollowChanges(t *testing.T) {
 // A failing store fails neither listings nor outputs: the program logs it, is not ready, and recovers.
 func TestNotStored(t *testing.T) {
 	f := &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "sqlite"}}
-	l, err := openRunStore(t.Context(), f, false, nil, slog.New(slog.DiscardHandler))
+	l, err := store.Open(t.Context(), f, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	target, identity := inventorytest.Target()
-	if why := l.notReadyReasons(); len(why) > 0 || l.notStored() != nil {
-		t.Errorf("at first: %v, %v", why, l.notStored())
+	if why := l.NotReadyReasons(); len(why) > 0 || l.NotStored() != nil {
+		t.Errorf("at first: %v, %v", why, l.NotStored())
 	}
-	if err := l.close(); err != nil {
+	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Begin(t.Context(), target, identity, "run"); err == nil {
 		t.Fatal("a closed store takes a target")
 	}
-	if why := l.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], ": store: ") {
+	if why := l.NotReadyReasons(); len(why) != 1 || !strings.Contains(why[0], ": store: ") {
 		t.Errorf("not ready because %q", why)
 	}
 	var exit *exitError
-	if err := l.notStored(); !errors.As(err, &exit) || exit.code != exitPartial ||
+	if err := partialError(l.NotStored()); !errors.As(err, &exit) || exit.code != exitPartial ||
 		!strings.Contains(err.Error(), "1 targets were not stored") {
 		t.Errorf("%v", err)
 	}
 
-	none, err := openRunStore(
-		t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil, nil,
+	none, err := store.Open(
+		t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, nil, nil,
 	)
-	if err != nil || none.inventory != nil || none.notReadyReasons() != nil || none.notStored() != nil ||
-		none.close() != nil {
+	if err != nil || none.Inventory != nil || none.NotReadyReasons() != nil || none.NotStored() != nil ||
+		none.Close() != nil {
 		t.Errorf("store none: %+v %v", none, err)
 	}
 }

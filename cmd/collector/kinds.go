@@ -3,22 +3,9 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/aws-collector/collector/collectors"
-	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 )
-
-// catalogue returns the kinds of this program.
-func catalogue() query.Catalogue {
-	all := make(query.Catalogue, len(collectors.Kinds))
-	for i := range collectors.Kinds {
-		k := &collectors.Kinds[i]
-		all[i] = query.KindLine{
-			Kind: k.Name, Operation: k.Op, Parent: k.Parent, Action: k.Action(), Doc: k.DocURL(),
-			Service: k.Service().Name, Global: k.Global,
-		}
-	}
-	return all
-}
 
 func (c *cli) kindsCommand() *cobra.Command {
 	var format string
@@ -27,13 +14,16 @@ func (c *cli) kindsCommand() *cobra.Command {
 		Short: "List every kind of resource and the IAM action that it needs",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			l := resultTable{columns: []string{"kind", "operation", "parent", "action", "doc"}}
-			for _, k := range catalogue() {
-				l.rows = append(l.rows, map[string]any{
+			if err := validateFormat(format); err != nil {
+				return err
+			}
+			l := printer.Table{Columns: []string{"kind", "operation", "parent", "action", "doc"}}
+			for _, k := range account.Catalogue() {
+				l.Rows = append(l.Rows, map[string]any{
 					"kind": k.Kind, "operation": k.Operation, "parent": k.Parent, "action": k.Action, "doc": k.Doc,
 				})
 			}
-			return l.print(c.out(format), format)
+			return l.Print(c.out(format), format)
 		},
 	}
 	outputFlag(cmd, &format)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -24,7 +26,7 @@ Without --columns, the formats json and jsonl show whole records.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				if _, err := catalogue().Pattern(args[0]); err != nil {
+				if _, err := account.Catalogue().Pattern(args[0]); err != nil {
 					return usageError(err)
 				}
 				q.values.Add(query.Kind.Name, args[0])
@@ -76,7 +78,7 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 	question.Data = query.NeedData(columns) || whole && (q.format == "json" || q.format == "jsonl")
 	return c.withStore(cmd.Context(), func(r inventory.Store) error {
 		found := r.Find(cmd.Context(), question.Query)
-		n, err := printResources(c.out(q.format), q.format, columns, whole, found)
+		n, err := printer.Resources(c.out(q.format), q.format, columns, whole, found)
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,8 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/auth/identity"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/secret"
@@ -61,37 +63,28 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	all := c.signInAccounts(cfg.file, log)
+	all := c.signInAccounts(cfg.File, log)
 	i := slices.IndexFunc(all, func(a config.Account) bool { return a.Name == name })
 	if i < 0 {
 		var names []string
 		for _, a := range all[:min(len(all), 20)] {
 			names = append(names, a.Name)
 		}
-		return usageError(fmt.Errorf("%s has no account %q; accounts: %s", c.configPath, name, strings.Join(names, ", ")))
+		return usageError(fmt.Errorf("%s has no account %q; accounts: %s", c.config.Path, name, strings.Join(names, ", ")))
 	}
-	if err := datadir.Make(cfg.file.DataDir); err != nil {
+	if err := datadir.Make(cfg.File.DataDir); err != nil {
 		return err
 	}
-	o.aws.Version = buildInfo().version
-	o.aws.Getenv = c.getenv
-	awsConfig, err := auth.LoadAWS(ctx, o.aws)
-	if err != nil {
-		return err
-	}
-	identities, err := accounts.OpenIdentities(cfg.file.DataDir, identity.Options{Checking: true}, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, identities.Flush()) }()
-	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, CommandEnv: c.referenced.others,
-		DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: identities.Store, Log: log,
+	aws, err := c.openAWS(ctx, cfg, account.AWSOptions{
+		Load: o.aws, Identities: identity.Options{Checking: true}, Log: log,
 	})
-	defer sessions.Close()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, aws.Close()) }()
 
 	a := all[i]
-	done, err := sessions.Login(ctx, a, func(ctx context.Context, device string) (secret.String, error) {
+	done, err := aws.Sessions.Login(ctx, a, func(ctx context.Context, device string) (secret.String, error) {
 		return c.readCode(ctx, in, device, o.codeStdin)
 	})
 	if err != nil {
@@ -99,15 +92,15 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	}
 	expires := done.Expires.UTC().Format("2006-01-02 15:04 MST")
 	remaining := config.Duration(time.Until(done.Expires).Round(time.Minute))
-	if err := safeFprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n",
+	if err := printer.Fprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n",
 		name, done.Device, expires, remaining); err != nil {
 		return err
 	}
-	session, err := sessions.Open(ctx, a) // the MFA session stays valid if a role behind it fails
+	session, err := aws.Sessions.Open(ctx, a) // the MFA session stays valid if a role behind it fails
 	if err != nil {
 		return fmt.Errorf("account %q: the MFA session is valid, but %w", name, err)
 	}
-	return safeFprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
+	return printer.Fprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
 }
 
 // signInAccounts has every block that can sign in: of the file, of known members, and of organizations.
@@ -140,7 +133,7 @@ func (c *cli) readCode(ctx context.Context, in io.Reader, device string, piped b
 			return secret.String{}, fmt.Errorf("login: %w", err)
 		}
 		defer func() { _ = term.Restore(fd, before) }() // an interrupted read leaves echo off
-		_ = safeFprintf(c.stderr, "One-time code of %s: ", device)
+		_ = printer.Fprintf(c.stderr, "One-time code of %s: ", device)
 		defer fmt.Fprintln(c.stderr)
 		read = func() (string, error) {
 			b, err := term.ReadPassword(fd)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/internal/memorylimit"
 	"github.com/aws-collector/collector/internal/printable"
 )
@@ -72,7 +73,21 @@ func (e *exitError) Error() string {
 }
 func (e *exitError) Unwrap() error { return e.err }
 
-func usageError(err error) error { return &exitError{exitUsage, err} }
+// usageError gives an error the exit code of bad usage.
+func usageError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitUsage, err}
+}
+
+// partialError gives an error the exit code of a run that did only a part.
+func partialError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitPartial, err}
+}
 
 // exitCode prints err and returns its exit code.
 func exitCode(err error, stderr io.Writer) int {
@@ -84,7 +99,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if errors.As(err, &e) {
 		code = e.code
 	}
-	text := strings.TrimSpace(errorText(err)) // some of the joined errors may have no text
+	text := strings.TrimSpace(printer.ErrorText(err)) // some of the joined errors may have no text
 	if text == "" {
 		return code
 	}

@@ -47,14 +47,7 @@ func TestHungAndDeniedAccountsAmongFifty(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stdout, stderr bytes.Buffer
-		c := &cli{
-			getenv:     func(string) string { return "" },
-			stdout:     &stdout,
-			stderr:     &stderr,
-			configPath: config,
-			logLevel:   "info",
-			logFormat:  "text",
-		}
+		c := newCLI(config, &stdout, &stderr)
 		began := time.Now()
 		err := c.collect(t.Context(), runOptions{
 			once: true, flushTimeout: time.Minute,

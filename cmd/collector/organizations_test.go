@@ -20,6 +20,8 @@ import (
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/outputs"
@@ -121,14 +123,7 @@ web: {listen: "127.0.0.1:0"}
 }
 
 func (c *testOrganization) cli(path string) *cli {
-	return &cli{
-		getenv:     func(string) string { return "" },
-		stdout:     &c.stdout,
-		stderr:     &c.stderr,
-		configPath: path,
-		logLevel:   "info",
-		logFormat:  "text",
-	}
+	return newCLI(path, &c.stdout, &c.stderr)
 }
 
 // once runs the program with --once and returns its exit code.
@@ -225,7 +220,7 @@ func TestOrganizationOnce(t *testing.T) {
 		if got := c.listCalls(); got != 1 {
 			t.Errorf("listed %d times", got)
 		}
-		if code := c.once(path, func(o *runOptions) { o.accounts = []string{"2*"} }); code != exitDone {
+		if code := c.once(path, func(o *runOptions) { o.only.Accounts = []string{"2*"} }); code != exitDone {
 			t.Errorf("--account '2*': exit %d\n%s", code, c.stderr.String())
 		}
 		c.wantRecords(map[string]int{"222222222222": 1})
@@ -312,15 +307,15 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(c.t.Context())
-	if err := datadir.Make(cfg.file.DataDir); err != nil {
+	if err := datadir.Make(cfg.File.DataDir); err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := i.preflight(ctx, cfg, runOptions{flushTimeout: time.Minute, now: c.now, aws: c.load}, log)
-	if err != nil {
+	p := &program{cli: i, opt: runOptions{flushTimeout: time.Minute, now: c.now}, log: log}
+	if p.aws, err = i.openAWS(ctx, cfg, account.AWSOptions{Load: c.load, Log: log}); err != nil {
 		c.t.Fatal(err)
 	}
-	p.opt.once = false
-	store, err := openRunStore(ctx, cfg.file, false, nil, log)
+	p.members = accounts.NewDirectory(p.aws.Sessions.Members, accounts.MembersPath(cfg.File.DataDir), log)
+	s, err := store.Open(ctx, cfg.File, nil, log)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -329,19 +324,19 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p.store = store
-	p.retirer, p.mounts = accounts.NewRetirer(store.accounts(), log), new(web.Mounts)
+	p.store = s
+	p.retirer, p.mounts = accounts.NewRetirer(s.Accounts(), log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
 	p.observe = runner.Tee(board.Observe, p.metrics.Observe, runlog.New(log, nil).Observe, p.retirer.Observe)
 	p.outputs = deliver.NewSet(
 		all.Types,
-		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},
+		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: s.Driver, AWS: p.aws.Sessions.ConfigFor},
 	)
 	p.claims = accounts.NewClaims(func(account string, cause error) { p.runner.Cancel(account, cause) })
 	p.runner = runner.New(
 		runner.Options{
 			Claim:   p.claims.Claim,
-			Store:   store,
+			Store:   s,
 			Observe: p.observe,
 			Limits:  runner.NewLimits(256, p.observe),
 			Log:     log,
@@ -366,8 +361,8 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 			c.t.Error(err)
 		}
 		p.members.Close()
-		p.sessions.Close()
-		if err := store.close(); err != nil {
+		p.aws.Sessions.Close()
+		if err := s.Close(); err != nil {
 			c.t.Error(err)
 		}
 	}
@@ -511,7 +506,31 @@ func TestOrganizationCheck(t *testing.T) {
 			"collector_configs: {regions: [us-east-1]}\norganizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: reader}\n",
 			cloud.key.ID, cloud.key.Secret,
 		)
-		_, found, code := runCheck(t, cloud.cloud, text, checkOptions{})
+		check := func(format string) (out string, code int) {
+			dir, path := t.TempDir(), filepath.Join(t.TempDir(), "check.yaml")
+			write(t, path, "data_dir: "+dir+"\n"+text)
+			var stdout bytes.Buffer
+			err := newCLI(path, &stdout, &cloud.stderr).
+				check(t.Context(), checkOptions{format: format, timeout: time.Minute, aws: cloud.load})
+			return stdout.String(), exitCode(err, &cloud.stderr)
+		}
+		type checked struct {
+			Account, Status, Reason, Hint string
+			Warnings                      []string
+		}
+		checkAll := func() (found map[string]checked, code int) {
+			out, code := check("json")
+			var rows []checked
+			if err := json.Unmarshal([]byte(out), &rows); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			found = map[string]checked{}
+			for _, a := range rows {
+				found[a.Account] = a
+			}
+			return found, code
+		}
+		found, code := checkAll()
 		if code != exitPartial || len(found) != 4 {
 			t.Errorf("exit %d: %+v", code, found)
 		}
@@ -527,11 +546,11 @@ func TestOrganizationCheck(t *testing.T) {
 			t.Errorf("warnings %q", w)
 		}
 		row := regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `)
-		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !row.MatchString(out) {
+		if out, _ := check("table"); !row.MatchString(out) {
 			t.Errorf("an organization has regions or kinds:\n%s", out)
 		}
 		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
-		_, found, code = runCheck(t, cloud.cloud, text, checkOptions{})
+		found, code = checkAll()
 		if got := found["organization:key"]; code != exitFailed || got.Reason != "access_denied" ||
 			!strings.Contains(got.Hint, "policy organization") {
 			t.Errorf("exit %d: %+v", code, got)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
@@ -15,11 +16,11 @@ import (
 // pageRoutes makes the page.
 func (p *program) pageRoutes(groupBy []string, questions *api.API) (map[string]http.Handler, error) {
 	o := page.Options{
-		Board: p.board, Accounts: func() query.Accounts { return *p.configured.Load() }, Kinds: catalogue(),
+		Board: p.board, Accounts: func() query.Accounts { return *p.configured.Load() }, Kinds: account.Catalogue(),
 		GroupBy: groupBy, Problems: p.problems, Version: buildInfo().version, Log: p.log,
 	}
-	if p.store.driver != nil {
-		o.Store, o.Related = p.store.driver, questions.Related
+	if p.store.Driver != nil {
+		o.Store, o.Related = p.store.Driver, questions.Related
 	}
 	pages, err := page.New(o)
 	if err != nil {
@@ -46,8 +47,8 @@ func (p *program) problems() []page.Problem {
 			Text: printable.Lines(r.err.Error()), Hint: record.HintOf(r.err),
 		})
 	}
-	if p.store.inventory != nil {
-		if h := p.store.inventory.Health(); h.Err != nil {
+	if p.store.Inventory != nil {
+		if h := p.store.Inventory.Health(); h.Err != nil {
 			all = append(all, page.Problem{
 				Title: "Store writes fail: listing and delivery continue, and the history has a gap", Since: h.Since,
 				Text: h.Err.Error(), Hint: record.HintOf(h.Err),

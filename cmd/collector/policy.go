@@ -3,18 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
-	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/policy"
 	"github.com/aws-collector/collector/record"
@@ -129,10 +129,12 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 	case what == "organization":
 		out = policy.OrganizationsPolicy(o.organization).JSON()
 	case what == "all":
-		out, err = indentedJSON(map[string]any{
+		var all bytes.Buffer
+		err = printer.JSON(&all, map[string]any{
 			"organization": policy.OrganizationsPolicy(o.organization), "list": docs, "trust": a.TrustPolicy(),
 			"assume": a.AssumePolicy(), "host": a.InstanceTrustPolicy(), "mfa": a.SelfMFAPolicy(),
 		})
+		out = all.Bytes()
 	default:
 		for _, d := range docs {
 			out = append(out, d.JSON()...)
@@ -149,15 +151,6 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 	return err
 }
 
-func indentedJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	err := e.Encode(v)
-	return b.Bytes(), err
-}
-
 // policyActions returns the actions of the selected kinds. It fills in options from the configuration that no flag
 // sets.
 func (c *cli) policyActions(
@@ -167,24 +160,25 @@ func (c *cli) policyActions(
 	if err != nil {
 		return nil, err
 	}
-	kinds := knownNames().Kinds
+	kinds := configfile.KnownNames().Kinds
 	if f != nil {
-		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
-		all := slices.Concat(f.Accounts, memberTemplates(f))
-		blocks, err := p.selectedBlocks(&accounts.Set{Accounts: all})
+		only := account.Selection{Accounts: o.accounts, File: c.config.Path}
+		blocks, err := only.Blocks(&accounts.Set{Accounts: slices.Concat(f.Accounts, policy.MemberTemplates(f))})
 		if err != nil {
-			return nil, err
+			return nil, usageError(err)
 		}
 		for _, org := range f.Organizations {
 			o.organization = append(o.organization, auth.OrganizationsActions(org)...)
 		}
-		kinds = kindsOf(blocks)
-		c.fillAccess(&o.access, blocks, roleNamed)
+		kinds = account.Kinds(blocks)
+		if n := o.access.Fill(blocks, roleNamed); n > 0 {
+			fmt.Fprintf(c.stderr, "%d role ARNs are references that do not resolve here; they are omitted\n", n)
+		}
 	} else if len(o.accounts) > 0 {
-		return nil, usageError(fmt.Errorf("--account %q: there is no %s", o.accounts, c.configPath))
+		return nil, usageError(fmt.Errorf("--account %q: there is no %s", o.accounts, c.config.Path))
 	}
 	if len(o.kinds) > 0 {
-		kinds = config.Match(o.kinds, knownNames().Kinds)
+		kinds = config.Match(o.kinds, configfile.KnownNames().Kinds)
 	}
 	if len(kinds) == 0 {
 		return nil, usageError(fmt.Errorf("--kind %q matches no kind; run %q to list them", o.kinds, "collector kinds"))
@@ -192,121 +186,21 @@ func (c *cli) policyActions(
 	if o.access.Partition == "" {
 		o.access.Partition = record.Partitions[0].ID
 	}
-	return actionsOf(kinds), nil
-}
-
-// memberTemplates returns a block for each organization that stands for its members, with a role in any account.
-func memberTemplates(f *config.File) (blocks []config.Account) {
-	for _, o := range f.Organizations {
-		b := config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}
-		hop := config.Role{ARN: "arn:" + b.PartitionID() + ":iam::*:role/" + o.MemberRole, RoleSession: o.RoleSession}
-		b.Roles, b.Role = append(slices.Clone(o.Via.Hops()), hop), config.Role{}
-		blocks = append(blocks, b)
-	}
-	return blocks
+	return account.Actions(kinds), nil
 }
 
 // policyConfig reads the configuration file. References need not resolve: a policy contains no secret, and the author
 // of policies has no access to secrets. Without a file, and without a flag that names one, it is nil.
 func (c *cli) policyConfig(ctx context.Context, named bool) (*config.File, error) {
-	b, _, err := c.configText(ctx)
-	if errors.Is(err, fs.ErrNotExist) && !named {
+	f, err := c.config.Parse(ctx)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, usageError(err)
 	}
-	f, err := config.Parse(b, c.configName(), knownNames())
-	if err != nil {
-		return nil, usageError(err)
-	}
-	lookup := func(name string) (string, bool) { v := c.getenv(name); return v, v != "" }
-	if err := f.Resolve(lookup, referenceReader(ctx)); err != nil {
+	if err := c.config.Resolve(ctx, f); err != nil {
 		fmt.Fprintln(c.stderr, "some references of the configuration do not resolve here; they are left as they are")
 	}
 	return f, nil
-}
-
-// kindsOf returns the kinds that any account lists, sorted.
-func kindsOf(blocks []config.Account) []string {
-	var all []string
-	for _, b := range blocks {
-		all = append(all, config.Match(b.Collect.Kinds, knownNames().Kinds)...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// actionsOf returns the IAM actions of the kinds and of their parents.
-func actionsOf(kinds []string) []string {
-	var actions []string
-	for _, name := range kinds {
-		for name != "" {
-			k, ok := collectors.KindNamed(name)
-			if !ok {
-				break
-			}
-			actions = append(actions, k.Action())
-			name = k.Parent
-		}
-	}
-	return actions
-}
-
-// fillAccess takes the partition and the roles from the configuration if no flag sets them. Of a chain of roles it
-// takes the first: the others are assumed by roles.
-func (c *cli) fillAccess(a *policy.Access, blocks []config.Account, roleNamed bool) {
-	byPartition := map[string][]string{}
-	unresolved := 0
-	for _, b := range blocks {
-		arn := b.Role.ARN
-		if len(b.Roles) > 0 {
-			arn = b.Roles[0].ARN
-		}
-		if arn == "" {
-			continue
-		}
-		p := record.PartitionOfARN(arn)
-		if p == "" || strings.Contains(arn, "${") {
-			unresolved++
-			continue
-		}
-		byPartition[p] = append(byPartition[p], arn)
-	}
-	if unresolved > 0 {
-		fmt.Fprintf(c.stderr, "%d role ARNs are references that do not resolve here; they are omitted\n", unresolved)
-	}
-	if a.Partition == "" && len(byPartition) == 1 {
-		for p := range byPartition {
-			a.Partition = p
-		}
-	}
-	if a.Partition == "" {
-		a.Partition = commonPartition(blocks)
-	}
-	if !roleNamed && len(a.Accounts) == 0 {
-		a.Roles = byPartition[a.Partition]
-	}
-}
-
-// commonPartition is the partition that all accounts share, according to their partition or regions. It is aws if they
-// differ or name none.
-func commonPartition(blocks []config.Account) string {
-	var found []string
-	for _, b := range blocks {
-		if b.Partition != "" {
-			found = append(found, b.Partition)
-			continue
-		}
-		for _, r := range append([]string{b.STSRegion}, b.Collect.Regions...) {
-			if p, ok := record.PartitionOf(r); ok {
-				found = append(found, p.ID)
-			}
-		}
-	}
-	slices.Sort(found)
-	if found = slices.Compact(found); len(found) == 1 {
-		return found[0]
-	}
-	return record.Partitions[0].ID
 }

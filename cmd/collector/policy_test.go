@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/policy"
 )
@@ -71,7 +73,7 @@ func TestDeployedPolicies(t *testing.T) {
 // All kinds fit into one managed policy, and into the limits of a role. When they no longer do, the templates and the
 // help of `policy` must change.
 func TestAllKindsFitOnePolicy(t *testing.T) {
-	docs := policy.ListingPolicies(actionsOf(knownNames().Kinds))
+	docs := policy.ListingPolicies(account.Actions(configfile.KnownNames().Kinds))
 	if len(docs) != 1 {
 		t.Errorf("%d policies", len(docs))
 	}

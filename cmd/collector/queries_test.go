@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 )
 
 // Every command of docs/queries.md works on both databases. All return rows, except those that need a store older than
@@ -124,12 +126,11 @@ store: %[4]s
 // storeFailures stores a failed run and a missed one, which no run of the scene is.
 func storeFailures(t *testing.T, config string) {
 	t.Helper()
-	c := &cli{getenv: func(string) string { return "" }, configPath: config}
-	p, err := c.locateStore(t.Context())
+	l, err := store.Locate(t.Context(), configOf(config))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDriver(t.Context(), p.Store, p.dataDir, slog.New(slog.DiscardHandler))
+	d, err := store.OpenDriver(t.Context(), l.Store, l.DataDir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

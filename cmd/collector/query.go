@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/json"
-	"io"
-	"iter"
+	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,6 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -91,7 +93,7 @@ as 30d means: that long ago. Examples:
 
 // question parses the flags. Its errors are usage errors.
 func (q *queryFlags) question() (query.Question, error) {
-	out, err := query.Parse(q.values, q.parameters, query.Options{Now: q.now, Kinds: catalogue()})
+	out, err := query.Parse(q.values, q.parameters, query.Options{Now: q.now, Kinds: account.Catalogue()})
 	if err != nil {
 		return out, usageError(query.FlagErrors(err))
 	}
@@ -101,77 +103,33 @@ func (q *queryFlags) question() (query.Question, error) {
 	return out, validateFormat(q.format)
 }
 
-// printResources prints versions. JSON has the given columns, or with whole the whole record. JSON lines and CSV are
-// written while rows arrive.
-func printResources(
-	w io.Writer, format string, columns []query.Column, whole bool, rows iter.Seq2[*inventory.Resource, error],
-) (n int, err error) {
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.Name
-	}
-	table := resultTable{columns: names}
-	cells := newCSVWriter(w)
-	if format == "csv" {
-		if err := cells.Write(names); err != nil {
-			return 0, err
-		}
-	}
-	var array []any
-	for r, err := range rows {
-		if err != nil {
-			return n, err
-		}
-		n++
-		if whole && (format == "json" || format == "jsonl") {
-			if format == "json" {
-				array = append(array, query.NewResourceLine(r))
-			} else if _, err := w.Write(query.JSONLine(query.NewResourceLine(r))); err != nil {
-				return n, err
-			}
-			continue
-		}
-		row, err := query.Row(r, columns)
-		if err != nil {
-			return n, err
-		}
-		line := make([]string, len(columns))
-		for i, c := range columns {
-			if line[i] = query.CellText(row[c.Name]); format == "table" {
-				row[c.Name] = line[i]
-			}
-		}
-		switch format {
-		case "csv":
-			err = cells.Write(line)
-		case "jsonl":
-			_, err = w.Write(query.JSONLine(row))
-		default:
-			table.rows = append(table.rows, row)
-			array = append(array, row)
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-	switch format {
-	case "csv":
-		cells.Flush()
-		return n, cells.Error()
-	case "json":
-		return n, printJSON(w, array)
-	case "table":
-		return n, table.print(w, format)
-	}
-	return n, nil
+// outputFlag adds the flags of the output's format.
+func outputFlag(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVarP(format, "output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
+	cmd.Flags().Bool("raw", false, "with csv: exact text for programs; unsafe in a spreadsheet, which runs formulas")
 }
 
-func printJSON(w io.Writer, array []any) error {
-	if array == nil {
-		array = []any{} // no rows are an empty list instead of null
+// validateFormat rejects a format before any other work is done.
+func validateFormat(format string) error { return usageError(printer.ValidateFormat(format)) }
+
+// withStore opens the store for reading, also while a collector runs.
+func (c *cli) withStore(ctx context.Context, read func(inventory.Store) error) error {
+	l, err := store.Locate(ctx, c.config)
+	if err != nil {
+		return usageError(err)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(array)
+	return l.Read(ctx, read)
+}
+
+// printNotes says on standard error why an answer is empty, and what it may lack.
+func (c *cli) printNotes(ctx context.Context, r inventory.Store, q query.Question, isEmpty bool) error {
+	notes, err := q.Notes(ctx, r, isEmpty)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, note := range notes {
+		errs = append(errs, printer.Fprintf(c.stderr, "note: %s\n", note))
+	}
+	return errors.Join(errs...)
 }

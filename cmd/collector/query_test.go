@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"pgregory.net/rapid"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/query"
 )
 
@@ -69,7 +70,7 @@ func TestFlagsAndURLsAskTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			asURL, errURL := query.Parse(values, parameters, query.Options{Now: now, Kinds: catalogue()})
+			asURL, errURL := query.Parse(values, parameters, query.Options{Now: now, Kinds: account.Catalogue()})
 			if (errFlags == nil) != (errURL == nil) || !reflect.DeepEqual(asFlags, asURL) {
 				t.Errorf("%q:\n%+v %v\n%+v %v", args, asFlags, errFlags, asURL, errURL)
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/sqlite"
@@ -91,7 +92,7 @@ func storedRuns(t *testing.T, dir string, status record.Status) (runs []inventor
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := sqlite.OpenReader(ctx, storePath(filepath.Join(dir, "data")))
+	r, err := sqlite.OpenReader(ctx, store.Path(filepath.Join(dir, "data")))
 	if err != nil {
 		t.Fatal(err)
 	}

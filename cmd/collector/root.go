@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
 )
@@ -18,23 +20,26 @@ func hintOf(err error) string { return record.HintOf(err) }
 
 // cli holds what every command needs from the environment, and the flags that all commands share.
 type cli struct {
-	getenv         func(string) string
-	referenced     *referencedVariables // by the configuration
-	stdout, stderr io.Writer            // for people; see out
+	config         *configfile.Source
+	stdout, stderr io.Writer // for people; see package printer
 
-	configPath          string
 	logLevel, logFormat string
-	strict              bool
-	raw                 bool // of the command that runs; see rawCSV
-
-	stdin       io.Reader
-	pipedConfig []byte // the text of a configuration that came from a pipe
+	raw                 bool // of the command that runs; see printer.RawCSV
 }
+
+// loadConfig reads the configuration. Its errors are usage errors; with one, the result has only the inputs.
+func (c *cli) loadConfig(ctx context.Context) (*configfile.Loaded, error) {
+	l, err := c.config.Load(ctx)
+	return l, usageError(err)
+}
+
+func (c *cli) getenv(name string) string { return c.config.Getenv(name) }
 
 // run is the whole program, without the process.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	human := [...]*printable.Writer{printable.NewWriter(stdout), printable.NewWriter(stderr)}
-	c := &cli{getenv: getenv, referenced: new(referencedVariables), stdin: os.Stdin, stdout: human[0], stderr: human[1]}
+	source := &configfile.Source{Getenv: getenv, Environ: os.Environ, Stdin: os.Stdin}
+	c := &cli{config: source, stdout: human[0], stderr: human[1]}
 	err := c.root(args).ExecuteContext(ctx)
 	for _, w := range human {
 		if flushed := w.Flush(); err == nil {
@@ -71,13 +76,13 @@ copy, and run "collector validate".`,
 		return usageError(fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help"))
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"),
+	f.StringVarP(&c.config.Path, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"),
 		"configuration `FILE`; - reads standard input, and a pipe works too; environment: COLLECTOR_CONFIG")
 	f.StringVar(&c.logLevel, "log-level", envOr(c.getenv, "COLLECTOR_LOG_LEVEL", "info"),
 		"log `LEVEL`: debug, info, warn or error; environment: COLLECTOR_LOG_LEVEL")
 	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"),
 		"log `FORMAT`: text or json; environment: COLLECTOR_LOG_FORMAT")
-	f.BoolVar(&c.strict, "strict", false, "treat warnings about the configuration as errors")
+	f.BoolVar(&c.config.Strict, "strict", false, "treat warnings about the configuration as errors")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(),
 		c.schemaCommand(), c.listCommand(), c.findCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(),
@@ -126,10 +131,13 @@ func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, usageError(fmt.Errorf("--log-format: %q is not text or json", c.logFormat))
 }
 
+// out is where a command writes in a format.
+func (c *cli) out(format string) io.Writer { return printer.For(format, c.stdout, c.raw) }
+
 // supportsControls reports whether w is a terminal that obeys control sequences.
 func (c *cli) supportsControls(w io.Writer) bool {
 	kind := c.getenv("TERM")
-	return isTerminal(printable.Unwrap(w)) && kind != "" && kind != "dumb"
+	return printer.IsTerminal(printable.Unwrap(w)) && kind != "" && kind != "dumb"
 }
 
 // supportsLiveView reports whether the live view may be drawn on w.

@@ -3,14 +3,20 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/cmd/collector/internal/live"
+	"github.com/aws-collector/collector/cmd/collector/internal/plan"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/runner/board"
 	"github.com/aws-collector/collector/web"
@@ -18,25 +24,22 @@ import (
 
 // runOptions are the values of the flags of run. The demo sets them itself.
 type runOptions struct {
-	once, dryRun, now        bool
-	accounts, regions, kinds []string // globs that restrict the run; none: everything
-	listen                   string   // "": the address of the configuration
-	serveOnce                bool     // listen with --once too
-	flushTimeout             time.Duration
-	assume                   map[string]int // for --plan: number of resources in each region, by kind
+	once, dryRun, now bool
+	only              account.Selection
+	listen            string // "": the address of the configuration
+	serveOnce         bool   // listen with --once too
+	flushTimeout      time.Duration
 
 	aws      auth.LoadOptions
 	listener net.Listener // already open; nil: listen at the address
 	display  displayFunc  // nil: cli.startDisplay
 }
 
-// narrowed reports whether the run covers only a part of the configuration. Such a run cannot tell what is gone.
-func (o *runOptions) narrowed() bool { return len(o.accounts)+len(o.regions)+len(o.kinds) > 0 }
-
 func (c *cli) runCommand() *cobra.Command {
 	var o runOptions
-	var plan bool
+	var planned bool
 	var format string
+	var assume map[string]int // number of resources in each region, by kind
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Collect all accounts on schedule, or once with --once",
@@ -57,10 +60,10 @@ GuardDuty reads.`,
 			if !o.once && !cmd.Flags().Changed("flush-timeout") {
 				o.flushTimeout = daemonFlushTimeout
 			}
-			if plan {
-				return c.plan(cmd.Context(), o, c.out(format), format)
+			if planned {
+				return c.plan(cmd.Context(), plan.Options{Selection: o.only, Once: o.once, Assume: assume}, format)
 			}
-			if len(o.assume) > 0 || cmd.Flags().Changed("output") {
+			if len(assume) > 0 || cmd.Flags().Changed("output") {
 				return usageError(errors.New("--assume and -o work with --plan only"))
 			}
 			return c.collect(cmd.Context(), o)
@@ -70,15 +73,15 @@ GuardDuty reads.`,
 	f.BoolVar(&o.once, "once", false, "collect each account one time, now, and exit")
 	f.BoolVar(&o.now, "now", false, "collect each account one time at the start, then on schedule")
 	f.BoolVar(&o.dryRun, "dry-run", false, "collect one time, but store nothing and send nothing to outputs")
-	f.BoolVar(&plan, "plan", false, "make no AWS calls; print how many calls a run would make")
-	f.StringToIntVar(&o.assume, "assume", nil,
+	f.BoolVar(&planned, "plan", false, "make no AWS calls; print how many calls a run would make")
+	f.StringToIntVar(&assume, "assume", nil,
 		"with --plan: assume this number of resources of a kind in each region, as `KIND=N`; can be repeated")
 	f.StringVarP(&format, "output", "o", "table", "with --plan: output `FORMAT`, table or json")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of the web page, /metrics and the health checks; "+
 		"default: COLLECTOR_LISTEN, else web.listen; with --once, nothing listens unless you set this flag")
 	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute,
 		"how long to wait for outputs at the end; without --once the default is "+daemonFlushTimeout.String())
-	narrowFlags(cmd, &o)
+	narrowFlags(cmd, &o.only)
 	return cmd
 }
 
@@ -87,11 +90,32 @@ GuardDuty reads.`,
 // deploy/compose.yaml.
 const daemonFlushTimeout = 3 * time.Second
 
-func narrowFlags(cmd *cobra.Command, o *runOptions) {
+// plan prints an estimate of the calls that a configuration makes. It makes no AWS calls.
+func (c *cli) plan(ctx context.Context, o plan.Options, format string) error {
+	if format != "table" && format != "json" {
+		return usageError(fmt.Errorf("-o %q is not table or json", format))
+	}
+	cfg, err := c.loadConfig(ctx)
+	if err != nil {
+		return err
+	}
+	o.CallsInFlight, o.Selection.File = cfg.File.Limits.CallsInFlight, c.config.Path
+	members := accounts.NewDirectory(nil, accounts.MembersPath(cfg.File.DataDir), slog.New(slog.DiscardHandler))
+	p, err := plan.Make(cfg.File, members, o)
+	if err != nil {
+		return usageError(err)
+	}
+	if format == "json" {
+		return printer.JSON(c.out(format), p)
+	}
+	return p.Print(c.out(format))
+}
+
+func narrowFlags(cmd *cobra.Command, only *account.Selection) {
 	f := cmd.Flags()
-	f.StringSliceVar(&o.accounts, "account", nil, "only accounts that match this `GLOB`; can be repeated")
-	f.StringSliceVar(&o.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
-	f.StringSliceVar(&o.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&only.Accounts, "account", nil, "only accounts that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&only.Regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&only.Kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
 }
 
 // A displayFunc returns the writers for log lines and records while the board is shown.
@@ -107,7 +131,7 @@ func (c *cli) startDisplay(ctx context.Context, board *board.Board) (log, stdout
 		func(now time.Time, _, height int) []live.Line {
 			return live.Progress(board, now, height)
 		}, false)
-	if !isTerminal(printable.Unwrap(c.stdout)) {
+	if !printer.IsTerminal(printable.Unwrap(c.stdout)) {
 		return l, c.out("jsonl"), l.Stop
 	}
 	return l, printable.NewJSONWriter(l), l.Stop

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
@@ -70,7 +71,7 @@ func (c *cli) printRuns(ctx context.Context, r inventory.Store, q queryFlags, ru
 	if limit > 0 {
 		runs.Limit++ // to know whether there are more
 	}
-	l := resultTable{columns: runColumns(q.format)}
+	l := printer.Table{Columns: runColumns(q.format)}
 	var array []any
 	n := 0
 	for run, err := range r.Runs(ctx, runs) {
@@ -90,12 +91,12 @@ func (c *cli) printRuns(ctx context.Context, r inventory.Store, q queryFlags, ru
 			array = append(array, query.NewRunLine(run, q.now))
 			continue
 		}
-		l.rows = append(l.rows, runRow(run, q))
-		if q.format == "csv" && len(l.rows) == 1000 {
-			if err := l.print(c.out(q.format), q.format); err != nil {
+		l.Rows = append(l.Rows, runRow(run, q))
+		if q.format == "csv" && len(l.Rows) == 1000 {
+			if err := l.Print(c.out(q.format), q.format); err != nil {
 				return err
 			}
-			l.rows, l.noHeader = nil, true
+			l.Rows, l.NoHeader = nil, true
 		}
 	}
 	switch {
@@ -108,9 +109,9 @@ func (c *cli) printRuns(ctx context.Context, r inventory.Store, q queryFlags, ru
 	case "jsonl":
 		return nil
 	case "json":
-		return printJSON(c.out(q.format), array)
+		return printer.JSON(c.out(q.format), array)
 	}
-	return l.print(c.out(q.format), q.format)
+	return l.Print(c.out(q.format), q.format)
 }
 
 func runColumns(format string) []string {
@@ -130,14 +131,14 @@ func runColumns(format string) []string {
 func runRow(r inventory.Run, q queryFlags) map[string]any {
 	counts := query.CountTargets(r)
 	row := map[string]any{
-		"run": r.ID, "account": r.Account, "tick": timeText(r.Tick), "started": timeText(r.Started),
-		"ended": timeText(r.Ended), "status": string(r.Status), "ok": counts.OK, "failed": counts.Failed,
+		"run": r.ID, "account": r.Account, "tick": printer.Time(r.Tick), "started": printer.Time(r.Started),
+		"ended": printer.Time(r.Ended), "status": string(r.Status), "ok": counts.OK, "failed": counts.Failed,
 		"other": counts.Other, "records": r.Records, "calls": r.Calls, "throttles": r.Throttles, "ticks": r.Ticks,
 		"replica": r.Process.Replica, "version": r.Process.Version, "missed": r.Missed,
 		"took": "",
 	}
 	if took, began := query.TookOf(r, q.now); began {
-		row["took"], row["took_seconds"] = shortDuration(took), took.Seconds()
+		row["took"], row["took_seconds"] = printer.Duration(took), took.Seconds()
 	}
 	if r.Ended.IsZero() { // the store gets the counts at the end
 		for _, column := range []string{"ok", "failed", "other", "records", "calls", "throttles"} {
@@ -150,27 +151,6 @@ func runRow(r inventory.Run, q queryFlags) map[string]any {
 	return row
 }
 
-// shortDuration formats a duration with the units that matter for its length.
-func shortDuration(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return d.Round(time.Millisecond).String()
-	case d < time.Hour:
-		return d.Round(time.Second).String()
-	case d < 48*time.Hour:
-		return roundedDuration(d)
-	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
-}
-
-// timeText formats an instant for a cell; "" if there is none.
-func timeText(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return query.CellText(t.UTC())
-}
-
 // printRun prints one run with its causes.
 func (c *cli) printRun(ctx context.Context, r inventory.Store, q queryFlags, runs inventory.RunQuery) error {
 	for run, err := range r.Runs(ctx, runs) {
@@ -179,7 +159,7 @@ func (c *cli) printRun(ctx context.Context, r inventory.Store, q queryFlags, run
 		}
 		switch w := c.out(q.format); q.format {
 		case "json":
-			return printJSON(w, []any{query.NewRunLine(run, q.now)})
+			return printer.JSON(w, []any{query.NewRunLine(run, q.now)})
 		case "jsonl":
 			_, err := w.Write(query.JSONLine(query.NewRunLine(run, q.now)))
 			return err
@@ -197,14 +177,14 @@ func (c *cli) printRun(ctx context.Context, r inventory.Store, q queryFlags, run
 
 // printCauses prints the causes of a run as CSV.
 func printCauses(w io.Writer, r inventory.Run) error {
-	l := resultTable{columns: []string{"state", "reason", "targets", "region", "kind", "error", "hint"}}
+	l := printer.Table{Columns: []string{"state", "reason", "targets", "region", "kind", "error", "hint"}}
 	for _, c := range r.Causes {
-		l.rows = append(l.rows, map[string]any{
+		l.Rows = append(l.Rows, map[string]any{
 			"state": c.State, "reason": c.Reason, "targets": c.Targets, "region": c.Region, "kind": c.Kind,
 			"error": c.Error, "hint": c.Hint,
 		})
 	}
-	return l.print(w, "csv")
+	return l.Print(w, "csv")
 }
 
 // printRunDetails prints a run for people: a line for each field, then its causes.
@@ -213,17 +193,17 @@ func printRunDetails(w io.Writer, r inventory.Run, now time.Time) error {
 	var errs []error
 	line := func(name, value string) {
 		if value != "" {
-			errs = append(errs, safeFprintf(t, "%s\t%s\n", name, value))
+			errs = append(errs, printer.Fprintf(t, "%s\t%s\n", name, value))
 		}
 	}
 	line("run", r.ID)
 	line("account", r.Account)
 	line("status", string(r.Status))
-	line("tick", timeText(r.Tick))
-	line("started", timeText(r.Started))
-	line("ended", timeText(r.Ended))
+	line("tick", printer.Time(r.Tick))
+	line("started", printer.Time(r.Started))
+	line("ended", printer.Time(r.Ended))
 	if took, began := query.TookOf(r, now); began {
-		line("took", shortDuration(took))
+		line("took", printer.Duration(took))
 	}
 	line("missed", r.Missed)
 	if r.Ticks > 1 {
@@ -241,14 +221,14 @@ func printRunDetails(w io.Writer, r inventory.Run, now time.Time) error {
 	errs = append(errs, t.Flush())
 	for _, cause := range r.Causes {
 		if cause.State == inventory.OtherCauses {
-			errs = append(errs, safeFprintf(w, "\n%s: %d more targets, for other reasons\n", r.Account, cause.Targets))
+			errs = append(errs, printer.Fprintf(w, "\n%s: %d more targets, for other reasons\n", r.Account, cause.Targets))
 			continue
 		}
 		location := strings.Trim(cause.Region+": "+cause.Kind, ": ")
 		if cause.Targets > 1 && location != "" {
 			location = "one of them " + location
 		}
-		printCause(w, r.Account, cause, location)
+		printer.Cause(w, r.Account, cause, location)
 	}
 	return errors.Join(errs...)
 }

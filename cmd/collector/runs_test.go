@@ -14,6 +14,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/internal/datadir"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/sqlite"
@@ -34,7 +36,7 @@ type storeScene struct {
 func newStoreScene(t *testing.T, config string) *storeScene {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: storePath(dir)})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: store.Path(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +131,7 @@ func storeSampleRuns(dir string) error {
 	if err := datadir.Make(dir); err != nil {
 		return err
 	}
-	s, err := sqlite.Open(context.Background(), sqlite.Options{Path: storePath(dir)})
+	s, err := sqlite.Open(context.Background(), sqlite.Options{Path: store.Path(dir)})
 	if err != nil {
 		return err
 	}
@@ -163,12 +165,12 @@ func TestRuns(t *testing.T) {
 	if !strings.HasSuffix(lines[1], "s  running") {
 		t.Errorf("a run in progress has counts: %s", lines[1])
 	}
-	started := func(r inventory.Run) string { return timeText(r.Tick) + " " + timeText(r.Started) }
+	started := func(r inventory.Run) string { return printer.Time(r.Tick) + " " + printer.Time(r.Started) }
 	for i, want := range []string{
 		"RUN ACCOUNT TICK STARTED TOOK STATUS OK FAILED OTHER RECORDS CALLS THROTTLES MISSED",
 		runs[0].ID + " prod " + started(runs[0]) + " 5",
 		runs[1].ID + " prod " + started(runs[1]) + " 1m30s partial 7 290 12 1000 2000 3",
-		runs[2].ID + " prod " + timeText(runs[2].Tick) + " skipped 0 0 0 0 0 0 downtime × 96",
+		runs[2].ID + " prod " + printer.Time(runs[2].Tick) + " skipped 0 0 0 0 0 0 downtime × 96",
 		runs[3].ID + " test " + started(runs[3]) + " 1h0m success 2 0 0 1 0 0",
 	} {
 		if got := strings.Join(strings.Fields(lines[i]), " "); !strings.HasPrefix(got, want) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 )
@@ -19,7 +20,7 @@ member "data" in the records of that kind. It has the members that AWS documents
 add others.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			schema := func() ([]byte, error) { return config.Schema(knownNames()) }
+			schema := func() ([]byte, error) { return config.Schema(configfile.KnownNames()) }
 			if cmd.Flags().Changed("kind") {
 				k, ok := collectors.KindNamed(kind)
 				if !ok {

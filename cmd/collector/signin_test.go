@@ -20,14 +20,7 @@ func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, out
 	server := cloud.InMemory()
 	defer server.Close()
 	var stdout, stderr bytes.Buffer
-	c := &cli{
-		getenv:     func(string) string { return "" },
-		stdout:     &stdout,
-		stderr:     &stderr,
-		configPath: config,
-		logLevel:   "info",
-		logFormat:  "text",
-	}
+	c := newCLI(config, &stdout, &stderr)
 	err := c.collect(t.Context(), runOptions{
 		once: true, flushTimeout: time.Minute,
 		aws: auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext},

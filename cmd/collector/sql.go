@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -52,10 +53,10 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 				statement = string(b)
 			}
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				var l resultTable
+				var l printer.Table
 				err := r.Query(cmd.Context(), statement, func(columns []string, row []any) error {
-					if l.columns == nil {
-						l.columns = append([]string(nil), columns...)
+					if l.Columns == nil {
+						l.Columns = append([]string(nil), columns...)
 					}
 					if row == nil {
 						return nil
@@ -68,7 +69,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 						_, err := c.out(format).Write(query.JSONLine(out))
 						return err
 					}
-					l.rows = append(l.rows, out)
+					l.Rows = append(l.Rows, out)
 					return nil
 				})
 				switch {
@@ -76,10 +77,10 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 					return fmt.Errorf("sql: %w", err)
 				case format == "jsonl":
 					return nil
-				case len(l.columns) == 0:
+				case len(l.Columns) == 0:
 					return usageError(errors.New("sql: the statement returns no columns"))
 				}
-				return l.print(c.out(format), format)
+				return l.Print(c.out(format), format)
 			})
 		},
 	}

@@ -12,10 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/accounts"
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 func (c *cli) statusCommand() *cobra.Command {
@@ -47,18 +51,18 @@ func (c *cli) status(ctx context.Context, q queryFlags) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.locateStore(ctx)
+	l, err := store.Locate(ctx, c.config)
 	if err != nil {
-		return err
+		return usageError(err)
 	}
-	return p.read(ctx, func(store inventory.Store) error {
-		coverage, err := query.NewCoverage(ctx, store, question.Now, catalogue())
+	return l.Read(ctx, func(r inventory.Store) error {
+		coverage, err := query.NewCoverage(ctx, r, question.Now, account.Catalogue())
 		if err != nil {
 			return err
 		}
-		configured, err := c.configuredAccounts(ctx, coverage.SignIns, p.dataDir)
+		configured, err := c.configuredAccounts(ctx, coverage.SignIns, l.DataDir)
 		if err != nil {
-			fmt.Fprintf(c.stderr, "warning: %s\n", errorText(err))
+			fmt.Fprintf(c.stderr, "warning: %s\n", printer.ErrorText(err))
 		}
 		lines, err := coverage.Lines(ctx, configured)
 		if err != nil {
@@ -84,15 +88,11 @@ func (c *cli) configuredAccounts(
 	unknown := func(err error) (query.Accounts, error) {
 		return query.Accounts{}, fmt.Errorf("what is overdue or was never listed is not known: %w", err)
 	}
-	b, _, err := c.configText(ctx)
+	f, err := c.config.Parse(ctx)
 	if err != nil {
 		return unknown(err)
 	}
-	f, err := config.Parse(b, c.configName(), knownNames())
-	if err != nil {
-		return unknown(err)
-	}
-	unresolved := f.Resolve(c.lookupEnv, referenceReader(ctx))
+	unresolved := c.config.Resolve(ctx, f)
 	members := accounts.NewDirectory(nil, accounts.MembersPath(dataDir), slog.New(slog.DiscardHandler))
 	defer members.Close()
 	identities := map[string]record.Identity{}
@@ -102,8 +102,11 @@ func (c *cli) configuredAccounts(
 		}
 	}
 	set := members.Resolve(f, identities)
-	p := &program{cli: c, opt: runOptions{dryRun: true}, members: members}
-	built, _, err := p.buildConfiguration(ctx, f, set)
+	parts, err := new(account.Opener).Configuration(f, set, members, nil)
+	if err != nil {
+		return unknown(errors.Join(unresolved, err))
+	}
+	built, err := runner.NewConfiguration(parts)
 	if err != nil {
 		return unknown(errors.Join(unresolved, err))
 	}
@@ -134,7 +137,7 @@ func printStatus(w io.Writer, format string, lines []query.CoverageLine) error {
 		for _, r := range lines {
 			array = append(array, r)
 		}
-		return printJSON(w, array)
+		return printer.JSON(w, array)
 	case "jsonl":
 		for _, r := range lines {
 			if _, err := w.Write(query.JSONLine(r)); err != nil {
@@ -143,11 +146,11 @@ func printStatus(w io.Writer, format string, lines []query.CoverageLine) error {
 		}
 		return nil
 	}
-	l := resultTable{columns: []string{
+	l := printer.Table{Columns: []string{
 		"account", "region", "state", "since", "last_complete", "overdue", "ok", "failed", "reason", "hint",
 	}}
 	if format == "csv" {
-		l.columns = []string{
+		l.Columns = []string{
 			"account", "account_id", "region", "state", "since", "last_complete", "age_seconds", "never_complete",
 			"overdue_seconds", "ok", "failed", "other", "resources", "kind", "reason", "error", "hint", "sign_in_error",
 			"sign_in_hint",
@@ -158,9 +161,9 @@ func printStatus(w io.Writer, format string, lines []query.CoverageLine) error {
 		if format == "table" {
 			row["last_complete"] = lastComplete(&r)
 		}
-		l.rows = append(l.rows, row)
+		l.Rows = append(l.Rows, row)
 	}
-	if err := l.print(w, format); err != nil || format == "csv" {
+	if err := l.Print(w, format); err != nil || format == "csv" {
 		return err
 	}
 	return printSignIns(w, lines)
@@ -179,7 +182,7 @@ func statusRow(r *query.CoverageLine) map[string]any {
 		row["age_seconds"] = *r.Age
 	}
 	if r.Overdue > 0 {
-		row["overdue"] = shortDuration(time.Duration(r.Overdue) * time.Second)
+		row["overdue"] = printer.Duration(time.Duration(r.Overdue) * time.Second)
 	}
 	if r.SignIn != nil {
 		row["sign_in_error"], row["sign_in_hint"] = r.SignIn.Error, r.SignIn.Hint
@@ -195,7 +198,7 @@ func lastComplete(r *query.CoverageLine) string {
 		}
 		return ""
 	}
-	text := shortDuration(time.Duration(*r.Age)*time.Second) + " ago"
+	text := printer.Duration(time.Duration(*r.Age)*time.Second) + " ago"
 	if r.NeverComplete > 0 {
 		text += fmt.Sprintf(", %d never", r.NeverComplete)
 	}
@@ -212,18 +215,18 @@ func printSignIns(w io.Writer, lines []query.CoverageLine) error {
 			continue
 		}
 		last = r.Account
-		errs = append(errs, safeFprintf(w, "\n%s: sign-in failed", r.Account))
+		errs = append(errs, printer.Fprintf(w, "\n%s: sign-in failed", r.Account))
 		if in.Checked != nil {
-			errs = append(errs, safeFprintf(w, " at %s", query.CellText(*in.Checked)))
+			errs = append(errs, printer.Fprintf(w, " at %s", query.CellText(*in.Checked)))
 		}
 		if identity := cmp.Or(in.ARN, r.AccountID); identity != "" {
-			errs = append(errs, safeFprintf(w, ", last identity %s", identity))
+			errs = append(errs, printer.Fprintf(w, ", last identity %s", identity))
 		}
 		if in.Expires != nil {
-			errs = append(errs, safeFprintf(w, ", session expires %s", query.CellText(*in.Expires)))
+			errs = append(errs, printer.Fprintf(w, ", session expires %s", query.CellText(*in.Expires)))
 		}
-		errs = append(errs, safeFprintf(w, "\n  %s\n", in.Error))
-		printHint(w, in.Hint)
+		errs = append(errs, printer.Fprintf(w, "\n  %s\n", in.Error))
+		printer.Hint(w, in.Hint)
 	}
 	return errors.Join(errs...)
 }

@@ -59,8 +59,7 @@ func (s *storeScene) statusAfter(
 		q.values.Set("problems", "true")
 	}
 	var out, errs bytes.Buffer
-	c := &cli{getenv: func(string) string { return "" }, configPath: s.config,
-		stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&errs)}
+	c := newCLI(s.config, printable.NewWriter(&out), printable.NewWriter(&errs))
 	s.must(c.status(s.t.Context(), q))
 	rows := map[string]query.CoverageLine{}
 	for l := range strings.Lines(out.String()) {
@@ -273,7 +272,7 @@ func TestStatusOfMembers(t *testing.T) {
 	if r := rows["organization:company/"]; len(rows) != 1 || r.State != query.NeverListed {
 		t.Errorf("without a list: %+v %s", rows, errs)
 	}
-	l, err := (&cli{getenv: func(string) string { return "" }, configPath: s.config}).loadConfig(t.Context())
+	l, err := configOf(s.config).Load(t.Context())
 	s.must(err)
 	members := accounts.NewDirectory(
 		func(context.Context, config.Organization) (auth.OrganizationMembers, error) {
@@ -285,7 +284,7 @@ func TestStatusOfMembers(t *testing.T) {
 		accounts.MembersPath(s.dir), slog.New(slog.DiscardHandler),
 	)
 	defer members.Close()
-	s.must(members.Refresh(t.Context(), l.file.Organizations[0], time.Hour))
+	s.must(members.Refresh(t.Context(), l.File.Organizations[0], time.Hour))
 	s.end(record.Outcome{Target: record.Target{Account: "111111111111", Region: usEast, Kind: "ec2_instance"},
 		Run: "01JD", State: record.OK})
 	rows, errs = s.statusAfter(time.Hour*48, false, url.Values{})

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
@@ -195,7 +196,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		return logged.Write(b)
 	}), nil))
 	inv := inventory.New(f, inventory.Options{Log: log, MaxBuffered: 1})
-	store := &runStore{Store: inv, inventory: inv, driver: inv.Driver()}
+	store := &store.Store{Store: inv, Inventory: inv, Driver: inv.Driver()}
 	out := new(recordingSink)
 	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Store: store, Log: log})
 	kinds := []runner.Kind{{Name: "ec2_instance", Op: "DescribeInstances"}, {Name: "ec2_volume", Op: "DescribeVolumes"}}
@@ -226,13 +227,13 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	start := time.Now().Truncate(10 * time.Second)
 	time.Sleep(65 * time.Second)
 	if n := out.countBetween(start.Add(20*time.Second), start.Add(60*time.Second)); n != 4*round ||
-		len(store.notReadyReasons()) > 0 {
-		t.Errorf("before: %d pages in 40 s; %v", n, store.notReadyReasons())
+		len(store.NotReadyReasons()) > 0 {
+		t.Errorf("before: %d pages in 40 s; %v", n, store.NotReadyReasons())
 	}
 	f.freeze()
 	time.Sleep(10 * time.Second) // the next round meets the frozen store
 	time.Sleep(inventory.StallTimeout + 2*time.Second)
-	if why := store.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
+	if why := store.NotReadyReasons(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
 		t.Errorf("frozen, it is not ready because of %q", why)
 	}
 	from := start.Add(90 * time.Second)
@@ -242,7 +243,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	}
 	f.unfreeze()
 	time.Sleep(2 * time.Second)
-	if why := store.notReadyReasons(); len(why) > 0 {
+	if why := store.NotReadyReasons(); len(why) > 0 {
 		t.Errorf("after it: %q", why)
 	}
 	ends := f.ends.Load()
@@ -263,7 +264,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	}
 	f.unfreeze()
 	synctest.Wait()
-	if err := store.close(); err != nil {
+	if err := store.Close(); err != nil {
 		t.Error(err)
 	}
 	for _, o := range out.ended {

@@ -101,7 +101,7 @@ func commandPaths(cmd *cobra.Command) []string {
 // program. A command with a live view may move the cursor and erase, nothing else.
 func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	scene, s := startScene(t)
-	root := (&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil)
+	root := newCLI("", io.Discard, io.Discard).root(nil)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	// The arguments with which each command does its work. The first command fills the store for the others.

@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/inventory"
 )
 
 // version and revision are set by the linker: -X main.version=v1.2.3 -X main.revision=COMMIT. Other builds use the
@@ -48,4 +51,13 @@ func buildInfo() build {
 		b.revision = "unknown"
 	}
 	return b
+}
+
+// thisProcess names the process in the runs that it stores.
+func thisProcess() inventory.Process {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return inventory.Process{Replica: host, Version: buildInfo().version}
 }

@@ -22,8 +22,8 @@ var allowedImports = map[string][]string{
 		"config", "internal/filelock", "internal/printable", "internal/statefile", "internal/userfile", "inventory",
 		"record", "secret",
 	},
-	// For ARNs. Its callers pass the actions of kinds, so it builds without the catalogue.
-	"policy": {"record"},
+	// For ARNs and account blocks. Its callers pass the actions of kinds, so it builds without the catalogue.
+	"policy": {"config", "record"},
 	"runner": {"internal/statefile", "inventory", "outputs", "record"}, // of outputs the contract
 	"inventory": {
 		"internal/statefile",
