@@ -58,6 +58,7 @@ type Collect struct {
 	Kinds        []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" excludes. \"collector kinds\" lists them."`
 	Schedules    map[string]string `yaml:"schedules" doc:"Schedules of their own for slow or costly kinds, by name or glob. A name wins over a glob, a longer glob over a shorter one."`
 	ExpectDenied []ExpectedDenial  `yaml:"expect_denied" doc:"Targets that are denied on purpose, by a service control policy for example: shown, but not a failure."`
+	MaxGone      MaxGone           `yaml:"max_gone" doc:"When a complete listing with far fewer resources than the one before is not believed: the target is unconfirmed, and no resource is gone until the next complete listing does not have it either."`
 	Sensitive    string            `yaml:"sensitive" enum:"digest,clear,drop" doc:"How members that AWS marks as sensitive (pre-shared keys, user data) are recorded: as a keyed digest, in clear text, or not at all."`
 }
 
@@ -84,6 +85,12 @@ func (c Collect) Expected(region, kind string) bool {
 	return slices.ContainsFunc(c.ExpectDenied, func(e ExpectedDenial) bool {
 		return (e.Region == "" || Matches([]string{e.Region}, region)) && (e.Kind == "" || Matches([]string{e.Kind}, kind))
 	})
+}
+
+// A MaxGone says how many resources of a target may be missing at once.
+type MaxGone struct {
+	Percent int `yaml:"percent" range:"1..100" doc:"More than this part of the target's resources must be missing. Default: 100, which is never."`
+	AtLeast int `yaml:"at_least" range:"1.." doc:"At least so many resources must be missing. Default: 20."`
 }
 
 // An ExpectedDenial names targets that are denied on purpose. Both fields are globs; "" means "*".

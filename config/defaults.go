@@ -16,7 +16,10 @@ func Defaults() File {
 		Overlap:      "skip",
 		DrainTimeout: Duration(25 * time.Second),
 		DataDir:      "./data",
-		Defaults:     Collect{Regions: []string{"*"}, Kinds: []string{"ec2_instance"}, Sensitive: "digest"},
+		Defaults: Collect{
+			Regions: []string{"*"}, Kinds: []string{"ec2_instance"}, MaxGone: MaxGone{Percent: 100, AtLeast: 20},
+			Sensitive: "digest",
+		},
 		Store: Store{
 			Type: "sqlite", Keep: Duration(400 * 24 * time.Hour), KeepRuns: Duration(30 * 24 * time.Hour), Sync: "normal",
 		},
@@ -85,6 +88,12 @@ func (c Collect) withDefaults(below Collect) Collect {
 	}
 	if c.ExpectDenied == nil {
 		c.ExpectDenied = below.ExpectDenied
+	}
+	if c.MaxGone.Percent == 0 {
+		c.MaxGone.Percent = below.MaxGone.Percent
+	}
+	if c.MaxGone.AtLeast == 0 {
+		c.MaxGone.AtLeast = below.MaxGone.AtLeast
 	}
 	if c.Sensitive == "" {
 		c.Sensitive = below.Sensitive

@@ -142,6 +142,7 @@ var good = map[string]func(t *testing.T, f *File){
 	"inherit": func(t *testing.T, f *File) {
 		all, own := f.Accounts[0], f.Accounts[1]
 		checkEqual(t, "all", all.Collect, f.Defaults)
+		checkEqual(t, "max_gone", all.Collect.MaxGone, MaxGone{Percent: 50, AtLeast: 20})
 		checkEqual(t, "all",
 			[]string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap},
 			[]string{"@hourly", "Europe/Berlin", "30m", "queue"},
@@ -153,6 +154,7 @@ var good = map[string]func(t *testing.T, f *File){
 				Kinds:        []string{"ec2_volume"},
 				Schedules:    map[string]string{},
 				ExpectDenied: []ExpectedDenial{},
+				MaxGone:      MaxGone{Percent: 50, AtLeast: 5},
 				Sensitive:    "clear",
 			},
 		)
@@ -330,6 +332,8 @@ accounts:
   - name: no-code
     serial_number: arn:aws:iam::111111111111:mfa/alice
 web: {hosts: [collector, "*"]}
+store: {type: none}
+collector_configs: {max_gone: {percent: 50}}
 `
 	f, err := load([]byte(text), "c.yaml")
 	if err != nil {
@@ -350,6 +354,8 @@ web: {hosts: [collector, "*"]}
 			`and again when each session ends; set totp_seed or token_command for a daemon`,
 		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read ` +
 			`what is served here through a name that resolves to this address (DNS rebinding); list the hosts`,
+		`c.yaml:18: collector_configs.max_gone: has no effect: the store's type is none; ` +
+			`set another type of store, or remove it`,
 	}
 	if got := Problems(f.Warnings).Error(); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))

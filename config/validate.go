@@ -52,6 +52,7 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 		collects = append(collects, &w.Organizations[i].Collect)
 	}
 	d.checkScheduledKinds(w, collects)
+	d.warnMaxGoneUnused(w, collects)
 	d.checkUniqueNames(blocks)
 	d.warnUnnamed(blocks)
 	d.warnDuplicateAccounts(blocks, w.Organizations)
@@ -82,6 +83,18 @@ func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
 		d.checkKindPattern(&e.Kind, e.Kind)
 		if p, ok := d.Checkable(e); ok && !d.IsSet(&e.Region) && !d.IsSet(&e.Kind) {
 			d.Report(p, "names neither a region nor a kind", `write region: "*" to expect every denial`)
+		}
+	}
+}
+
+// warnMaxGoneUnused warns of max_gone without a store, which would know what is missing.
+func (d *decoder) warnMaxGoneUnused(w *document, blocks []*Collect) {
+	if w.Store.Type != "none" {
+		return
+	}
+	for _, c := range append([]*Collect{&w.Defaults}, blocks...) {
+		if p, ok := d.checkable(&c.MaxGone); ok {
+			d.warn(p, "has no effect: the store's type is none", "set another type of store, or remove it")
 		}
 	}
 }

@@ -57,8 +57,8 @@ type ScopeUpdate interface {
 	// HasScope is false if there is no scope to update: the account id is unknown, and the store has no scope for the
 	// account's name.
 	HasScope() bool
-	// Live calls f with the id, the hash and the hash version of each live resource. f must not keep id.
-	Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error
+	// Live calls f with each live resource.
+	Live(ctx context.Context, f func(LiveResource) error) error
 	// Add buffers rows, in the form that the database needs. It keeps no reference to their bodies.
 	Add(rows []Row)
 	// Buffered returns the bytes that buffered rows take. Rows that wait for others may be left out, if they are few.
@@ -74,7 +74,17 @@ type ScopeUpdate interface {
 type Commit struct {
 	Outcome   record.Outcome
 	ExtraTags []byte   // of the account, a JSON object; nil: no page arrived, keep them
-	Gone      []string // ids
+	Gone      []string // ids of resources that end
+	Hold      []string // ids of resources that the listing did not find, whose end waits for the next complete one
+	Back      []string // ids of resources that were held, and that the listing found
+}
+
+// A LiveResource is what a [ScopeWriter] needs of a live resource.
+type LiveResource struct {
+	ID         []byte // valid until the function that got it returns
+	Sum        record.Digest
+	SumVersion int
+	Held       bool // see Commit.Hold
 }
 
 // A Reader answers queries, also while another process writes. Its results own their memory.

@@ -10,6 +10,7 @@ import (
 type index struct {
 	byID    map[string]int // places in entries
 	entries []entry
+	known   int // entries that were loaded; those after them are new
 	idBytes int64
 }
 
@@ -18,11 +19,12 @@ type entry struct {
 	sum    record.Digest
 	seen   bool // found by this listing
 	oldSum bool // the hash is of another version of the canonical form
+	held   bool // the last complete listing did not find it, and its end waits for a second one
 }
 
 // newIndex makes the map as large as it must be: growing it step by step would take as long as reading the ids.
 func newIndex(entries []entry) *index {
-	x := &index{byID: make(map[string]int, len(entries)), entries: entries}
+	x := &index{byID: make(map[string]int, len(entries)), entries: entries, known: len(entries)}
 	for i := range entries {
 		x.byID[entries[i].id] = i
 		x.idBytes += int64(len(entries[i].id))
@@ -51,10 +53,40 @@ func (x *index) add(e entry) {
 	x.idBytes += int64(len(e.id))
 }
 
+// missing returns how many resources the listing should have found, as the last one did, and how many of them it did
+// not find.
+func (x *index) missing() (missing, expected int) {
+	for i := range x.known {
+		if e := &x.entries[i]; !e.held {
+			expected++
+			if !e.seen {
+				missing++
+			}
+		}
+	}
+	return missing, expected
+}
+
 // gone returns the ids that the listing did not find: few, or none.
-func (x *index) gone() (ids []string) {
+func (x *index) gone() []string {
+	return x.ids(func(e *entry) bool { return !e.seen })
+}
+
+// confirmed returns the ids that neither this listing nor the one before found. toHold are those that only this one did
+// not find.
+func (x *index) confirmed() (gone, toHold []string) {
+	gone = x.ids(func(e *entry) bool { return !e.seen && e.held })
+	return gone, x.ids(func(e *entry) bool { return !e.seen && !e.held })
+}
+
+// back returns the ids of held resources that the listing found.
+func (x *index) back() []string {
+	return x.ids(func(e *entry) bool { return e.seen && e.held })
+}
+
+func (x *index) ids(match func(*entry) bool) (ids []string) {
 	for i := range x.entries {
-		if !x.entries[i].seen {
+		if match(&x.entries[i]) {
 			ids = append(ids, x.entries[i].id)
 		}
 	}

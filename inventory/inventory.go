@@ -198,6 +198,9 @@ func (i *Inventory) Retire(ctx context.Context, identity record.Identity, ts []r
 type ScopeWriter interface {
 	// Page takes what is new or changed in p, and keeps no reference to p.
 	Page(ctx context.Context, p *record.Page) error
+	// Missing returns how many resources the listing should have found, as the last complete one did, and how many of them
+	// its pages do not have. [MaxGone.Check] says whether that can be believed.
+	Missing(ctx context.Context) (missing, expected int, err error)
 	// End publishes what was listed and decides what is gone; nothing else in the program does. The error is ErrFenced if
 	// the target was begun again, or retired.
 	End(ctx context.Context, o record.Outcome) error
@@ -213,6 +216,11 @@ type writerHandle struct{ w *scopeWriter }
 func (h *writerHandle) Page(ctx context.Context, p *record.Page) error {
 	defer runtime.KeepAlive(h)
 	return h.w.Page(ctx, p)
+}
+
+func (h *writerHandle) Missing(ctx context.Context) (missing, expected int, err error) {
+	defer runtime.KeepAlive(h)
+	return h.w.Missing(ctx)
 }
 
 func (h *writerHandle) End(ctx context.Context, o record.Outcome) error {
@@ -383,8 +391,10 @@ func (w *scopeWriter) loadIndex(ctx context.Context) error {
 		return nil
 	}
 	var entries []entry
-	err := w.update.Live(ctx, func(id []byte, sum record.Digest, version int) error {
-		entries = append(entries, entry{id: string(id), sum: sum, oldSum: version != record.DigestVersion})
+	err := w.update.Live(ctx, func(l LiveResource) error {
+		entries = append(entries, entry{
+			id: string(l.ID), sum: l.Sum, oldSum: l.SumVersion != record.DigestVersion, held: l.Held,
+		})
 		return nil
 	})
 	if err != nil {
@@ -395,19 +405,42 @@ func (w *scopeWriter) loadIndex(ctx context.Context) error {
 	return nil
 }
 
+// Missing counts the resources that the pages do not have.
+func (w *scopeWriter) Missing(ctx context.Context) (missing, expected int, err error) {
+	if w.failed != nil || !w.update.HasScope() {
+		return 0, 0, w.failed
+	}
+	if w.failed = w.loadIndex(ctx); w.failed != nil {
+		w.failed = w.inv.observe(ctx, fmt.Errorf("store: %w", w.failed), false)
+		w.drop()
+		return 0, 0, w.failed
+	}
+	missing, expected = w.live.missing()
+	return missing, expected, nil
+}
+
 // End publishes what was listed and decides what is gone: the live resources that were not found, and only if the
-// listing was complete. After an error of the store nothing is committed.
+// listing was complete. If it is unconfirmed, a resource is gone only if the complete listing before did not find it
+// either. After an error of the store nothing is committed.
 func (w *scopeWriter) End(ctx context.Context, o record.Outcome) error {
 	if w.failed != nil {
 		return w.failed
 	}
 	defer w.drop()
 	c := Commit{Outcome: o, ExtraTags: w.extraTags}
-	if o.State.Complete() && w.update.HasScope() {
+	isUnconfirmed := o.State == record.Unconfirmed
+	if (o.State.Complete() || isUnconfirmed) && w.update.HasScope() {
 		if err := w.loadIndex(ctx); err != nil {
 			return w.inv.observe(ctx, fmt.Errorf("store: %w", err), false)
 		}
-		c.Gone = w.live.gone()
+		if isUnconfirmed {
+			c.Gone, c.Hold = w.live.confirmed()
+		} else {
+			c.Gone = w.live.gone()
+		}
+	}
+	if w.live != nil {
+		c.Back = w.live.back()
 	}
 	w.live = nil // free it now: a hundred writers may wait for their commit
 	w.trackIndexSize()

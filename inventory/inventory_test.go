@@ -67,11 +67,11 @@ func (u *emptyUpdate) Add(rows []Row) {
 		u.size += rows[i].Size()
 	}
 }
-func (u *emptyUpdate) Buffered() int                                                   { return u.size }
-func (emptyUpdate) HasScope() bool                                                     { return true }
-func (emptyUpdate) Live(context.Context, func([]byte, record.Digest, int) error) error { return nil }
-func (emptyUpdate) Commit(context.Context, Commit) error                               { return nil }
-func (emptyUpdate) Stage(context.Context) error                                        { return nil }
+func (u *emptyUpdate) Buffered() int                                     { return u.size }
+func (emptyUpdate) HasScope() bool                                       { return true }
+func (emptyUpdate) Live(context.Context, func(LiveResource) error) error { return nil }
+func (emptyUpdate) Commit(context.Context, Commit) error                 { return nil }
+func (emptyUpdate) Stage(context.Context) error                          { return nil }
 
 // A writer gives back all its memory, also one that nobody ends.
 func TestWritersFreeMemory(t *testing.T) {

@@ -340,7 +340,7 @@ type watchedUpdate struct {
 	w *watchdog
 }
 
-func (u *watchedUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+func (u *watchedUpdate) Live(ctx context.Context, f func(LiveResource) error) error {
 	return u.w.call(ctx, true, func(ctx context.Context) error { return u.ScopeUpdate.Live(ctx, f) })
 }
 

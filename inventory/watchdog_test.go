@@ -122,7 +122,7 @@ type frozenUpdate struct {
 }
 
 func (frozenUpdate) HasScope() bool { return true }
-func (u frozenUpdate) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
+func (u frozenUpdate) Live(ctx context.Context, _ func(LiveResource) error) error {
 	return u.d.wait(ctx)
 }
 func (u frozenUpdate) Commit(ctx context.Context, _ Commit) error { return u.d.wait(ctx) }

@@ -42,6 +42,7 @@ const (
 	Stuck          Reason = "stuck"       // the job ignored its deadline and was abandoned
 	Interrupted    Reason = "interrupted" // the program was stopped, or a newer run replaced this one
 	ParentFailed   Reason = "parent"      // the parent kind could not be listed
+	MaxGone        Reason = "max_gone"    // more resources are missing than max_gone allows
 	Other          Reason = "error"
 )
 
@@ -245,6 +246,9 @@ func StateOf(err error, seen int) State {
 		return OK
 	}
 	r := ReasonOf(err)
+	if r == MaxGone {
+		return Unconfirmed
+	}
 	if errors.Is(err, ErrIDUnread) || seen > 0 && r != TimedOut && r != Stuck {
 		return Partial
 	}

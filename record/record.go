@@ -24,6 +24,7 @@ type State string
 // The states of a target.
 const (
 	OK             State = "ok"
+	Unconfirmed    State = "unconfirmed"     // listed to the end, but more resources are missing than max_gone allows
 	Partial        State = "partial"         // some pages were delivered, then the listing failed
 	Denied         State = "denied"          // AWS refused the action
 	RegionDisabled State = "region_disabled" // the region is not enabled for the account; not a failure
@@ -35,7 +36,9 @@ const (
 )
 
 // States lists every state, in display order.
-var States = [...]State{OK, Partial, Denied, RegionDisabled, Throttled, Timeout, AuthFailed, Error, Skipped}
+var States = [...]State{
+	OK, Unconfirmed, Partial, Denied, RegionDisabled, Throttled, Timeout, AuthFailed, Error, Skipped,
+}
 
 // Complete reports whether resources missing from the listing are gone. No other code decides this.
 func (s State) Complete() bool { return s == OK }

@@ -117,7 +117,7 @@ func (t Tally) Status() record.Status {
 		return record.Success
 	case t.TimedOut:
 		return record.RunTimeout
-	case t.States[record.OK]+t.States[record.Partial] == 0:
+	case t.States[record.OK]+t.States[record.Unconfirmed]+t.States[record.Partial] == 0:
 		return record.RunFailed
 	}
 	return record.RunPartial

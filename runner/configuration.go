@@ -132,6 +132,8 @@ type AccountSpec struct {
 	// Regions are the region names in the file, without globs: a failure is reported for them while the account's regions
 	// are unknown.
 	Regions []string
+	// MaxGone limits how many resources of a target one listing may end.
+	MaxGone inventory.MaxGone
 	// Expected reports whether expect_denied names a target; nil: it names none.
 	Expected func(region, kind string) bool
 

@@ -171,6 +171,26 @@ func (d *delivery) begin(ctx context.Context, id record.Identity) error {
 	return nil
 }
 
+// checkMissing returns an error if the pages lack too many of the resources that the store expects.
+func (d *delivery) checkMissing(ctx context.Context) error {
+	limit := d.l.maxGone()
+	if limit.AtLeast == 0 || d.writer == nil || d.storeErr != nil {
+		return nil
+	}
+	var missing, expected int
+	d.callStore(ctx, func() (err error) {
+		missing, expected, err = d.writer.Missing(ctx)
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case d.storeErr != nil: // it is reported, and not the target's
+		return nil
+	}
+	return limit.Check(missing, expected)
+}
+
 // end ends the target in the store. It begins a target that has no writer, unless the run has stored it before. A block
 // that was refused because another one collects the AWS account must not begin the other's targets: that would fence
 // the other's writers, and give the targets this block's name.

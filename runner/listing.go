@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -62,8 +63,25 @@ func (l *listing) run() bool {
 		}
 		l.started = time.Now()
 		j.r.observe(TargetStarted{l.t, j.Run})
-		return j.supervise(j.late, list, l.end)
+		return j.supervise(j.late, func() error {
+			if err := list(); err != nil {
+				return err
+			}
+			return d.checkMissing(j.ctx)
+		}, l.end)
 	})
+}
+
+// maxGone is the account's limit. If the listing of the parent kind is unconfirmed, parents that it does not have may
+// still exist, and then so do their children: any child that is missing must be confirmed.
+func (l *listing) maxGone() inventory.MaxGone {
+	switch {
+	case l.parent != nil && l.parent.outcome.State == record.Unconfirmed:
+		return inventory.MaxGone{AtLeast: 1}
+	case l.j.a == nil:
+		return inventory.MaxGone{}
+	}
+	return l.j.a.MaxGone
 }
 
 // begin waits until the store admits the listing, and begins the target there. If that fails, the listing continues for
@@ -375,7 +393,7 @@ func (l *listing) report(stored *record.Outcome) bool {
 		j.r.observe(TargetEnded{o})
 	}
 	for _, child := range l.children {
-		if o.State != record.OK {
+		if o.State != record.OK && o.State != record.Unconfirmed {
 			f := &record.Fault{
 				Reason: record.ParentFailed,
 				Err:    fmt.Errorf("listing of parent kind %s is not complete: %s", l.kind.Name, o.Error),

@@ -80,6 +80,9 @@ func (memoryWriter) Committed() *record.Outcome { return nil }
 
 func (memoryWriter) Page(context.Context, *record.Page) error { return nil }
 
+// Missing returns zero: no resource is expected, because none is kept.
+func (memoryWriter) Missing(context.Context) (missing, expected int, err error) { return 0, 0, nil }
+
 func (w memoryWriter) End(context.Context, record.Outcome) error {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()

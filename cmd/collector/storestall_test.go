@@ -95,7 +95,7 @@ func (frozenWriter) HasScope() bool             { return true }
 func (frozenWriter) Committed() *record.Outcome { return nil }
 func (frozenWriter) Add([]inventory.Row)        {}
 func (frozenWriter) Buffered() int              { return 1 }
-func (t frozenWriter) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
+func (t frozenWriter) Live(ctx context.Context, _ func(inventory.LiveResource) error) error {
 	return t.store.wait(ctx, "live")
 }
 func (t frozenWriter) Stage(ctx context.Context) error {

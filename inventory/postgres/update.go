@@ -106,27 +106,26 @@ func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
 
 func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
-func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	rows, err := u.store.writePool.Query(
-		ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", u.scope,
-	)
+func (u *scopeUpdate) Live(ctx context.Context, f func(inventory.LiveResource) error) error {
+	rows, err := u.store.writePool.Query(ctx,
+		"SELECT sum_version, sum, id, missing_since IS NOT NULL FROM version WHERE scope = $1 AND valid_to IS NULL", u.scope)
 	if err != nil {
 		return u.store.explain(ctx, err)
 	}
 	defer rows.Close()
-	var version int32
-	var sum record.Digest
+	var l inventory.LiveResource
 	var errCall error
 	for rows.Next() && errCall == nil {
-		// Reads the wire format, to avoid a copy of each of a million rows. The binary format of all three types is their
+		// Reads the wire format, to avoid a copy of each of a million rows. The binary format of these types is their
 		// plain bytes.
 		raw := rows.RawValues()
-		if len(raw[0]) != 4 || len(raw[1]) != len(sum) {
+		if len(raw[0]) != 4 || len(raw[1]) != len(l.Sum) || len(raw[3]) != 1 {
 			return fmt.Errorf("scope %d: a hash of %d bytes", u.scope, len(raw[1]))
 		}
-		version = int32(raw[0][0])<<24 | int32(raw[0][1])<<16 | int32(raw[0][2])<<8 | int32(raw[0][3])
-		copy(sum[:], raw[1])
-		errCall = f(raw[2], sum, int(version))
+		version := int32(raw[0][0])<<24 | int32(raw[0][1])<<16 | int32(raw[0][2])<<8 | int32(raw[0][3])
+		l.ID, l.SumVersion, l.Held = raw[2], int(version), raw[3][0] != 0
+		copy(l.Sum[:], raw[1])
+		errCall = f(l)
 	}
 	if errCall != nil {
 		return errCall
@@ -262,10 +261,8 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 		if u.staged+u.rebased > 0 {
 			u.publish(b)
 		}
-		if len(c.Gone) > 0 {
-			if err := u.endGone(ctx, tx, b, c); err != nil {
-				return err
-			}
+		if err := u.endMissing(ctx, tx, b, c); err != nil {
+			return err
 		}
 		u.saveOutcome(b, c)
 		if u.store.keep > 0 {
@@ -324,15 +321,24 @@ func (u *scopeUpdate) publish(b *batch) {
 // idsPerStatement limits the ids of one statement.
 const idsPerStatement = 5000
 
-// endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
-func (u *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
-	for ids := range slices.Chunk(c.Gone, idsPerStatement) {
-		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock),
-			ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
-			WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)`, u.scope, ids)
-		if len(ids) == idsPerStatement { // others may follow: the batch stays small
-			if err := b.send(ctx, tx); err != nil {
-				return err
+// endMissing ends the versions of gone resources, and holds those whose end is not certain. The reason of an end is by
+// the last state that AWS reported.
+func (u *scopeUpdate) endMissing(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
+	for _, change := range []struct {
+		set string
+		ids []string
+	}{
+		{`valid_to = (SELECT last FROM clock), ended = CASE WHEN state IN ('terminated', 'deleted')
+			THEN '` + inventory.Terminated + `' ELSE '` + inventory.Absent + `' END`, c.Gone},
+		{"missing_since = (SELECT last FROM clock)", c.Hold},
+		{"missing_since = NULL", c.Back},
+	} {
+		for ids := range slices.Chunk(change.ids, idsPerStatement) {
+			b.add("UPDATE version SET "+change.set+" WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)", u.scope, ids)
+			if len(ids) == idsPerStatement { // others may follow: the batch stays small
+				if err := b.send(ctx, tx); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -123,24 +123,24 @@ func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.S
 
 func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
-func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	rows, err := u.store.db.QueryContext(
-		ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", u.scope,
-	)
+func (u *scopeUpdate) Live(ctx context.Context, f func(inventory.LiveResource) error) error {
+	rows, err := u.store.db.QueryContext(ctx,
+		"SELECT id, sum, sum_version, missing_since IS NOT NULL FROM version WHERE scope = ? AND valid_to IS NULL", u.scope)
 	if err != nil {
 		return explain(err)
 	}
 	defer rows.Close()
 	var id, sum sql.RawBytes
 	for rows.Next() {
-		var version int
-		if err := rows.Scan(&id, &sum, &version); err != nil {
+		var l inventory.LiveResource
+		if err := rows.Scan(&id, &sum, &l.SumVersion, &l.Held); err != nil {
 			return explain(err)
 		}
 		if len(sum) != len(record.Digest{}) {
 			return fmt.Errorf("%w: a hash of %d bytes", ErrCorrupt, len(sum))
 		}
-		if err := f(id, record.Digest(sum), version); err != nil {
+		l.ID, l.Sum = id, record.Digest(sum)
+		if err := f(l); err != nil {
 			return err
 		}
 	}
@@ -232,10 +232,8 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 				return err
 			}
 		}
-		if len(c.Gone) > 0 {
-			if err := u.endGone(ctx, tx, at, c); err != nil {
-				return err
-			}
+		if err := u.endMissing(ctx, tx, at, c); err != nil {
+			return err
 		}
 		if err := u.saveOutcome(ctx, tx, at, c); err != nil {
 			return err
@@ -289,17 +287,34 @@ func (u *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 	return deleteEmptyPacks(ctx, tx, replaced)
 }
 
-// endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
-func (u *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
-	stmt, err := tx.PrepareContext(ctx, `UPDATE version SET valid_to = ?3,
-		ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
-		WHERE scope = ?1 AND id = ?2 AND valid_to IS NULL`)
-	if err != nil {
-		return err
-	}
-	defer stmt.Close()
-	for _, id := range c.Gone {
-		if _, err := stmt.ExecContext(ctx, u.scope, id, at); err != nil {
+// endMissing ends the versions of gone resources, and holds those whose end is not certain. The reason of an end is by
+// the last state that AWS reported.
+func (u *scopeUpdate) endMissing(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+	for _, change := range []struct {
+		set   string
+		value any
+		ids   []string
+	}{
+		{`valid_to = ?3, ended = CASE WHEN state IN ('terminated', 'deleted')
+			THEN '` + inventory.Terminated + `' ELSE '` + inventory.Absent + `' END`, at, c.Gone},
+		{"missing_since = ?3", at, c.Hold},
+		{"missing_since = ?3", nil, c.Back},
+	} {
+		if len(change.ids) == 0 {
+			continue
+		}
+		stmt, err := tx.PrepareContext(
+			ctx, "UPDATE version SET "+change.set+" WHERE scope = ?1 AND id = ?2 AND valid_to IS NULL",
+		)
+		if err != nil {
+			return err
+		}
+		for _, id := range change.ids {
+			if _, err = stmt.ExecContext(ctx, u.scope, id, change.value); err != nil {
+				break
+			}
+		}
+		if err = errors.Join(err, stmt.Close()); err != nil {
 			return err
 		}
 	}

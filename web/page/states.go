@@ -50,6 +50,7 @@ var stateTable = []stateInfo{
 	{record.Partial, "Partial", toneWait, square + "m2.2 1.7h7.1v7.1z"},
 	{record.Timeout, "Timed out", toneWait, square + "m4 2h2v3.4h3v2h-5z"},
 	{record.Throttled, "Throttled", toneWait, square + "m2.3 3h2v6h-2z m4 0h2v6h-2z"},
+	{record.Unconfirmed, "Unconfirmed", toneWait, square + "m2.2 2.2h5.6v2h-5.6z m0 3.6h2.6v2h-2.6z"},
 	{unknown, "Not known yet", toneIdle, "m0 0h4v1.5h-2.5v2.5h-1.5z m8 0h4v4h-1.5v-2.5h-2.5z " +
 		"m-8 8h1.5v2.5h2.5v1.5h-4z m12 0v4h-4v-1.5h2.5v-2.5z m-7 -3h2v2h-2z"},
 	{record.Skipped, "Skipped", toneIdle, "m3 5.2h6v1.6h-6z"},
@@ -129,4 +130,5 @@ var reasonWords = map[record.Reason]string{
 	record.Stuck:          "the listing did not stop after its deadline",
 	record.Interrupted:    "the program stopped, or a newer run began",
 	record.ParentFailed:   "the parent kind could not be listed",
+	record.MaxGone:        "far more resources are missing than usual",
 }

@@ -266,7 +266,11 @@ func (d *Decoder) checkLimits(v reflect.Value, f Field, text string, at *Positio
 		ok = false
 	}
 	if !ok {
-		d.Report(*at, d.Show(*at, text)+" is out of range", "write a value from "+low+" to "+high)
+		remedy := "write a value from " + low + " to " + high
+		if high == "" {
+			remedy = "write at least " + low
+		}
+		d.Report(*at, d.Show(*at, text)+" is out of range", remedy)
 		at.State = Invalid
 	}
 	return ok

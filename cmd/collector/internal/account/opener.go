@@ -14,6 +14,7 @@ import (
 	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -82,8 +83,8 @@ func (o *Opener) Account(b *config.Account) (*runner.Account, error) {
 
 // spec returns the options of an account.
 func (o *Opener) spec(a *config.Account) (*runner.AccountSpec, error) {
-	key := fmt.Sprintf("%q %q %d %q %q %q %q %q", a.Schedule, a.Timezone, a.Timeout, a.Overlap,
-		a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied)
+	key := fmt.Sprintf("%q %q %d %q %q %q %q %q %d", a.Schedule, a.Timezone, a.Timeout, a.Overlap,
+		a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied, a.Collect.MaxGone)
 	if t := o.specs[key]; t != nil {
 		return t, nil
 	}
@@ -92,6 +93,9 @@ func (o *Opener) spec(a *config.Account) (*runner.AccountSpec, error) {
 	t := &runner.AccountSpec{
 		Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: o.Selection.Narrows(),
 		Regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), isGlob),
+	}
+	if limit := a.Collect.MaxGone; limit.Percent < 100 { // more than all cannot be missing
+		t.MaxGone = inventory.MaxGone{Percent: limit.Percent, AtLeast: limit.AtLeast}
 	}
 	for _, n := range names {
 		k, _ := collectors.KindNamed(n)
