@@ -12,6 +12,14 @@ import (
 // services in compose files have one.
 var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_*?-]+(\.[A-Za-z0-9_*?-]+)*\.?$`)
 
+// IsLoopback reports whether a host is always this machine: a loopback address, or localhost and its subdomains
+// (RFC 6761, 6.3).
+func IsLoopback(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
 // checkHosts checks web.hosts.
 func (d *decoder) checkHosts(w *Web) {
 	if p, ok := d.Checkable(&w.Hosts); ok && len(w.Hosts) == 0 {

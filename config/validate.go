@@ -93,8 +93,8 @@ func (d *decoder) warnMaxGoneUnused(w *document, blocks []*Collect) {
 		return
 	}
 	for _, c := range append([]*Collect{&w.Defaults}, blocks...) {
-		if p, ok := d.checkable(&c.MaxGone); ok {
-			d.warn(p, "has no effect: the store's type is none", "set another type of store, or remove it")
+		if p, ok := d.Checkable(&c.MaxGone); ok {
+			d.Warn(p, "has no effect: the store's type is none", "set another type of store, or remove it")
 		}
 	}
 }

@@ -178,6 +178,15 @@ func KeyFile(options any) string {
 	return ""
 }
 
+// Cleartext returns the options of an output with which others on the network can read what it sends, or answer in the
+// receiver's place. Each [config.Problem] names the option, and shows no value.
+func Cleartext(options any) []config.Problem {
+	if o, ok := options.(interface{ Cleartext() []config.Problem }); ok {
+		return o.Cleartext()
+	}
+	return nil
+}
+
 // Deps holds what outputs need from the program.
 type Deps struct {
 	Stdout   io.Writer

@@ -101,16 +101,29 @@ func forwardingHeader(h http.Header) string {
 // requiresPassword reports whether the listener requires a password. It reads the file each time, as the listener does,
 // because users can be added without a restart.
 func requiresPassword(configFile string) (bool, error) {
+	p, err := ProtectionOf(configFile)
+	return p.Password, err
+}
+
+// A Protection says how a web configuration protects the listener.
+type Protection struct{ Password, ClientCertificate, TLS bool }
+
+// ProtectionOf reads a web configuration; "" protects nothing.
+func ProtectionOf(configFile string) (Protection, error) {
 	if configFile == "" {
-		return false, nil
+		return Protection{}, nil
 	}
 	b, err := os.ReadFile(configFile)
 	if err != nil {
-		return false, fmt.Errorf("web.config_file: %w", err)
+		return Protection{}, fmt.Errorf("web.config_file: %w", err)
 	}
 	var c toolkit.Config
 	if err := yaml.UnmarshalStrict(b, &c); err != nil {
-		return false, errors.New("web.config_file is not a valid web configuration") // the error's text could hold hashes
+		// the error's text could hold hashes
+		return Protection{}, errors.New("web.config_file is not a valid web configuration")
 	}
-	return len(c.Users) > 0, nil
+	return Protection{
+		Password: len(c.Users) > 0, TLS: c.TLSConfig.TLSCertPath != "" || c.TLSConfig.TLSCert != "",
+		ClientCertificate: c.TLSConfig.ClientAuth == "RequireAndVerifyClientCert",
+	}, nil
 }

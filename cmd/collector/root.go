@@ -82,7 +82,7 @@ copy, and run "collector validate".`,
 		"log `LEVEL`: debug, info, warn or error; environment: COLLECTOR_LOG_LEVEL")
 	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"),
 		"log `FORMAT`: text or json; environment: COLLECTOR_LOG_FORMAT")
-	f.BoolVar(&c.config.Strict, "strict", false, "treat warnings about the configuration as errors")
+	f.BoolVar(&c.config.Strict, "strict", false, "treat warnings about the configuration as errors, and refuse cleartext")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(),
 		c.schemaCommand(), c.listCommand(), c.findCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(),

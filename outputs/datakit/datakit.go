@@ -48,6 +48,14 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Cleartext implements [outputs.Cleartext].
+func (o *Options) Cleartext() []config.Problem {
+	if o.Token.IsZero() {
+		return o.Options.Cleartext()
+	}
+	return o.CleartextWith("token")
+}
+
 const writePath = "/v1/write/custom_object"
 
 // endpoint returns the URL of DataKit's API for custom objects.

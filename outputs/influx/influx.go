@@ -74,6 +74,14 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Cleartext implements [outputs.Cleartext].
+func (o *Options) Cleartext() []config.Problem {
+	if o.Token.IsZero() {
+		return o.Options.Cleartext()
+	}
+	return o.CleartextWith("token")
+}
+
 // limits are the limits of InfluxDB 1 and 2; other receivers accept more.
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 var limits = points.Limits{

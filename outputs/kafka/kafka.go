@@ -121,6 +121,26 @@ func (o *Options) Validate() error {
 // ClientKeyFile returns the file of the client's key.
 func (o *Options) ClientKeyFile() string { return o.TLS.KeyFile }
 
+// Cleartext implements [outputs.Cleartext].
+func (o *Options) Cleartext() []config.Problem {
+	isRemote := func(broker string) bool {
+		host, _, err := net.SplitHostPort(broker)
+		if err != nil {
+			host = broker
+		}
+		return !config.IsLoopback(host)
+	}
+	if o.TLS != (TLS{}) || !slices.ContainsFunc(o.Brokers, isRemote) {
+		return o.TLS.Cleartext()
+	}
+	p := config.Problem{Path: "tls", Text: "records are sent in clear text: TLS is off"}
+	p.Remedy = "set tls: {enabled: true}"
+	if o.SASL.Mechanism == saslPlain {
+		p.Path, p.Text = "sasl", "the password is sent in clear text: the mechanism is PLAIN and TLS is off"
+	}
+	return []config.Problem{p}
+}
+
 // checkBrokerAddress validates a broker's address. Its error does not repeat one that may contain a password.
 func checkBrokerAddress(s string) error {
 	if strings.Contains(s, "://") || strings.Contains(s, "@") {

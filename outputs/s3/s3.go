@@ -142,6 +142,22 @@ func (o *Options) Validate() error {
 // ClientKeyFile returns the file of the client's key.
 func (o *Options) ClientKeyFile() string { return o.TLS.KeyFile }
 
+// Cleartext implements [outputs.Cleartext].
+func (o *Options) Cleartext() []config.Problem {
+	u, err := httpclient.ParseURL(o.Endpoint)
+	if err != nil || u.Scheme == "https" {
+		return o.TLS.Cleartext()
+	}
+	if config.IsLoopback(u.Hostname()) {
+		return nil
+	}
+	return []config.Problem{{
+		Path:   "endpoint",
+		Text:   "objects, and the token of a session, are sent in clear text: it begins with http://",
+		Remedy: "use https://",
+	}}
+}
+
 // signIn returns the credential options as those of an account.
 func (o *Options) signIn() config.Account {
 	var a config.Account

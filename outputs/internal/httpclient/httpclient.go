@@ -308,6 +308,47 @@ var knownPathSegments = []string{
 // ClientKeyFile returns the file of the client's key.
 func (o *Options) ClientKeyFile() string { return o.TLS.KeyFile }
 
+// Cleartext implements [outputs.Cleartext].
+func (o *Options) Cleartext() []config.Problem { return o.CleartextWith("") }
+
+// CleartextWith is Cleartext for an output with a secret of its own, in an option that is set; "": it has none.
+func (o *Options) CleartextWith(secretOption string) []config.Problem {
+	u, err := ParseURL(o.URL)
+	if err != nil || u.Scheme == "https" {
+		return o.TLS.Cleartext()
+	}
+	if config.IsLoopback(u.Hostname()) {
+		return nil
+	}
+	p := config.Problem{Path: "url", Text: "records are sent in clear text: the URL begins with http://"}
+	switch {
+	case secretOption != "":
+		p.Path, p.Text = secretOption, "is sent in clear text: url begins with http://"
+	case !o.BearerToken.IsZero():
+		p.Path, p.Text = "bearer_token", "is sent in clear text: url begins with http://"
+	case o.BasicAuth != (BasicAuth{}):
+		p.Path, p.Text = "basic_auth", "is sent in clear text: url begins with http://"
+	case len(o.Headers) > 0:
+		p.Path, p.Text = "headers", "are sent in clear text: url begins with http://"
+	case u.User != nil:
+		p.Text = "the user and password are sent in clear text: the URL begins with http://"
+	}
+	p.Remedy = "use https://, or a receiver on this machine"
+	return []config.Problem{p}
+}
+
+// Cleartext returns the option that turns verification off.
+func (o *ClientTLS) Cleartext() []config.Problem {
+	if !o.InsecureSkipVerify {
+		return nil
+	}
+	return []config.Problem{{
+		Path:   "tls.insecure_skip_verify",
+		Text:   "the receiver is not verified: anyone on the network path can read and answer",
+		Remedy: "remove it, and set tls.ca_file to the authority of the receiver's certificate",
+	}}
+}
+
 func (o *ClientTLS) Config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName, InsecureSkipVerify: o.InsecureSkipVerify}
 	if o.CAFile != "" {

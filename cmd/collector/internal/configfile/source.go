@@ -152,6 +152,9 @@ func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	}
 	l.Warnings = append(l.Warnings, warnings...)
 	l.Warnings = append(l.Warnings, s.exposureWarnings(f)...)
+	if s.Strict {
+		l.Warnings = append(l.Warnings, s.cleartextWarnings(f)...)
+	}
 	if s.Strict && len(l.Warnings) > 0 {
 		refused := []error{fmt.Errorf("--strict: %s has warnings", s.Name())}
 		for _, w := range l.Warnings {
