@@ -1,34 +1,32 @@
 package web
 
 import (
+	"maps"
 	"slices"
-	"strings"
 	"sync"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aws-collector/collector/record"
 )
 
-// counts holds the counters by account as numbers, and makes metrics of them at a scrape. The library's own counters
+// counts holds the counters by account as numbers, and makes series of them at a scrape. The library's own counters
 // take 600 bytes for each series: with ten thousand accounts that is more than everything else in memory.
 type counts struct {
-	runs, missed, requests, budgetWait *prometheus.Desc
+	runs, missed, requests, budgetWait *metricSpec
 
 	mu       sync.Mutex
-	accounts map[string][]counter
+	accounts map[string][]counterValue
 	series   map[series]*series
 }
 
 // A series is a metric with its labels except the account; label2 is "" if the metric has only one more label. There
 // are few different ones, so counters share them by pointer.
 type series struct {
-	desc           *prometheus.Desc
+	spec           *metricSpec
 	label1, label2 string
 }
 
-// A counter that was never increased does not exist.
-type counter struct {
+// A counterValue is a counter of an account. One that was never increased does not exist.
+type counterValue struct {
 	series *series
 	value  float64
 }
@@ -41,27 +39,20 @@ var statuses = [...]record.Status{
 }
 
 func newCounts() *counts {
-	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
 	return &counts{
-		accounts: map[string][]counter{}, series: map[series]*series{},
-		runs: d("collector_runs_total",
+		accounts: map[string][]counterValue{}, series: map[series]*series{},
+		runs: counter("collector_runs_total",
 			"Ended runs, by account and status: success, partial (some targets failed), failed (nothing was collected), "+
-				"timeout, skipped (an earlier run was in progress), expired (queued too long).",
-			"account", "status"),
-		missed: d("collector_missed_runs_total",
+				"timeout, skipped (an earlier run was in progress), expired (queued too long)."),
+		missed: counter("collector_missed_runs_total",
 			"Scheduled runs that did not start, by account and reason: overlap, downtime (the program was not running), "+
-				"suspended (the machine slept), drain (the program was stopping).",
-			"account", "reason"),
-		requests: d("collector_api_requests_total",
+				"suspended (the machine slept), drain (the program was stopping)."),
+		requests: counter("collector_api_requests_total",
 			"Attempts of AWS API calls including retries, by account, region and code: ok, or AWS's error code such as "+
-				"RequestLimitExceeded.",
-			"account", "region", "code"),
-		budgetWait: d("collector_api_budget_wait_seconds_total",
+				"RequestLimitExceeded."),
+		budgetWait: counter("collector_api_budget_wait_seconds_total",
 			"Time that AWS API calls waited for the API budget of their account and region, summed over calls. "+
-				"A steep rise means that the schedule needs more calls than the limits allow.",
-			"account", "region"),
+				"A steep rise means that the schedule needs more calls than the limits allow."),
 	}
 }
 
@@ -124,23 +115,13 @@ func (c *counts) add(account string, s series, n float64) {
 		}
 	}
 	// Concat leaves no spare capacity: an account soon has all its series.
-	c.accounts[account] = slices.Concat(counters, []counter{{shared, n}})
+	c.accounts[account] = slices.Concat(counters, []counterValue{{shared, n}})
 }
 
-// Describe sends every metric to the registry, so that it refuses a second one of the same name.
-func (c *counts) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.runs, c.missed, c.requests, c.budgetWait} {
-		ch <- d
-	}
-}
-
-// Collect exports the counters. It locks them for one account at a time.
-func (c *counts) Collect(ch chan<- prometheus.Metric) {
+// collect adds the counters to a scrape. It locks them for one account at a time.
+func (c *counts) collect(s *scrape) {
 	c.mu.Lock()
-	names := make([]string, 0, len(c.accounts))
-	for a := range c.accounts {
-		names = append(names, a)
-	}
+	names := slices.Sorted(maps.Keys(c.accounts))
 	c.mu.Unlock()
 	for _, name := range names {
 		c.mu.Lock()
@@ -150,34 +131,33 @@ func (c *counts) Collect(ch chan<- prometheus.Metric) {
 		if !ok { // removed by a reload
 			continue
 		}
-		export := func(d *prometheus.Desc, n float64, labels ...string) {
-			labels = append([]string{valid(name)}, labels...)
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, labels...)
-		}
-		counted := func(d *prometheus.Desc, label string) bool {
-			return slices.ContainsFunc(counters, func(m counter) bool {
-				return m.series.desc == d && m.series.label1 == label
+		account := s.label("account", name)
+		counted := func(spec *metricSpec, label string) bool {
+			return slices.ContainsFunc(counters, func(m counterValue) bool {
+				return m.series.spec == spec && m.series.label1 == label
 			})
 		}
-		for _, s := range statuses {
-			if !counted(c.runs, string(s)) {
-				export(c.runs, 0, string(s))
+		for _, status := range statuses {
+			if !counted(c.runs, string(status)) {
+				s.add(c.runs, 0, account, s.label("status", string(status)))
 			}
 		}
 		for _, reason := range missedReasons {
 			if !counted(c.missed, reason) {
-				export(c.missed, 0, reason)
+				s.add(c.missed, 0, account, s.label("reason", reason))
 			}
 		}
 		for _, m := range counters {
-			if m.series.desc == c.requests {
-				export(c.requests, m.value, valid(m.series.label1), valid(m.series.label2))
-			} else {
-				export(m.series.desc, m.value, valid(m.series.label1))
+			switch label := m.series.label1; m.series.spec {
+			case c.runs:
+				s.add(c.runs, m.value, account, s.label("status", label))
+			case c.missed:
+				s.add(c.missed, m.value, account, s.label("reason", label))
+			case c.requests:
+				s.add(c.requests, m.value, account, s.label("code", m.series.label2), s.label("region", label))
+			case c.budgetWait:
+				s.add(c.budgetWait, m.value, account, s.label("region", label))
 			}
 		}
 	}
 }
-
-// valid makes a valid label value: one that is not UTF-8 would panic.
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

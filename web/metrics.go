@@ -30,6 +30,7 @@ type MetricsOptions struct {
 // progress, are not counted, so that its removed series do not come back.
 type Metrics struct {
 	counts         *counts // by account
+	snapshot       *snapshot
 	runSeconds     prometheus.Histogram
 	requestSeconds *prometheus.HistogramVec
 	reloadOK       *prometheus.GaugeVec // without labels: a vector has no series before the first value
@@ -49,19 +50,19 @@ type Metrics struct {
 	labelTags []string
 }
 
-// NewMetrics registers every metric of the program. Its error names the invalid label_tags.
+// NewMetrics registers the metrics of the program, except those of accounts, which [Metrics.Gatherer] adds. Its error
+// names the invalid label_tags.
 func NewMetrics(reg prometheus.Registerer, status StatusSource, o MetricsOptions) (*Metrics, error) {
 	labels, err := tagLabels(o.LabelTags)
 	if err != nil {
 		return nil, err
 	}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+	counterVec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	gaugeVec := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	}
-	gauge := func(name, help string) *prometheus.GaugeVec { return gaugeVec(name, help) }
 	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
 		return prometheus.HistogramOpts{
 			Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1,
@@ -76,14 +77,14 @@ func NewMetrics(reg prometheus.Registerer, status StatusSource, o MetricsOptions
 		requestSeconds: prometheus.NewHistogramVec(histogram("collector_api_request_duration_seconds",
 			"Duration of attempts of AWS API calls, by operation, from sending to the end of the response.",
 			[]float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}), []string{"operation"}),
-		reloadOK: gauge("collector_config_last_reload_successful",
+		reloadOK: gaugeVec("collector_config_last_reload_successful",
 			"1 if the last configuration reload succeeded; 0 if it was refused and the configuration before is in force."),
-		reloadTime: gauge("collector_config_last_reload_success_timestamp_seconds",
+		reloadTime: gaugeVec("collector_config_last_reload_success_timestamp_seconds",
 			"Time of the last successful configuration reload, in seconds since the epoch."),
-		outputRecords: counter("collector_output_records_total", "Records that an output accepted.", "output"),
-		outputLost: counter("collector_output_lost_records_total",
+		outputRecords: counterVec("collector_output_records_total", "Records that an output accepted.", "output"),
+		outputLost: counterVec("collector_output_lost_records_total",
 			"Records that an output did not confirm: it failed, or did not answer in time.", "output"),
-		outputErrors: counter("collector_output_errors_total", "Failed batches and flushes of an output.", "output"),
+		outputErrors: counterVec("collector_output_errors_total", "Failed batches and flushes of an output.", "output"),
 		outputUp: gaugeVec("collector_output_up",
 			"1 if the output works; 0 if its last attempt failed. The page at / shows the error.", "output"),
 		outputServed: gaugeVec("collector_output_served_resources",
@@ -93,7 +94,7 @@ func NewMetrics(reg prometheus.Registerer, status StatusSource, o MetricsOptions
 				"max_series, no_address, bad_address, local_address.", "output", "reason"),
 		codes: map[string]bool{}, labelTags: o.LabelTags,
 	}
-	m.spool = newSpoolMetrics()
+	m.spool, m.snapshot = newSpoolMetrics(), newSnapshot(status, m, o, labels)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "collector_build_info",
 		Help:        "Always 1, with the version and revision of the build and the version of Go as labels.",
@@ -101,9 +102,8 @@ func NewMetrics(reg prometheus.Registerer, status StatusSource, o MetricsOptions
 	})
 	build.Set(1)
 	for _, c := range []prometheus.Collector{
-		m.counts, m.runSeconds, m.requestSeconds, m.reloadOK, m.reloadTime,
+		m.runSeconds, m.requestSeconds, m.reloadOK, m.reloadTime,
 		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, m.spool, m.outputServed, m.outputOmitted, build,
-		newSnapshot(status, m, o, labels),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := reg.Register(c); err != nil {

@@ -44,8 +44,8 @@ func target(account, region, kind string, s record.State, success time.Time, n i
 	}
 }
 
-// scrape returns the metrics of the program in text format.
-func scrape(t *testing.T, reg *prometheus.Registry) string {
+// scrapeText returns the metrics of the program in text format.
+func scrapeText(t *testing.T, reg prometheus.Gatherer) string {
 	t.Helper()
 	fams, err := reg.Gather()
 	if err != nil {
@@ -77,14 +77,14 @@ func has(t *testing.T, text string, want ...string) {
 	}
 }
 
-func newMetrics(t *testing.T, live StatusSource, o MetricsOptions) (*Metrics, *prometheus.Registry) {
+func newMetrics(t *testing.T, live StatusSource, o MetricsOptions) (*Metrics, prometheus.Gatherer) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	m, err := NewMetrics(reg, live, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m, reg
+	return m, m.Gatherer(reg)
 }
 
 func kinds(accounts ...string) map[string][]string {
@@ -96,7 +96,7 @@ func kinds(accounts ...string) map[string][]string {
 }
 
 // full returns metrics with at least one value of everything.
-func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
+func full(t *testing.T) (*Metrics, prometheus.Gatherer, *fixedStatus) {
 	live := &fixedStatus{
 		accounts: []board.AccountInfo{
 			{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)},
@@ -163,7 +163,7 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
 
 func TestMetrics(t *testing.T) {
 	_, reg, _ := full(t)
-	has(t, scrape(t, reg),
+	has(t, scrapeText(t, reg),
 		`collector_runs_total{account="prod",status="partial"} 1`,
 		`collector_runs_total{account="prod",status="skipped"} 1`,
 		`collector_runs_total{account="dev",status="success"} 0`,
@@ -224,7 +224,7 @@ func TestMetrics(t *testing.T) {
 		`collector_output_served_resources{output="nodes"} 7`,
 		`collector_output_omitted_resources{output="nodes",reason="no_address"} 2`,
 	)
-	if text := scrape(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) ||
+	if text := scrapeText(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) ||
 		!strings.Contains(text, `revision="abc",version="1.2.3"} 1`) {
 		t.Error("collector_build_info is wrong or missing")
 	}
@@ -275,7 +275,7 @@ func TestDetail(t *testing.T) {
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
-	has(t, scrape(t, reg),
+	has(t, scrapeText(t, reg),
 		`collector_target_state{account="prod",kind="ec2_volume",region="us-east-1",state="partial"} 1`,
 		"collector_target_records"+l+"4",
 		"collector_target_duration_seconds"+l+"1.5",
@@ -294,7 +294,7 @@ func TestNoSeriesBeforeTheFirstValue(t *testing.T) {
 	)
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	m.OutputSpool("siem", 0, 0, time.Time{})
-	has(t, scrape(t, reg),
+	has(t, scrapeText(t, reg),
 		"!_timestamp_seconds",
 		"!collector_config_last_reload_successful",
 		`collector_never_succeeded_targets{account="prod",region="us-east-1"} 1`,
@@ -309,7 +309,7 @@ func TestRemovedAccount(t *testing.T) {
 	m.Observe(runner.RunMissed{Account: "prod", Reason: "drain"})
 	m.Observe(runner.CallEnded{Account: "prod", Region: "us-east-1", Op: "DescribeInstances", Code: "", Took: time.Second})
 	m.Observe(runner.BudgetWaited{Account: "prod", Region: "us-east-1", Wait: time.Second})
-	has(t, scrape(t, reg),
+	has(t, scrapeText(t, reg),
 		`!account="prod"`,
 		`collector_runs_total{account="dev",status="success"} 0`,
 		`collector_runs_total{account="new",status="success"} 0`,
@@ -318,7 +318,7 @@ func TestRemovedAccount(t *testing.T) {
 	m.OutputClosed("nodes")
 	m.OutputClosed("siem")
 	m.OutputClosed("idle")
-	has(t, scrape(t, reg), `!output="`)
+	has(t, scrapeText(t, reg), `!output="`)
 }
 
 // A reload that keeps an account keeps its counters.
@@ -326,7 +326,7 @@ func TestKeptAccount(t *testing.T) {
 	m, reg, _ := full(t)
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
 	m.Reloaded(false)
-	has(t, scrape(t, reg),
+	has(t, scrapeText(t, reg),
 		`collector_runs_total{account="prod",status="partial"} 1`,
 		`collector_config_last_reload_successful 0`,
 		`!account="dev"`,
@@ -342,7 +342,7 @@ func TestFailedCap(t *testing.T) {
 	}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
-	text := scrape(t, reg)
+	text := scrapeText(t, reg)
 	if n := strings.Count(text, "\ncollector_target_failed{"); n != maxFailedSeries {
 		t.Errorf("%d failed targets have a series, want %d", n, maxFailedSeries)
 	}
@@ -363,7 +363,7 @@ func TestCodesAreBounded(t *testing.T) {
 		)
 	}
 	m.Observe(runner.CallEnded{Account: "prod", Region: "us-east-1", Op: "DescribeX", Code: "\xff<html>", Took: 0})
-	text := scrape(t, reg)
+	text := scrapeText(t, reg)
 	if n := strings.Count(text, "\ncollector_api_requests_total{"); n != maxCodes+1 {
 		t.Errorf("%d series, want %d", n, maxCodes+1)
 	}
@@ -385,7 +385,10 @@ func TestLabelTags(t *testing.T) {
 
 // Registering twice is an error, not a panic.
 func TestRegisterTwice(t *testing.T) {
-	_, reg := newMetrics(t, &fixedStatus{}, MetricsOptions{})
+	reg := prometheus.NewRegistry()
+	if _, err := NewMetrics(reg, &fixedStatus{}, MetricsOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := NewMetrics(reg, &fixedStatus{}, MetricsOptions{}); err == nil {
 		t.Error("registered twice")
 	}
@@ -395,7 +398,8 @@ func TestInvalidUTF8(t *testing.T) {
 	live := &fixedStatus{targets: []board.TargetInfo{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
-	has(t, scrape(t, reg), "collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")
+	has(t, scrapeText(t, reg),
+		"collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")
 }
 
 // Concurrent events, reloads and scrapes, for the race detector.
@@ -435,7 +439,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
-	has(t, scrape(t, reg), `!account="a`)
+	has(t, scrapeText(t, reg), `!account="a`)
 }
 
 // Prometheus's own linter finds nothing.
@@ -451,7 +455,7 @@ func TestPromtool(t *testing.T) {
 	live.targets = seen.targets
 	m, detailed := newMetrics(t, live, MetricsOptions{Detail: true})
 	m.Observe(runner.Configured{Kinds: kinds("prod")})
-	for name, r := range map[string]*prometheus.Registry{"all": reg, "detail": detailed} {
+	for name, r := range map[string]prometheus.Gatherer{"all": reg, "detail": detailed} {
 		fams, err := r.Gather()
 		if err != nil {
 			t.Fatal(err)

@@ -65,7 +65,7 @@ func seriesOf(t *testing.T, setup setupFunc, steps int) []map[string]string {
 	line := regexp.MustCompile(`^(\w+(?:\{.*\})?) (\S+)$`)
 	for i := range steps + 1 {
 		setup(time.Unix(0, 0).Add(time.Duration(i)*stepTime), live, m)
-		for text := range strings.Lines(scrape(t, reg)) {
+		for text := range strings.Lines(scrapeText(t, reg)) {
 			if one := line.FindStringSubmatch(strings.TrimSpace(text)); one != nil && !strings.HasPrefix(text, "#") {
 				for len(values[one[1]]) < i {
 					values[one[1]] = append(values[one[1]], "_")

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner/board"
@@ -14,164 +16,197 @@ const maxFailedSeries = 10_000
 
 // A snapshot exports the gauges. It makes them from the current status at each scrape, so that nothing removed remains.
 type snapshot struct {
-	status  StatusSource
-	metrics *Metrics
+	status    StatusSource
+	metrics   *Metrics
+	tagLabels []string
 
-	targets, failed, omitted, lastSuccess, successDue, neverSucceeded, resources, expiry, info *prometheus.Desc
-	// nil without MetricsOptions.Detail
-	state, records, duration, targetLastSuccess *prometheus.Desc
+	targets, failed, omitted, lastSuccess, successDue, neverSucceeded, resources, expiry, info *metricSpec
+	detail                                                                                     *detailSpecs
 }
 
+// detailSpecs are the metrics of MetricsOptions.Detail.
+type detailSpecs struct{ state, records, duration, lastSuccess *metricSpec }
+
 func newSnapshot(status StatusSource, m *Metrics, o MetricsOptions, tagLabels []string) *snapshot {
-	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
 	s := &snapshot{
-		status: status, metrics: m,
-		targets: d("collector_targets",
+		status: status, metrics: m, tagLabels: tagLabels,
+		targets: gauge("collector_targets",
 			"Kinds of an account and region whose last run ended in this state. "+
-				"State ok always has a series; another state only while a kind is in it.",
-			"account", "region", "state"),
-		failed: d("collector_target_failed",
+				"State ok always has a series; another state only while a kind is in it."),
+		failed: gauge("collector_target_failed",
 			"1 for each target (account, region, kind) whose last run failed, by state. "+
-				"At most 10,000 series: see collector_target_failed_omitted.",
-			"account", "region", "kind", "state"),
-		omitted: d("collector_target_failed_omitted",
+				"At most 10,000 series: see collector_target_failed_omitted."),
+		omitted: gauge("collector_target_failed_omitted",
 			"Failed targets without a series of collector_target_failed, because there are more than 10,000."),
-		lastSuccess: d("collector_last_success_timestamp_seconds",
+		lastSuccess: gauge("collector_last_success_timestamp_seconds",
 			"Oldest time of the last complete listing among the kinds of this account and region, in seconds since the "+
-				"epoch. Kinds that were never listed completely count in collector_never_succeeded_targets.",
-			"account", "region"),
-		successDue: d("collector_success_due_timestamp_seconds",
+				"epoch. Kinds that were never listed completely count in collector_never_succeeded_targets."),
+		successDue: gauge("collector_success_due_timestamp_seconds",
 			"Earliest time at which a kind of this account and region must be listed completely again, by its schedule, "+
-				"in seconds since the epoch. A time in the past means that the kind is overdue.",
-			"account", "region"),
-		neverSucceeded: d("collector_never_succeeded_targets",
+				"in seconds since the epoch. A time in the past means that the kind is overdue."),
+		neverSucceeded: gauge("collector_never_succeeded_targets",
 			"Kinds of this account and region that were tried and never listed completely; with `store: none`, since the "+
-				"start of the collector. No series if there is none.",
-			"account", "region"),
-		resources: d("collector_resources",
-			"Resources of a kind in the account, by the last complete listing of each of its regions.",
-			"account", "kind"),
-		expiry: d("collector_credentials_expiry_timestamp_seconds",
+				"start of the collector. No series if there is none."),
+		resources: gauge("collector_resources",
+			"Resources of a kind in the account, by the last complete listing of each of its regions."),
+		expiry: gauge("collector_credentials_expiry_timestamp_seconds",
 			"Expiry of the account's session if only a person can renew it (MFA without a seed or a command), in seconds "+
-				"since the epoch. No series if the collector can renew it.",
-			"account"),
-		info: d("collector_account_info",
+				"since the epoch. No series if the collector can renew it."),
+		info: gauge("collector_account_info",
 			"Always 1, with the identity of the account (empty before the first sign-in) and, as tag_…, the extra_tags in "+
-				"web.label_tags as labels. Join it with other metrics by account.",
-			append([]string{"account", "account_id", "partition"}, tagLabels...)...),
+				"web.label_tags as labels. Join it with other metrics by account."),
 	}
 	if o.Detail {
-		t := []string{"account", "region", "kind"}
-		s.state = d("collector_target_state", "1 for the state in which a target's last run ended (web.metrics_detail).",
-			append(t, "state")...)
-		s.records = d("collector_target_records", "Records of a target's last run (web.metrics_detail).", t...)
-		s.duration = d("collector_target_duration_seconds", "Duration of a target's last run (web.metrics_detail).", t...)
-		s.targetLastSuccess = d("collector_target_last_success_timestamp_seconds",
-			"Time of a target's last complete listing, in seconds since the epoch; no series if never (web.metrics_detail).",
-			t...)
+		s.detail = &detailSpecs{
+			state: gauge("collector_target_state",
+				"1 for the state in which a target's last run ended (web.metrics_detail)."),
+			records: gauge("collector_target_records", "Records of a target's last run (web.metrics_detail)."),
+			duration: gauge("collector_target_duration_seconds",
+				"Duration of a target's last run (web.metrics_detail)."),
+			lastSuccess: gauge("collector_target_last_success_timestamp_seconds",
+				"Time of a target's last complete listing, in seconds since the epoch; no series if never "+
+					"(web.metrics_detail)."),
+		}
 	}
 	return s
 }
 
-// Describe sends every metric to the registry, so that it refuses a second one of the same name.
-func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		s.targets, s.failed, s.omitted, s.lastSuccess, s.successDue, s.neverSucceeded, s.resources, s.expiry, s.info,
-		s.state, s.records, s.duration, s.targetLastSuccess,
-	} {
-		if d != nil {
-			ch <- d
-		}
-	}
-}
-
 type accountRegion struct{ account, region string }
+
+type accountKind struct{ account, kind string }
+
+type kindCount struct {
+	accountKind
+	resources int
+}
 
 // A regionSummary adds up the targets of an account and region.
 type regionSummary struct {
-	states         map[record.State]int
+	accountRegion
+	states         []stateCount
 	oldest         time.Time // of the last successes; zero: none
 	due            time.Time // the earliest; zero: none
 	neverSucceeded int       // targets that can succeed and never have
 }
 
-// Collect exports the current status. It does not wait for a collection.
-func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		if d != nil {
-			for i, l := range labels {
-				labels[i] = valid(l)
-			}
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-		}
-	}
-	regions := map[accountRegion]*regionSummary{}
-	resources := map[[2]string]int{}
-	failed := 0
-	for t := range s.status.Targets() {
-		if !s.metrics.counts.has(t.Account) {
-			continue
-		}
-		if !t.LastSuccess.IsZero() {
-			resources[[2]string{t.Account, t.Kind}] += t.Resources
-		}
-		if t.State == "" {
-			continue
-		}
-		key := accountRegion{t.Account, t.Region}
-		if regions[key] == nil {
-			regions[key] = &regionSummary{states: map[record.State]int{record.OK: 0}}
-		}
-		regions[key].add(t)
-		if t.Failed() {
-			if failed++; failed <= maxFailedSeries {
-				gauge(s.failed, 1, t.Account, t.Region, t.Kind, string(t.State))
-			}
-		}
-		gauge(s.state, 1, t.Account, t.Region, t.Kind, string(t.State))
-		gauge(s.records, float64(t.Records), t.Account, t.Region, t.Kind)
-		gauge(s.duration, max(t.Ended.Sub(t.Started), 0).Seconds(), t.Account, t.Region, t.Kind)
-		if !t.LastSuccess.IsZero() {
-			gauge(s.targetLastSuccess, seconds(t.LastSuccess), t.Account, t.Region, t.Kind)
-		}
-	}
-	gauge(s.omitted, float64(max(failed-maxFailedSeries, 0)))
-	for key, sum := range regions {
-		for state, n := range sum.states {
-			gauge(s.targets, float64(n), key.account, key.region, string(state))
-		}
-		if !sum.oldest.IsZero() {
-			gauge(s.lastSuccess, seconds(sum.oldest), key.account, key.region)
-		}
-		if !sum.due.IsZero() {
-			gauge(s.successDue, seconds(sum.due), key.account, key.region)
-		}
-		if sum.neverSucceeded > 0 {
-			gauge(s.neverSucceeded, float64(sum.neverSucceeded), key.account, key.region)
-		}
-	}
-	for k, n := range resources {
-		gauge(s.resources, float64(n), k[0], k[1])
-	}
+type stateCount struct {
+	state   record.State
+	targets int
+}
+
+// collect adds the current status to a scrape. It does not wait for a collection.
+func (s *snapshot) collect(out *scrape) {
+	s.collectTargets(out)
 	for a := range s.status.Accounts() {
 		if !s.metrics.counts.has(a.Name) {
 			continue
 		}
+		account := out.label("account", a.Name)
 		if !a.Expires.IsZero() {
-			gauge(s.expiry, seconds(a.Expires), a.Name)
+			out.add(s.expiry, seconds(a.Expires), account)
 		}
-		if !a.Task {
-			labels := []string{a.Name, a.Identity.AccountID, a.Identity.Partition}
-			gauge(s.info, 1, append(labels, s.metrics.infoValues(a.Name)...)...)
+		if a.Task {
+			continue
 		}
+		labels := []*dto.LabelPair{
+			account, out.label("account_id", a.Identity.AccountID), out.label("partition", a.Identity.Partition),
+		}
+		for i, value := range s.metrics.infoValues(a.Name) {
+			labels = append(labels, out.label(s.tagLabels[i], value))
+		}
+		slices.SortFunc(labels, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+		out.add(s.info, 1, labels...)
+	}
+}
+
+func (s *snapshot) collectTargets(out *scrape) {
+	var regions []*regionSummary
+	byKey := map[accountRegion]*regionSummary{}
+	var kinds []*kindCount
+	resources := map[accountKind]*kindCount{}
+	failed := 0
+	var region *regionSummary // of the target before: targets come in order
+	var name string
+	var configured bool
+	for t := range s.status.Targets() {
+		if t.Account != name || region == nil {
+			name, configured = t.Account, s.metrics.counts.has(t.Account)
+		}
+		if !configured {
+			continue
+		}
+		if !t.LastSuccess.IsZero() {
+			key := accountKind{t.Account, t.Kind}
+			n := resources[key]
+			if n == nil {
+				n = &kindCount{accountKind: key}
+				resources[key], kinds = n, append(kinds, n)
+			}
+			n.resources += t.Resources
+		}
+		if t.State == "" {
+			continue
+		}
+		if key := (accountRegion{t.Account, t.Region}); region == nil || region.accountRegion != key {
+			if region = byKey[key]; region == nil {
+				region = &regionSummary{accountRegion: key, states: []stateCount{{record.OK, 0}}}
+				byKey[key], regions = region, append(regions, region)
+			}
+		}
+		region.add(t)
+		if t.Failed() {
+			if failed++; failed <= maxFailedSeries {
+				out.add(s.failed, 1, out.label("account", t.Account), out.label("kind", t.Kind),
+					out.label("region", t.Region), out.label("state", string(t.State)))
+			}
+		}
+		if s.detail != nil {
+			s.detail.collect(out, t)
+		}
+	}
+	out.add(s.omitted, float64(max(failed-maxFailedSeries, 0)))
+	for _, r := range regions {
+		s.collectRegion(out, r)
+	}
+	for _, k := range kinds {
+		out.add(s.resources, float64(k.resources), out.label("account", k.account), out.label("kind", k.kind))
+	}
+}
+
+func (s *snapshot) collectRegion(out *scrape, r *regionSummary) {
+	account, region := out.label("account", r.account), out.label("region", r.region)
+	for _, c := range r.states {
+		out.add(s.targets, float64(c.targets), account, region, out.label("state", string(c.state)))
+	}
+	if !r.oldest.IsZero() {
+		out.add(s.lastSuccess, seconds(r.oldest), account, region)
+	}
+	if !r.due.IsZero() {
+		out.add(s.successDue, seconds(r.due), account, region)
+	}
+	if r.neverSucceeded > 0 {
+		out.add(s.neverSucceeded, float64(r.neverSucceeded), account, region)
+	}
+}
+
+func (d *detailSpecs) collect(out *scrape, t board.TargetInfo) {
+	account, kind := out.label("account", t.Account), out.label("kind", t.Kind)
+	region := out.label("region", t.Region)
+	out.add(d.state, 1, account, kind, region, out.label("state", string(t.State)))
+	out.add(d.records, float64(t.Records), account, kind, region)
+	out.add(d.duration, max(t.Ended.Sub(t.Started), 0).Seconds(), account, kind, region)
+	if !t.LastSuccess.IsZero() {
+		out.add(d.lastSuccess, seconds(t.LastSuccess), account, kind, region)
 	}
 }
 
 // add counts a target. A target that cannot succeed does not make its region stale.
 func (r *regionSummary) add(t board.TargetInfo) {
-	r.states[t.State]++
+	i := slices.IndexFunc(r.states, func(c stateCount) bool { return c.state == t.State })
+	if i < 0 {
+		i, r.states = len(r.states), append(r.states, stateCount{state: t.State})
+	}
+	r.states[i].targets++
 	if !t.CanComplete() {
 		return
 	}

@@ -183,7 +183,8 @@ func (p *program) openListener(ctx context.Context, cfg *configfile.Loaded) erro
 		return err
 	}
 	server, err := web.NewServer(web.Options{
-		Gather: p.registry, Log: p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts, Reload: p.reload, Mounts: p.mounts,
+		Gather: p.metrics.Gatherer(p.registry),
+		Log:    p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts, Reload: p.reload, Mounts: p.mounts,
 		API: questions, Routes: routes, Ready: p.notReady,
 	})
 	if err != nil {

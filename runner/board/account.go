@@ -22,7 +22,7 @@ type account struct {
 	plan          *plan // the last; nil: none
 	expires, next instant
 	last          *runState     // nil until a run has ended
-	ended         []endedTarget // in no order
+	ended         []endedTarget // by region and kind
 	activity      *activity     // nil while nothing is in progress
 	trouble       *trouble      // nil before the first
 }
@@ -231,13 +231,15 @@ func (a *account) listingIndex(t record.Target) int {
 
 // endedTarget returns the target of a region and kind, and adds it if it is new.
 func (a *account) endedTarget(p unique.Handle[regionKind]) *endedTarget {
-	for i := range a.ended {
-		if a.ended[i].regionKind == p {
-			return &a.ended[i]
-		}
+	place := p.Value()
+	i, found := slices.BinarySearchFunc(a.ended, place, func(t endedTarget, p regionKind) int {
+		at := t.regionKind.Value()
+		return cmp.Or(cmp.Compare(at.region, p.region), cmp.Compare(at.kind, p.kind))
+	})
+	if !found {
+		a.ended = slices.Insert(a.ended, i, endedTarget{regionKind: p})
 	}
-	a.ended = append(a.ended, endedTarget{regionKind: p})
-	return &a.ended[len(a.ended)-1]
+	return &a.ended[i]
 }
 
 func (a *account) snapshot() AccountInfo {
@@ -261,16 +263,14 @@ func (a *account) snapshot() AccountInfo {
 	return info
 }
 
-func (a *account) targets() []TargetInfo {
+// appendTargets appends the account's targets, by region and kind, to ts.
+func (a *account) appendTargets(ts []TargetInfo) []TargetInfo {
 	a.mu.Lock()
-	ts := make([]TargetInfo, 0, len(a.ended))
+	defer a.mu.Unlock()
+	ts = slices.Grow(ts, len(a.ended))
 	for i := range a.ended {
 		ts = append(ts, a.ended[i].info(a.name))
 	}
-	a.mu.Unlock()
-	slices.SortFunc(ts, func(x, y TargetInfo) int {
-		return cmp.Or(cmp.Compare(x.Region, y.Region), cmp.Compare(x.Kind, y.Kind))
-	})
 	return ts
 }
 

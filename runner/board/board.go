@@ -309,8 +309,10 @@ func (b *Board) targets(accounts func() []*account) iter.Seq[TargetInfo] {
 		b.mu.RLock()
 		calendar := runner.NewCalendar(b.configuration)
 		b.mu.RUnlock()
+		var ts []TargetInfo // of one account after the other
 		for _, a := range accounts() {
-			for _, t := range a.targets() {
+			ts = a.appendTargets(ts[:0])
+			for _, t := range ts {
 				t.Due = calendar.Due(t.Account, t.Kind, t.LastSuccess)
 				if !yield(t) {
 					return
