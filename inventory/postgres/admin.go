@@ -62,15 +62,19 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 // explainSyntax adds a hint to a syntax error, because the server's message speaks of cursors.
 func explainSyntax(err error) error {
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "42601" || pg.Code == "42P11" || pg.Code == "0A000") {
-		return &record.Fault{
-			Reason: record.Other,
-			Hint:   "Write one read-only statement: SELECT, VALUES or TABLE, also after WITH.",
-			Text:   pg.Message + " (SQLSTATE " + pg.Code + ")",
-			Err:    err,
-		}
+	if !errors.As(err, &pg) {
+		return err
 	}
-	return err
+	f := &record.Fault{Reason: record.Other, Text: pg.Message + " (SQLSTATE " + pg.Code + ")", Err: err}
+	switch pg.Code {
+	case "42601", "42P11", "0A000":
+		f.Hint = "Write one read-only statement: SELECT, VALUES or TABLE, also after WITH."
+	case "42P01", "42703", "42883", "42P02", "42702": // a table, column, function or parameter
+		f.Hint = "Use the views resources, versions, targets and runs: `collector sql --help` has their columns."
+	default:
+		return err
+	}
+	return f
 }
 
 func columnNames(rows pgx.Rows) (out []string) {

@@ -67,8 +67,24 @@ func hintOf(e *pgconn.PgError) string {
 	case "25006":
 		return "Set the primary in store.dsn: this server is read only. " +
 			"Among several hosts, target_session_attrs=read-write finds the primary."
-	case "53100", "53200":
-		return "Free disk space or memory on the server."
+	case "53400":
+		return "Raise the server's limit that the error names, or set fewer connections for other programs."
+	case "53100":
+		return "Free disk space on the server."
+	case "53200":
+		return "Free memory on the server, or lower its work_mem or max_connections."
+	case "58030", "58P01", "58000":
+		return "Check the server's disk: its log says more."
+	case "40001", "40P01":
+		return "Nothing to do: the next run stores the target."
+	case "25P03", "25P04", "57P05":
+		return "Raise the time-out that the error names for the role of store.dsn: ALTER ROLE … SET …."
+	case "57P04":
+		return "Restore the database, or set another one in store.dsn: it was dropped."
+	case "26000", "42P05":
+		return "Set pool_mode=session in PgBouncer: connections were shared between transactions."
+	case "XX000":
+		return "Look at the server's log: it had an internal error."
 	case "55P03":
 		return "Find the session that holds a lock on the store's tables (pg_locks, pg_blocking_pids), " +
 			"and end its transaction."
@@ -82,6 +98,9 @@ func hintOf(e *pgconn.PgError) string {
 	}
 	if e.Code == "08P01" && strings.HasPrefix(e.Message, "unsupported startup parameter") { // of PgBouncer
 		return "Remove this parameter from store.dsn, or add it to ignore_startup_parameters of PgBouncer."
+	}
+	if strings.HasPrefix(e.Code, "23") {
+		return `Run "collector db check": rows of the store contradict each other.`
 	}
 	if strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08") {
 		return "Nothing to do: writes resume when the server is reachable."

@@ -64,7 +64,7 @@ const interruptTimeout = time.Second
 func (r *Reader) query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
-		return explain(err)
+		return explainStatement(err)
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
@@ -86,7 +86,7 @@ func (r *Reader) query(ctx context.Context, query string, f func(columns []strin
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return explain(err)
+		return explainStatement(err)
 	}
 	if empty {
 		return f(columns, nil)

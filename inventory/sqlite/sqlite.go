@@ -25,7 +25,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/inventory"
@@ -440,36 +439,4 @@ func (s *Store) Close() error {
 		s.lock = nil
 	}
 	return err
-}
-
-// explain adds a hint to an error of SQLite.
-func explain(err error) error {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	hint := ""
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		hint = lockedHint
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		hint = `Run "collector db check" to see the damage. At the next start, a file that cannot be opened is moved aside.`
-	case sqlite3.SQLITE_FULL:
-		hint = "Free some space: the disk is full."
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
-		hint = "Make data_dir writable for this user."
-	case sqlite3.SQLITE_NOMEM:
-		hint = "Give the process more memory, or let the statement read fewer rows."
-	case sqlite3.SQLITE_AUTH:
-		hint = "Write a statement that reads the views: SELECT, also after WITH. sql cannot write."
-	case sqlite3.SQLITE_TOOBIG:
-		hint = "Let the statement return shorter values."
-	case sqlite3.SQLITE_IOERR:
-		hint = "Check the disk that data_dir is on."
-	}
-	if hint == "" {
-		return err
-	}
-	return &record.Fault{Reason: record.Other, Hint: hint, Err: err}
 }
