@@ -6,6 +6,8 @@
 #
 # HEALTHCHECK is a member of docker's image format; podman and buildah drop it unless told `--format docker`.
 
+# The final image has no base. A release fixes the image that it is built in by its digest, see
+# CONTRIBUTING.md, because a tag may be given to other content.
 ARG GO_IMAGE=golang:1.26-bookworm
 
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build

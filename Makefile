@@ -36,6 +36,6 @@ generate: ## regenerate the generated files
 build: ## build ./collector, static, like a release
 	CGO_ENABLED=0 go build -trimpath -tags timetzdata -ldflags "$(LDFLAGS)" -o collector ./cmd/collector
 
-image: ## build the container image, collector:VERSION
-	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+image: ## build the container image, collector:VERSION; GO_IMAGE names the image to build in
+	docker build $(if $(GO_IMAGE),--build-arg GO_IMAGE=$(GO_IMAGE)) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	  --build-arg CREATED=$(shell date -u +%Y-%m-%dT%H:%M:%SZ) -t collector:$(VERSION) -t collector:latest .
