@@ -1,7 +1,12 @@
 package awsfake
 
 import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/binary"
 	"fmt"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -299,4 +304,130 @@ func (a *AWS) denied(p *principal, action, region string) string {
 		return "because no identity-based policy allows the " + action + " action"
 	}
 	return ""
+}
+
+// An MFA is a virtual MFA device of a user.
+type MFA struct {
+	Serial string // its ARN
+	Seed   string // base32, as AWS shows it when the device is made
+
+	aws          *AWS
+	secret       []byte
+	usedCounters map[int64]bool // counters whose code was accepted; guarded by aws.mu
+}
+
+// AddMFA gives the user a virtual MFA device.
+func (u *User) AddMFA(name string) *MFA {
+	a := u.account.aws
+	serial := u.account.arn("iam", "mfa/"+name)
+	raw := append(a.derive("totp", serial), a.derive("totp 2", serial)...)[:40] // 64 characters of base32, as AWS's seeds
+	m := &MFA{
+		Serial:       serial,
+		Seed:         base32NoPad.EncodeToString(raw),
+		aws:          a,
+		secret:       raw,
+		usedCounters: make(map[int64]bool),
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u.devices = append(u.devices, m)
+	return m
+}
+
+const codePeriod = 30 // seconds
+
+// Code is the one-time code that the device shows at an instant (RFC 6238, SHA-1, 30 s, 6 digits).
+func (m *MFA) Code(at time.Time) string { return m.code(at.Unix() / codePeriod) }
+
+// Now is the code that the device shows at the present by AWS's clock.
+func (m *MFA) Now() string { return m.Code(m.aws.Now()) }
+
+func (m *MFA) code(counter int64) string {
+	h := hmac.New(sha1.New, m.secret)
+	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(counter)))
+	sum := h.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	n := binary.BigEndian.Uint32(sum[at:]) & 0x7fffffff
+	return fmt.Sprintf("%06d", n%1_000_000)
+}
+
+// consume accepts a code of this time window, the previous or the next, once. The caller holds aws.mu for writing.
+func (m *MFA) consume(code string, now time.Time) bool {
+	c := now.Unix() / codePeriod
+	for used := range m.usedCounters {
+		if used < c-1 {
+			delete(m.usedCounters, used)
+		}
+	}
+	for _, at := range []int64{c, c - 1, c + 1} {
+		if hmac.Equal([]byte(m.code(at)), []byte(code)) && !m.usedCounters[at] {
+			m.usedCounters[at] = true
+			return true
+		}
+	}
+	return false
+}
+
+// SetKeyCreated sets the creation date of a key.
+func (u *User) SetKeyCreated(id string, at time.Time) {
+	a := u.account.aws
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k := a.keys[id]; k != nil {
+		k.created = at
+	}
+}
+
+const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+// iam serves ListAccessKeys, the one IAM call that the collector makes.
+func (a *AWS) iam(q *request) (*response, *apiError) {
+	if q.action != "ListAccessKeys" {
+		return nil, refuse(
+			http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action,
+			cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"),
+		)
+	}
+	return a.listAccessKeys(q)
+}
+
+// listAccessKeys lists the keys of the caller; the parameter UserName, for administrators, is not served. IAM allows
+// two keys a user, so there is only one page.
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
+func (a *AWS) listAccessKeys(q *request) (*response, *apiError) {
+	if q.caller.user == nil {
+		return nil, validationError("Must specify userName when calling with non-User credentials")
+	}
+	if why := a.denied(q.caller, "iam:ListAccessKeys", q.region); why != "" {
+		return nil, accessDenied(
+			"User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s", q.caller.arn,
+			q.caller.user.Name, why,
+		)
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var keys []*key
+	for _, k := range a.keys {
+		if k.user == q.caller.user {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(x, y *key) int { return cmp.Compare(x.ID, y.ID) })
+	return queryResponse(q, iamNamespace, func(m *xmlWriter) {
+		m.text("IsTruncated", "false")
+		m.element("AccessKeyMetadata", func() {
+			for _, k := range keys {
+				m.element("member", func() {
+					status := "Active"
+					if k.inactive {
+						status = "Inactive"
+					}
+					m.text("UserName", k.user.Name)
+					m.text("AccessKeyId", k.ID)
+					m.text("Status", status)
+					m.text("CreateDate", k.created.UTC().Format(time.RFC3339))
+				})
+			}
+		})
+	}), nil
 }
