@@ -12,6 +12,7 @@ import (
 
 // The daemon answers what it collected, and the same as the command line says.
 func TestAPI(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")

@@ -80,6 +80,7 @@ func (g *echoServer) count(part string) int {
 // unavailable, refuses them or is no receiver at all, and whatever it answers. Spools, dead letters and the list of
 // members do not have them either.
 func TestOutputSecretsDoNotLeak(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	g := &echoServer{heard: map[string]int{}}
 	receiver := httptest.NewServer(g)

@@ -108,7 +108,7 @@ func startDaemonWith(t *testing.T, config, endpoint string, args []string, env .
 		d.url = "http://" + a
 	case <-d.done:
 		t.Fatalf("the daemon ended:\n%s", d.log())
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the daemon does not listen")
 	}
 	return d
@@ -120,10 +120,13 @@ func (d *daemon) log() string {
 	return d.output.String()
 }
 
-// waitUntil waits for a condition, for as long as a slow machine may need.
+// patience is how long a slow machine may need for what a test waits for, beside another test.
+const patience = 2 * time.Minute
+
+// waitUntil waits for a condition.
 func (d *daemon) waitUntil(what string, is func() bool) {
 	d.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); {
+	for deadline := time.Now().Add(patience); !is(); {
 		if time.Now().After(deadline) {
 			d.t.Fatalf("timed out waiting for: %s", what)
 		}
@@ -166,7 +169,7 @@ func (d *daemon) waitExit() int {
 	d.t.Helper()
 	select {
 	case <-d.done:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		d.t.Fatal("the daemon does not end")
 	}
 	_ = d.cmd.Wait()
@@ -206,6 +209,7 @@ func write(t *testing.T, path, text string) {
 // An invalid file changes nothing and shows in the metric. A valid one is loaded, whether it is written in place,
 // swapped as Kubernetes does, announced by SIGHUP or requested over HTTP. SIGTERM ends the daemon with exit code 0.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
@@ -260,6 +264,7 @@ func TestReload(t *testing.T) {
 
 // Another file of the directory that is written all the time does not delay the reload.
 func TestReloadIgnoresOtherFiles(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
@@ -284,6 +289,7 @@ func TestReloadIgnoresOtherFiles(t *testing.T) {
 
 // Kubernetes mounts a ConfigMap as links: config.yaml → ..data/config.yaml, ..data → ..1; an update swaps ..data.
 func TestReloadBySymlinkSwap(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	for i, more := range []string{"", "  - {name: second, profile: nobody}"} {
@@ -312,6 +318,7 @@ func TestReloadBySymlinkSwap(t *testing.T) {
 // At SIGTERM, running targets may finish and no new run starts. A second signal ends the program at once. Two signals
 // at the same time, as timeout(1) sends, count as one.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	for _, c := range []struct {
 		name  string
@@ -431,6 +438,7 @@ func withStringKeys(v any) any {
 // A secret that changes in the file of a ${file:} reference is reloaded without a signal. SIGHUP during a drain does
 // not end it.
 func TestReloadOnSecretFileChange(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir, secrets := t.TempDir(), t.TempDir()
 	secret := filepath.Join(secrets, "prod_ak")

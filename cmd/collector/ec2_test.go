@@ -81,6 +81,7 @@ const oneAccountConfig = "accounts: [{name: prod, ak_id: AKIAIOSFODNN7EXAMPLE, "
 
 // A page with a duplicate, followed by a record without a name, is stored completely.
 func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
+	t.Parallel()
 	env := runWithEC2(t, func(action, region, token string) (int, string) {
 		switch {
 		case action != "DescribeInstances" || region != "us-east-1":
@@ -112,6 +113,7 @@ func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
 
 // A state that is harmless for one region is a failure if every region has it. run and check print it with its hint.
 func TestNoUsableRegion(t *testing.T) {
+	t.Parallel()
 	everywhere := func(code string) ec2Answer {
 		return func(action, _, _ string) (int, string) {
 			if action == "GetCallerIdentity" {

@@ -16,6 +16,7 @@ import (
 // Scripts rely on the exit codes: 0 done, 1 nothing collected, 2 invalid configuration, 3 some targets failed that
 // expect_denied does not name.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	block := func(i int, more string) string {
 		a := scene.Accounts[i]

@@ -10,6 +10,7 @@ import (
 // The daemon answers the hosts of web.hosts and loopback hosts, also for mounted handlers. A change of the list logs
 // that it needs a restart.
 func TestDaemonChecksHost(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")

@@ -19,6 +19,7 @@ import (
 // The account behind a profile changes while the daemon runs. Nothing of the new account is delivered and nothing of
 // the old one ends until the change is accepted. The daemon needs no restart for that.
 func TestAccountSwapWhileRunning(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")

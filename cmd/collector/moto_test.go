@@ -457,18 +457,14 @@ func sortedByID(k *collectors.Kind, list []any) []any {
 	return list
 }
 
-// runProcess runs this test binary as the program, with its own environment.
+// runProcess runs the program as a process, with its own environment.
 func runProcess(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd := exec.CommandContext(t.Context(), quick.executable(t), args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), runAsProgram + "=1"}, env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
+	err := cmd.Run()
 	if err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 // With 64 files a run of several accounts and regions succeeds, with a warning that names the limit.
 func TestFewOpenFiles(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")

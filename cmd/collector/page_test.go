@@ -9,6 +9,7 @@ import (
 
 // The daemon's page shows what it collected, on every view, and a refused reload while it lasts.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")

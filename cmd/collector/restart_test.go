@@ -21,6 +21,7 @@ import (
 // After a restart the metrics, the page and /-/ready show what the store knows, before the first run. Runs that a kill
 // left running are interrupted.
 func TestStatusAfterRestart(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")

@@ -21,6 +21,7 @@ import (
 // At the end of a run, the bucket has the same records as a file output, in a folder for each account. They are written
 // with the credentials of the default chain.
 func TestRunToS3(t *testing.T) {
+	t.Parallel()
 	scene, aws := startScene(t)
 	backend := s3mem.New()
 	if err := backend.CreateBucket("records"); err != nil {

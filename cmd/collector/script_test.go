@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/internal/samebuild"
 	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 )
 
@@ -28,12 +33,52 @@ func TestMain(m *testing.M) {
 // cluster is the Postgres server of the tests that ask for one.
 var cluster = &postgrestest.Shared{Settings: []string{"fsync=off"}}
 
+// quick is the program for tests of what commands print: this test binary, or with the race detector a build without
+// it. Daemons and what runs in this process have the detector.
+var quick quickProgram
+
+type quickProgram struct {
+	once sync.Once
+	path string // in a directory of its own
+	err  error
+}
+
+// executable returns the path of the program. A test binary is the program if [runAsProgram] is set.
+func (q *quickProgram) executable(t testing.TB) string {
+	t.Helper()
+	q.once.Do(func() {
+		if !samebuild.HasRace() {
+			q.path, q.err = os.Executable()
+			return
+		}
+		dir, err := os.MkdirTemp("", "collector-without-race-")
+		if err != nil {
+			q.err = err
+			return
+		}
+		q.path = filepath.Join(dir, "collector")
+		q.err = samebuild.BuildWithoutRace(context.Background(), q.path, ".")
+	})
+	if q.err != nil {
+		t.Fatal(q.err)
+	}
+	return q.path
+}
+
+// remove removes the program if it was built.
+func (q *quickProgram) remove() error {
+	if q.path == "" || !samebuild.HasRace() {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(q.path))
+}
+
 // leakCheckedTests fails if the tests leave a goroutine behind.
 type leakCheckedTests struct{ m *testing.M }
 
 func (l leakCheckedTests) Run() int {
 	code := l.m.Run()
-	if err := cluster.Remove(); err != nil {
+	if err := errors.Join(cluster.Remove(), quick.remove()); err != nil {
 		println(err.Error())
 		return 1
 	}
@@ -49,6 +94,7 @@ func (l leakCheckedTests) Run() int {
 // TestScripts runs each file of testdata/script, which begins with a comment about its purpose. A fake AWS with the
 // accounts of the demo listens at $AWS_ENDPOINT_URL; $KEY_prod and so on are their keys.
 func TestScripts(t *testing.T) {
+	program := quick.executable(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -59,6 +105,9 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Defer(s.Close)
+			if samebuild.HasRace() {
+				env.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			}
 			env.Setenv("AWS_ENDPOINT_URL", s.URL)
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			for _, a := range scene.Accounts {

@@ -10,6 +10,7 @@ import (
 // The daemon serves the inventory outputs on its own listener after the first listing, with the options of the last
 // reload. A removed output is no longer served.
 func TestInventoryEndpoints(t *testing.T) {
+	t.Parallel()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")

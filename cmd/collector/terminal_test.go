@@ -33,13 +33,10 @@ func runTerminalSession(
 	on func(tty io.Writer, all []byte),
 ) string {
 	t.Helper()
+	program := quick.executable(t)
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skipf("SKIPPED, NOT PASSED: %v", err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
 	}
 	master, tty, err := pty.Open()
 	if err != nil {
@@ -59,7 +56,7 @@ func runTerminalSession(
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.Env = append(
 		[]string{
-			runAsProgram + "=1", "COLLECTOR=" + exe, "HOME=" + dir, "PATH=" + os.Getenv("PATH"),
+			runAsProgram + "=1", "COLLECTOR=" + program, "HOME=" + dir, "PATH=" + os.Getenv("PATH"),
 			"AWS_EC2_METADATA_DISABLED=true",
 		},
 		env...)
@@ -214,6 +211,7 @@ func withoutLiveView(lines []string) []string {
 // The terminal shows the table once, and nothing of the view: at the end of a run, after Ctrl-C, and with records on
 // the same terminal.
 func TestLiveViewIsErasedBeforeTable(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		ctrlC         bool
 		outputs       string
