@@ -207,6 +207,7 @@ type Web struct {
 	ConfigFile    string   `yaml:"config_file" doc:"TLS and basic auth: a web configuration file of the Prometheus exporter-toolkit."`
 	LabelTags     []string `yaml:"label_tags" doc:"Keys of extra_tags that become labels of collector_account_info."`
 	MetricsDetail bool     `yaml:"metrics_detail" doc:"Metrics with one series for each target; there may be many."`
+	MCP           bool     `yaml:"mcp" doc:"Answer questions of language models at /mcp, by the Model Context Protocol. It only reads."`
 }
 
 // A Duration is written as 90s, 15m, 1h30m, 36h or 7d; a bare number is seconds. See [ParseDuration].

@@ -256,6 +256,7 @@ var good = map[string]func(t *testing.T, f *File){
 				Listen:        ":0",
 				LabelTags:     []string{"team"},
 				MetricsDetail: true,
+				MCP:           true,
 				ConfigFile:    "web.yaml",
 				Hosts:         []string{"collector", "*.Example.com", "10.0.0.1", "::1", "[2001:db8::7]", "prod.example.com"},
 			},

@@ -28,15 +28,19 @@ func newHosts(patterns []string) *hosts {
 	return h
 }
 
-// wrap answers 421 to requests with another host. The two routes for orchestrators answer every host, but see
-// [Server.ready].
+// wrap answers 421 to requests with another host; clients of the Model Context Protocol expect 403. The two routes for
+// orchestrators answer every host, but see [Server.ready].
 func (h *hosts) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.allows(r) || r.URL.Path == "/-/healthy" || r.URL.Path == "/-/ready" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		text(w, http.StatusMisdirectedRequest, fmt.Sprintf("Host %.200q is not allowed. "+
+		status := http.StatusMisdirectedRequest
+		if r.URL.Path == mcpPath {
+			status = http.StatusForbidden
+		}
+		text(w, status, fmt.Sprintf("Host %.200q is not allowed. "+
 			"Use localhost or 127.0.0.1, or add the host to web.hosts in the configuration.\n", r.Host))
 	})
 }

@@ -30,8 +30,9 @@ type Options struct {
 	// Ready returns the reasons why the program is not ready: no configuration yet, an output that fails. If it is nil or
 	// returns none, the program is ready. It is called from several goroutines and must not block.
 	Ready  func() []string
-	Mounts *Mounts  // nil: none
-	API    *api.API // nil: none
+	Mounts *Mounts      // nil: none
+	API    *api.API     // nil: none
+	MCP    http.Handler // answers at /mcp, and limits the bodies of requests; nil: none
 	// Routes are the routes of the page, by their patterns for [http.ServeMux].
 	Routes map[string]http.Handler
 	// Reload loads the configuration again; the client gets its error. Nil: reload is not supported.
@@ -128,7 +129,7 @@ func (s *Server) Handler() http.Handler {
 	for pattern, h := range s.o.Routes {
 		mux.Handle(pattern, admission.wrap(h))
 	}
-	return secured(s.hosts.wrap(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10)))
+	return secured(s.hosts.wrap(s.withMCP(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10))))
 }
 
 // policy is the Content-Security-Policy: scripts, styles and images come from here as files, and nothing is inline.

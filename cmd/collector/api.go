@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web/api"
+	"github.com/aws-collector/collector/web/mcp"
 )
 
 // newAPI makes what answers questions over HTTP.
@@ -27,6 +29,14 @@ func (p *program) newAPI() *api.API {
 		o.Store = p.store.Driver
 	}
 	return api.New(o)
+}
+
+// newMCP makes what answers questions of language models; nil if the configuration does not want it.
+func newMCP(wanted bool, questions *api.API) (http.Handler, error) {
+	if !wanted {
+		return nil, nil
+	}
+	return mcp.New(mcp.Options{API: questions, Kinds: account.Catalogue(), Version: buildInfo().version})
 }
 
 // relations returns the members that hold ids, of all kinds.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +19,7 @@ func TestAPI(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
-	write(t, config, daemonConfig(dir, scene, ""))
+	write(t, config, strings.Replace(daemonConfig(dir, scene, ""), "web: {", "web: {mcp: true, ", 1))
 	d := startDaemon(t, config, s.URL)
 	d.waitUntil("a resource", func() bool {
 		return strings.Contains(d.get("/api/v1/resources?kind=instance&limit=1"), `"kind":"ec2_instance"`)
@@ -71,4 +74,32 @@ func TestAPI(t *testing.T) {
 	if len(kinds.Items) != len(account.Catalogue()) || kinds.Items[0].Doc == "" {
 		t.Errorf("%d kinds", len(kinds.Items))
 	}
+	listed := callTool(t, d.url, "list", `{"kind":["instance"],"limit":1}`)
+	if !strings.Contains(listed, instances.Items[0].ID) {
+		t.Errorf("/mcp: %s", listed)
+	}
+}
+
+// callTool calls a tool of the Model Context Protocol.
+func callTool(t *testing.T, url, tool, arguments string) string {
+	t.Helper()
+	body := fmt.Sprintf(
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, tool, arguments)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	defer http.DefaultClient.CloseIdleConnections()
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v", tool, response.Status, err)
+	}
+	return string(answer)
 }

@@ -182,10 +182,14 @@ func (p *program) openListener(ctx context.Context, cfg *configfile.Loaded) erro
 	if err != nil {
 		return err
 	}
+	protocol, err := newMCP(w.MCP, questions)
+	if err != nil {
+		return err
+	}
 	server, err := web.NewServer(web.Options{
 		Gather: p.metrics.Gatherer(p.registry),
 		Log:    p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts, Reload: p.reload, Mounts: p.mounts,
-		API: questions, Routes: routes, Ready: p.notReady,
+		API: questions, MCP: protocol, Routes: routes, Ready: p.notReady,
 	})
 	if err != nil {
 		return usageError(err)

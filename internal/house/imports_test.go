@@ -149,6 +149,11 @@ var restrictedModules = []struct {
 	{module: "github.com/jackc/pgx/v5", users: []string{"inventory/postgres"}, reason: "only its driver uses a database"},
 	{module: "github.com/spf13/cobra", users: []string{"cmd/collector"}, reason: "only cmd/collector has a command line"},
 	{module: "github.com/fsnotify/fsnotify", users: []string{"cmd/collector"}, reason: "config does no I/O"},
+	{
+		module: "github.com/modelcontextprotocol/go-sdk",
+		users:  []string{"web/mcp"},
+		reason: "it adds megabytes, and one package speaks its protocol",
+	},
 	{module: "github.com/prometheus/exporter-toolkit", users: []string{"web"}, reason: "only web listens"},
 }
 
