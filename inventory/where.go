@@ -33,7 +33,7 @@ func ParseWhere(s string, now time.Time) (*Where, error) {
 	p.next()
 	e := p.or(0)
 	if p.err == nil && p.tok.kind != endToken {
-		p.fail("expected and, or, or the end")
+		p.fail("expected and, or, or the end%s", p.sqlHint())
 	}
 	if p.err != nil {
 		return nil, p.err
@@ -90,6 +90,25 @@ func (w *Where) Uses(columns ...string) (string, bool) {
 		return name == ""
 	})
 	return name, name != ""
+}
+
+// sqlHint says what to write in place of a word or sign of SQL or of a programming language.
+func (p *parser) sqlHint() string {
+	word := strings.ToLower(p.tok.text)
+	switch {
+	case p.tok.kind != wordToken || p.tok.quoted:
+	case word == "like" || word == "ilike" || word == "glob" || word == "regexp":
+		return "; write name~'web*' to compare with a pattern: * is any text, ? one character"
+	case word == "is":
+		return "; write a field alone, such as tags.owner, for those that have it, and not tags.owner for the others"
+	case word == "between":
+		return "; write two comparisons: state_since>=2026-11-01 and state_since<2026-12-01"
+	case strings.HasPrefix(word, "&&"):
+		return "; write and in place of &&"
+	case strings.HasPrefix(word, "||"):
+		return "; write or in place of ||"
+	}
+	return ""
 }
 
 type expr interface {
@@ -374,6 +393,10 @@ func (p *parser) comparison() expr {
 	}
 	p.next()
 	if p.tok.kind != wordToken {
+		if op == "<" && p.tok.op(">") {
+			p.fail("expected a value after <; write != for not equal")
+			return c
+		}
 		p.fail("expected a value after %s; an empty one is ''", op)
 		return c
 	}

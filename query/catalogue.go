@@ -54,21 +54,21 @@ func (c Catalogue) Pattern(s string) (string, error) {
 	return "", c.unknown(name)
 }
 
-// unknown is the error for an unknown kind. It suggests a kind with a similar name.
+// unknown is the error for an unknown kind. It suggests a kind with a similar name, else the shortest that contains it.
 func (c Catalogue) unknown(s string) error {
 	names := make([]string, 0, 2*len(c))
-	suggestion := ""
+	containing := ""
 	for i := range c {
 		short := strings.TrimPrefix(c[i].Kind, c[i].Service+"_")
 		names = append(names, c[i].Kind, short)
-		if suggestion == "" && strings.Contains(c[i].Kind, strings.TrimPrefix(s, c[i].Service+"_")) {
-			suggestion = c[i].Kind
+		if strings.Contains(c[i].Kind, strings.TrimPrefix(s, c[i].Service+"_")) &&
+			(containing == "" || len(c[i].Kind) < len(containing)) {
+			containing = c[i].Kind
 		}
 	}
-	if suggestion == "" {
-		if suggestion = Nearest(s, names); suggestion != "" {
-			suggestion, _ = c.Pattern(suggestion) // it is a kind
-		}
+	suggestion := containing
+	if near := Nearest(s, names); near != "" {
+		suggestion, _ = c.Pattern(near) // it is a kind
 	}
 	if suggestion != "" {
 		return fmt.Errorf(`unknown kind %q; did you mean %s? Run "collector kinds" to list all kinds`, s, suggestion)

@@ -178,6 +178,9 @@ func gapNotes(gaps map[[2]string]*gap) (notes []string) {
 		note := fmt.Sprintf("account %s, region %s: the last listing of %s is not complete", g.account, g.region, what)
 		if t := g.example; t.State.Complete() {
 			note = fmt.Sprintf("account %s, region %s: %s had not been listed completely", g.account, g.region, what)
+		} else if t.State == record.Unconfirmed {
+			note = fmt.Sprintf("account %s, region %s: the last listing of %s is unconfirmed: some of its resources may be gone",
+				g.account, g.region, what)
 		} else if cause := cmp.Or(string(t.Reason), string(t.State)); cause != "" {
 			note += ": " + cause
 		}

@@ -57,10 +57,13 @@ func TestNotes(t *testing.T) {
 			target("prod", "us-east-1", "ec2_instance", record.Denied, "denied"),
 			target("prod", "us-east-1", "ec2_vpc", record.Denied, "denied"),
 			target("prod", "ap-south-1", "ec2_instance", record.RegionDisabled, ""),
+			target("stage", "eu-west-1", "ec2_vpc", record.Unconfirmed, record.MaxGone),
 		},
 		signIns: []inventory.SignIn{{Account: "prod"}, {Account: "lab", Error: "the access key does not exist"}},
 	}
 	east := "account prod, region us-east-1: the last listing of "
+	unconfirmed := "account stage, region eu-west-1: the last listing of ec2_vpc is unconfirmed: " +
+		"some of its resources may be gone"
 	lab := "account lab was never listed: its sign-in fails: the access key does not exist"
 	for _, c := range []struct {
 		name   string
@@ -92,7 +95,9 @@ func TestNotes(t *testing.T) {
 			source, false, []string{east + "2 kinds is not complete: denied"}},
 		{"resources, and a denied region",
 			Question{Query: inventory.Query{Kinds: []string{"ec2_vpc"}}}, source, true,
-			[]string{lab, east + "ec2_vpc is not complete: denied"}},
+			[]string{lab, east + "ec2_vpc is not complete: denied", unconfirmed}},
+		{"resources that may be gone", Question{Query: inventory.Query{Accounts: []string{"stage"}}}, source, true,
+			[]string{unconfirmed}},
 		{"a region without resources",
 			Question{Query: inventory.Query{Regions: []string{"eu-west-1"}, Accounts: []string{"prod"}}}, source, false, nil},
 	} {

@@ -107,6 +107,12 @@ func TestKindsAreCompleted(t *testing.T) {
 			t.Errorf("%s: %s %v", s, got, err)
 		}
 	}
+	for s, want := range map[string]string{"volum": "ec2_volume", "instnace": "ec2_instance", "pair": "ec2_key_pair"} {
+		kinds := append(Catalogue{{Kind: "ec2_replace_root_volume_task", Service: "ec2"}}, sampleKinds()...)
+		if _, err := kinds.Pattern(s); err == nil || !strings.Contains(err.Error(), "did you mean "+want+"?") {
+			t.Errorf("%s: %v, want %s", s, err, want)
+		}
+	}
 	if _, err := sampleKinds().Pattern("zzz"); err == nil || strings.Contains(err.Error(), "did you mean") {
 		t.Errorf("%v", err)
 	}
