@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/cmd/collector/internal/store"
+	"github.com/aws-collector/collector/config"
 )
 
 // Every command of docs/queries.md works on both databases. All return rows, except those that need a store older than
@@ -124,20 +125,20 @@ store: %[4]s
 }
 
 // storeFailures stores a failed run and a missed one, which no run of the scene is.
-func storeFailures(t *testing.T, config string) {
+func storeFailures(t *testing.T, path string) {
 	t.Helper()
-	l, err := store.Locate(t.Context(), configOf(config))
+	l, err := store.Locate(t.Context(), configOf(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := store.OpenDriver(t.Context(), l.Store, l.DataDir, slog.New(slog.DiscardHandler))
+	s, err := store.Open(t.Context(), &config.File{Store: l.Store, DataDir: l.DataDir}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range sampleRuns(time.Now())[1:] {
-		err = errors.Join(err, d.EndRun(t.Context(), r))
+		err = errors.Join(err, s.Driver.EndRun(t.Context(), r))
 	}
-	if err := errors.Join(err, d.Close()); err != nil {
+	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

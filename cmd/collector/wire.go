@@ -72,6 +72,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	o.only.File = c.config.Path
 	p := &program{cli: c, opt: o}
 	defer func() { err = errors.Join(err, p.close()) }()
 	for _, open := range []func(context.Context, *configfile.Loaded) error{

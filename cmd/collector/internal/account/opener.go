@@ -88,7 +88,7 @@ func (o *Opener) spec(a *config.Account) (*runner.AccountSpec, error) {
 	if t := o.specs[key]; t != nil {
 		return t, nil
 	}
-	names := o.Selection.KindsOf(*a)
+	names := o.Selection.kindsOf(*a)
 	isGlob := func(region string) bool { _, ok := record.PartitionOf(region); return !ok }
 	t := &runner.AccountSpec{
 		Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: o.Selection.Narrows(),

@@ -42,7 +42,7 @@ func (s Selection) Blocks(c *accounts.Set) ([]config.Account, error) {
 		return nil
 	}
 	hasName := func(a config.Account) bool { return config.Matches(s.Accounts, a.Name) }
-	hasKind := func(a config.Account) bool { return len(s.KindsOf(a)) > 0 }
+	hasKind := func(a config.Account) bool { return len(s.kindsOf(a)) > 0 }
 	for _, err := range []error{
 		narrow("--account", "name", s.Accounts, hasName),
 		narrow("--kind", "kind to list", s.Kinds, hasKind),
@@ -55,8 +55,8 @@ func (s Selection) Blocks(c *accounts.Set) ([]config.Account, error) {
 	return selected, nil
 }
 
-// KindsOf returns the kinds of an account that match --kind.
-func (s Selection) KindsOf(a config.Account) []string {
+// kindsOf returns the kinds of an account that match --kind.
+func (s Selection) kindsOf(a config.Account) []string {
 	names := config.Match(a.Collect.Kinds, configfile.KnownNames().Kinds)
 	if len(s.Kinds) > 0 {
 		names = config.Match(s.Kinds, names)

@@ -39,7 +39,7 @@ func Open(ctx context.Context, f *config.File, pagesWanted func() bool, log *slo
 	if f.Store.Type == "none" {
 		return InMemory(), nil
 	}
-	s, err := OpenDriver(ctx, f.Store, f.DataDir, log)
+	s, err := openDriver(ctx, f.Store, f.DataDir, log)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +47,8 @@ func Open(ctx context.Context, f *config.File, pagesWanted func() bool, log *slo
 	return &Store{Store: inv, Inventory: inv, Driver: inv.Driver()}, nil
 }
 
-// OpenDriver opens the database of a store for writing.
-func OpenDriver(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
+// openDriver opens the database of a store for writing.
+func openDriver(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
 	if s.Type == "postgres" {
 		o := postgresOptions(s)
 		o.Log, o.IDFile = log, filepath.Join(dataDir, "postgres.id")
