@@ -2,8 +2,8 @@
 // role there, which roles the collector's user may assume, and what a user may do before signing in with MFA. It writes
 // them as JSON documents, as a CloudFormation template and as a Terraform module.
 //
-// It knows IAM's grammar and limits. It does not know which actions a kind needs: callers pass the actions. It does no
-// I/O. Begin at [ListingPolicies] and [Access].
+// It knows IAM's grammar and limits, and finds the roles and the partition in account blocks. It does not know which
+// actions a kind needs: callers pass the actions. It does no I/O. Begin at [ListingPolicies] and [Access].
 package policy
 
 import (

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"bytes"
@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
@@ -196,7 +195,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		return logged.Write(b)
 	}), nil))
 	inv := inventory.New(f, inventory.Options{Log: log, MaxBuffered: 1})
-	store := &store.Store{Store: inv, Inventory: inv, Driver: inv.Driver()}
+	store := &Store{Store: inv, Inventory: inv, Driver: inv.Driver()}
 	out := new(recordingSink)
 	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Store: store, Log: log})
 	kinds := []runner.Kind{{Name: "ec2_instance", Op: "DescribeInstances"}, {Name: "ec2_volume", Op: "DescribeVolumes"}}
