@@ -26,9 +26,10 @@ type CoverageLine struct {
 	State         record.State  `json:"state"`  // the worst of its kinds
 	Since         *time.Time    `json:"since"`  // when it entered its state; null: not known
 	LastComplete  *time.Time    `json:"last_complete"`
-	Age           *int64        `json:"age_seconds"`     // of last_complete
-	NeverComplete int           `json:"never_complete"`  // kinds without any complete listing
-	Overdue       int64         `json:"overdue_seconds"` // 0: it is not overdue
+	Age           *int64        `json:"age_seconds"`      // of last_complete
+	NeverComplete int           `json:"never_complete"`   // kinds without any complete listing
+	Overdue       int64         `json:"overdue_seconds"`  // 0: it is not overdue
+	Paused        bool          `json:"paused,omitempty"` // a person paused the account, so nothing of it is due
 	Targets       TargetCounts  `json:"targets"`
 	Resources     int           `json:"resources"`
 	Kind          string        `json:"kind"` // a kind in the worst state, whose reason, error and hint follow
@@ -47,6 +48,8 @@ type FailedTarget struct {
 	Reason record.Reason `json:"reason"`
 	Hint   string        `json:"hint"`
 	Since  *time.Time    `json:"since"`
+	// Acknowledged says who knows of the failure; absent: nobody.
+	Acknowledged *runner.Acknowledgement `json:"acknowledged,omitempty"`
 }
 
 // A FailedSignIn is why an account could not sign in, and as what it signed in before.
@@ -64,6 +67,8 @@ type TargetCounts struct {
 	OK     int `json:"ok"`
 	Failed int `json:"failed"`
 	Other  int `json:"other"` // no failure and not listed, such as an expected denial
+
+	Acknowledged int `json:"acknowledged,omitempty"` // of the failed
 }
 
 // CountTargets counts the targets of a run.
@@ -99,14 +104,15 @@ type Accounts struct {
 type Coverage struct {
 	SignIns map[string]inventory.SignIn // by account
 
-	now      time.Time
-	kinds    Catalogue
-	source   Source
-	accounts Accounts
-	calendar *runner.Calendar
-	running  map[string]bool            // accounts with a run in progress
-	listed   map[string]map[string]bool // regions in the store, by account
-	lines    []CoverageLine
+	now        time.Time
+	kinds      Catalogue
+	source     Source
+	accounts   Accounts
+	calendar   *runner.Calendar
+	directives *runner.Directives
+	running    map[string]bool            // accounts with a run in progress
+	listed     map[string]map[string]bool // regions in the store, by account
+	lines      []CoverageLine
 }
 
 // NewCoverage reads which accounts have a run in progress, and how each account signed in.
@@ -133,6 +139,9 @@ func NewCoverage(ctx context.Context, source Source, now time.Time, kinds Catalo
 // Lines returns the accounts and regions, by account, account id and region.
 func (c *Coverage) Lines(ctx context.Context, a Accounts) ([]CoverageLine, error) {
 	c.accounts, c.calendar = a, runner.NewCalendar(a.Configuration)
+	if a.Configuration != nil {
+		c.directives = a.Configuration.Directives
+	}
 	if err := c.readTargets(ctx); err != nil {
 		return nil, err
 	}
@@ -227,6 +236,7 @@ func (c Catalogue) ProvesUsable(o record.Outcome) bool {
 
 // addLine adds a line, with why its account could not sign in.
 func (c *Coverage) addLine(r CoverageLine) {
+	r.Paused = c.directives.Paused(r.Account) != nil
 	if in := c.SignIns[r.Account]; in.Error != "" {
 		r.SignIn = &FailedSignIn{
 			ARN: in.ARN, Path: in.Path, Expires: NullIfZero(in.Expires), Checked: NullIfZero(in.Checked),
@@ -269,7 +279,11 @@ func (c *Coverage) line(targets []inventory.Coverage) CoverageLine {
 			r.Targets.OK++
 		case t.Failed():
 			r.Targets.Failed++
-			r.Failed = append(r.Failed, FailedTarget{t.Kind, t.State, t.Reason, t.Hint, NullIfZero(t.StateSince)})
+			known := c.directives.Acknowledged(&t.Outcome, t.LastSeen)
+			if known != nil {
+				r.Targets.Acknowledged++
+			}
+			r.Failed = append(r.Failed, FailedTarget{t.Kind, t.State, t.Reason, t.Hint, NullIfZero(t.StateSince), known})
 		default:
 			r.Targets.Other++
 		}
@@ -336,6 +350,12 @@ func (c *Coverage) addNeverListed(ctx context.Context) error {
 			line.State, line.Kind, line.Reason = cause.State, cause.Kind, cause.Reason
 			line.Error, line.Hint = cause.Error, cause.Hint
 			line.Targets.Failed, line.NeverComplete = len(a.Kinds), len(a.Kinds)
+			o := record.Outcome{
+				Target: record.Target{Account: a.Name, Kind: cause.Kind}, State: cause.State, Reason: cause.Reason,
+			}
+			if c.directives.Acknowledged(&o, time.Time{}) != nil {
+				line.Targets.Acknowledged = line.Targets.Failed
+			}
 		}
 		if len(listed) == 0 && len(a.Regions) == 0 {
 			c.addLine(line)

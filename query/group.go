@@ -51,6 +51,7 @@ func Group(lines []CoverageLine, by string, tags map[string]map[string]string) [
 		}
 		g.Overdue = max(g.Overdue, l.Overdue)
 		g.Targets.OK, g.Targets.Failed = g.Targets.OK+l.Targets.OK, g.Targets.Failed+l.Targets.Failed
+		g.Targets.Acknowledged += l.Targets.Acknowledged
 		g.Targets.Other, g.Resources = g.Targets.Other+l.Targets.Other, g.Resources+l.Resources
 		if k := [2]string{name, l.Account}; !accounts[k] {
 			accounts[k] = true

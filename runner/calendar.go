@@ -25,13 +25,13 @@ func NewCalendar(conf *Configuration) *Calendar {
 }
 
 // Due is the latest time at which the next listing of a kind of an account begins after an instant; the account's own
-// jitter may make it earlier. The zero time means never.
+// jitter may make it earlier. The zero time means never, also for a paused account.
 func (c *Calendar) Due(account, kind string, after time.Time) (at time.Time) {
 	if c.configuration == nil || after.IsZero() {
 		return time.Time{}
 	}
 	a := c.configuration.Account(account)
-	if a == nil {
+	if a == nil || c.configuration.Directives.Paused(account) != nil {
 		return time.Time{}
 	}
 	for _, tick := range c.ticksByKind(a)[kind] {

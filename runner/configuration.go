@@ -19,7 +19,9 @@ type Configuration struct {
 	Tasks    []*Task
 	Output   Output        // nil: pages go to the store only
 	Jitter   time.Duration // spreads the starts of accounts: each has a fixed offset, at most a tenth of its period
-	Close    func()        // called once, when the configuration is replaced and its last job is done; may be nil
+	// Directives outlive the configuration: they say which accounts are paused now. nil: none.
+	Directives *Directives
+	Close      func() // called once, when the configuration is replaced and its last job is done; may be nil
 
 	byName map[string]int   // accounts
 	tasks  map[string]*Task // by name

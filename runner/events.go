@@ -76,6 +76,8 @@ type (
 		Run, Output string
 		Err         error
 	}
+	// Decided: a person paused or resumed the account, or acknowledged a failure. The Directives have it.
+	Decided struct{ Account string }
 	// TaskEnded: a run of a task is over; its RunEnded follows. The target is the task's name and kind. Warning is a
 	// problem of a run that succeeded; it may be nil.
 	TaskEnded struct {
@@ -103,6 +105,7 @@ func (SignedIn) event()       {}
 func (RegionsPlanned) event() {}
 func (NextStart) event()      {}
 func (Undelivered) event()    {}
+func (Decided) event()        {}
 func (TaskEnded) event()      {}
 func (Configured) event()     {}
 
@@ -112,6 +115,8 @@ const (
 	MissedDowntime  = "downtime"  // the program was not running
 	MissedSuspended = "suspended" // the machine slept, or its clock was set forward
 	MissedDrain     = "drain"     // the program was stopping
+	MissedPaused    = "paused"    // a person paused the account
+	MissedCancelled = "cancelled" // a person cancelled the run before it began
 )
 
 // An Observer receives events, synchronously and from many goroutines; it must not block. nil: none.

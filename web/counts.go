@@ -32,7 +32,7 @@ type counterValue struct {
 }
 
 // missedReasons are those of package runner. Each has a series from the start, so that rate() sees the first increase.
-var missedReasons = [...]string{"overlap", "downtime", "suspended", "drain"}
+var missedReasons = [...]string{"overlap", "downtime", "suspended", "drain", "paused", "cancelled"}
 
 var statuses = [...]record.Status{
 	record.Success, record.RunPartial, record.RunFailed, record.RunTimeout, record.RunSkipped, record.RunExpired,
@@ -46,7 +46,7 @@ func newCounts() *counts {
 				"timeout, skipped (an earlier run was in progress), expired (queued too long)."),
 		missed: counter("collector_missed_runs_total",
 			"Scheduled runs that did not start, by account and reason: overlap, downtime (the program was not running), "+
-				"suspended (the machine slept), drain (the program was stopping)."),
+				"suspended (the machine slept), drain (the program was stopping), paused or cancelled (by a person)."),
 		requests: counter("collector_api_requests_total",
 			"Attempts of AWS API calls including retries, by account, region and code: ok, or AWS's error code such as "+
 				"RequestLimitExceeded."),

@@ -120,3 +120,18 @@ func SyncDir(dir string) error {
 	}
 	return err
 }
+
+// Hint returns how to fix an error of the disk that [Write] had at a path in data_dir; "" if that is not known.
+func Hint(path string, err error) string {
+	switch dir := filepath.Dir(path); {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "Free disk space in data_dir, " + dir + "."
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("Give uid %d write permission for %s.", os.Getuid(), dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return "Restore data_dir, " + dir + ", which was removed, or restart the collector to use the current one."
+	case errors.Is(err, syscall.EROFS):
+		return "Move data_dir to a writable volume: the file system is read-only."
+	}
+	return ""
+}

@@ -39,11 +39,12 @@ type AccountInfo struct {
 	Identity record.Identity // zero until the first sign-in
 	Regions  []string        // of the last plan
 	Disabled []string
-	Warning  error     // of the last plan
-	Expires  time.Time // of its session, if only a person can renew it; zero: no person is needed
-	Next     time.Time // its next start; zero: none
-	Running  []RunInfo // oldest first
-	Last     RunInfo   // the last run that was not skipped or expired; Run is "" before the first
+	Warning  error             // of the last plan
+	Expires  time.Time         // of its session, if only a person can renew it; zero: no person is needed
+	Next     time.Time         // its next start; zero: none
+	Paused   *runner.Directive // nil: it is not paused
+	Running  []RunInfo         // oldest first
+	Last     RunInfo           // the last run that was not skipped or expired; Run is "" before the first
 	Missed   map[string]int
 	// Undelivered is how often each output, by name, or the store failed for a target.
 	Undelivered map[string]int
@@ -72,6 +73,8 @@ type TargetInfo struct {
 	LastSuccess    time.Time // the end of its last ok listing; zero: never
 	Due            time.Time // when its schedule lists it again after LastSuccess; zero: never
 	Resources      int       // the records of its last ok listing
+
+	Acknowledged *runner.Acknowledgement // nil: it does not fail, or nobody acknowledged that
 }
 
 // A Listing is a target that is being listed.
@@ -146,6 +149,8 @@ func (b *Board) Observe(e runner.Event) {
 		b.update(e.Account, func(a *account) { a.identity = e.Identity })
 	case runner.RegionsPlanned:
 		b.regionsPlanned(e)
+	case runner.Decided:
+		b.update(e.Account, func(*account) {}) // it is read from the Directives
 	case runner.NextStart:
 		b.update(e.Account, func(a *account) { a.next = instantOf(e.At) })
 	case runner.Undelivered:
@@ -285,7 +290,12 @@ func (b *Board) info(a *account) AccountInfo {
 	info := a.snapshot()
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	info.Task = b.configuration != nil && b.configuration.Task(a.name) != nil
+	if b.configuration != nil {
+		info.Task = b.configuration.Task(a.name) != nil
+		if info.Paused = b.configuration.Directives.Paused(a.name); info.Paused != nil {
+			info.Next = time.Time{} // its ticks start nothing
+		}
+	}
 	return info
 }
 
@@ -308,12 +318,17 @@ func (b *Board) targets(accounts func() []*account) iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
 		b.mu.RLock()
 		calendar := runner.NewCalendar(b.configuration)
+		var directives *runner.Directives
+		if b.configuration != nil {
+			directives = b.configuration.Directives
+		}
 		b.mu.RUnlock()
 		var ts []TargetInfo // of one account after the other
 		for _, a := range accounts() {
 			ts = a.appendTargets(ts[:0])
 			for _, t := range ts {
 				t.Due = calendar.Due(t.Account, t.Kind, t.LastSuccess)
+				t.Acknowledged = directives.Acknowledged(&t.Outcome, t.LastSuccess)
 				if !yield(t) {
 					return
 				}

@@ -52,8 +52,8 @@ type Engine struct {
 	queue     *fairqueue.Queue[queued]
 	begunRuns int // runs in progress that have had a slot
 	accounts  map[string]*accountRuns
-	tasks     map[string]context.CancelCauseFunc // of the runs in progress, by name
-	wg        sync.WaitGroup                     // of runs
+	tasks     map[string]taskRun // in progress, by name
+	wg        sync.WaitGroup     // of runs
 }
 
 // New makes the engine of a runner. Only one Run or Once may be active at a time.
@@ -71,7 +71,7 @@ func New(r *runner.Runner, o Options) *Engine {
 		r: r, o: o,
 		queue:    fairqueue.New[queued](o.Slots),
 		accounts: map[string]*accountRuns{},
-		tasks:    map[string]context.CancelCauseFunc{},
+		tasks:    map[string]taskRun{},
 		clock:    func() time.Time { return time.Now().Round(0) },
 	}
 }
@@ -181,15 +181,22 @@ func (e *Engine) startDue(conf *runner.Configuration, s start) {
 		e.o.Log.Warn("runs missed", "account", s.key.Account, "reason", s.reason, "runs", s.missed)
 		e.r.StoreMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: s.reason, Ticks: s.missed})
 	}
-	if e.draining.Load() {
-		e.r.Observe(runner.RunMissed{Account: s.key.Account, Reason: runner.MissedDrain})
-		e.r.StoreMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: runner.MissedDrain, Ticks: 1})
+	reason := ""
+	switch {
+	case e.draining.Load():
+		reason = runner.MissedDrain
+	case conf.Directives.Paused(s.key.Account) != nil:
+		reason = runner.MissedPaused
+	}
+	if reason != "" {
+		e.r.Observe(runner.RunMissed{Account: s.key.Account, Reason: reason})
+		e.r.StoreMissed(inventory.Run{Account: s.key.Account, Tick: s.tick, Missed: reason, Ticks: 1})
 		return
 	}
 	if t := conf.Task(s.key.Account); t != nil {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		_ = e.startTask(t, s.tick, nil) // the observer was told the error
+		_, _ = e.startTask(t, s.tick, nil) // the observer was told the error
 		return
 	}
 	a := conf.Account(s.key.Account)
@@ -207,27 +214,70 @@ func (e *Engine) startDue(conf *runner.Configuration, s start) {
 	_ = e.admit(n) // the observer was told the error
 }
 
-// Start runs all kinds of an account now, by its overlap rule, or a task. It does not wait for the run.
-func (e *Engine) Start(_ context.Context, account string) error {
-	conf := e.r.Configuration()
-	if conf == nil || !conf.Has(account) {
-		return fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
+// Start runs all kinds of an account now, by its overlap rule, or a task, and returns the id of the run. It does not
+// wait for the run. Its error is ErrUnknownAccount, ErrBusy or ErrNotRunning.
+func (e *Engine) Start(_ context.Context, account string) (string, error) {
+	conf, err := e.lockFor(account)
+	if err != nil {
+		return "", err
 	}
-	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.running || e.draining.Load() {
-		return ErrNotRunning
-	}
 	return e.startRequested(conf, account, nil)
 }
 
+// lockFor returns the configuration, with e.mu held, if a person may act on its account now.
+func (e *Engine) lockFor(account string) (*runner.Configuration, error) {
+	conf := e.r.Configuration()
+	if conf == nil || !conf.Has(account) {
+		return nil, fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
+	}
+	e.mu.Lock()
+	if !e.running || e.draining.Load() {
+		e.mu.Unlock()
+		return nil, ErrNotRunning
+	}
+	return conf, nil
+}
+
 // startRequested starts a run that a person requested, of an account or task of the configuration. e.mu is held.
-func (e *Engine) startRequested(conf *runner.Configuration, name string, done func(RunResult)) error {
+func (e *Engine) startRequested(conf *runner.Configuration, name string, done func(RunResult)) (string, error) {
 	if t := conf.Task(name); t != nil {
 		return e.startTask(t, e.clock(), done)
 	}
 	a := conf.Account(name)
-	return e.admit(&run{id: runner.NewRun(), a: a, kinds: a.KindNames(), tick: e.clock(), due: time.Now(), done: done})
+	n := &run{id: runner.NewRun(), a: a, kinds: a.KindNames(), tick: e.clock(), due: time.Now(), done: done}
+	return n.id, e.admit(n)
+}
+
+// Cancel ends the runs of an account or task: those in progress with a cause, those that wait at once. It returns their
+// ids and does not wait. Its error is ErrUnknownAccount or ErrNotRunning.
+func (e *Engine) Cancel(_ context.Context, account string, cause error) ([]string, error) {
+	if _, err := e.lockFor(account); err != nil {
+		return nil, err
+	}
+	defer e.mu.Unlock()
+	if t, ok := e.tasks[account]; ok {
+		t.cancel(cause)
+		return []string{t.run}, nil
+	}
+	runs := e.accounts[account]
+	if runs == nil {
+		return nil, nil
+	}
+	var ids []string
+	for _, n := range slices.Concat(runs.waiting, runs.active) { // those that wait first, so that none of them starts
+		if !slices.Contains(runs.waiting, n) && !slices.Contains(runs.active, n) {
+			continue // it ended with one before it
+		}
+		ids = append(ids, n.id)
+		if n.begun {
+			n.cancel(cause)
+		} else {
+			n.cancelled = true
+			e.drop(n, record.RunSkipped)
+		}
+	}
+	return ids, nil
 }
 
 // A RunResult is how a run of [Engine.Once] ended.
@@ -264,7 +314,7 @@ func (e *Engine) Once(ctx context.Context, accounts ...string) ([]RunResult, err
 	defer e.r.FlushRuns()
 	e.mu.Lock()
 	for i, name := range accounts {
-		_ = e.startRequested(conf, name, func(res RunResult) { results[i] = res })
+		_, _ = e.startRequested(conf, name, func(res RunResult) { results[i] = res })
 	}
 	e.mu.Unlock()
 	idle := make(chan struct{})
@@ -308,8 +358,8 @@ func (e *Engine) drain() <-chan struct{} {
 				n.cancel(cause)
 			}
 		}
-		for _, cancel := range e.tasks {
-			cancel(cause)
+		for _, t := range e.tasks {
+			t.cancel(cause)
 		}
 	})
 	drained := make(chan struct{})

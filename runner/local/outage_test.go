@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -118,7 +119,7 @@ func TestFileTicksHint(t *testing.T) {
 	}
 	for err, want := range map[error]string{syscall.ENOSPC: "Free disk space", syscall.EROFS: "read-only",
 		syscall.EACCES: "Give uid"} {
-		if got := ticks.(*fileTicks).hint(err); !strings.Contains(got, want) {
+		if got := statefile.Hint(filepath.Join(dir, "ticks.json"), err); !strings.Contains(got, want) {
 			t.Errorf("%v: %q", err, got)
 		}
 	}

@@ -25,6 +25,7 @@ type run struct {
 	ctx           context.Context
 	cancel        context.CancelCauseFunc
 	begun         bool      // its opening job has a slot
+	cancelled     bool      // before it began, by a person
 	started       time.Time // when it was begun
 	progress      progress
 	jobsLeft      int           // jobs that have not returned
@@ -164,7 +165,10 @@ func (e *Engine) activate(runs *accountRuns, n *run) {
 // drop ends a run that never began. e.mu is held.
 func (e *Engine) drop(n *run, s record.Status) {
 	reason := runner.MissedOverlap
-	if e.draining.Load() {
+	switch {
+	case n.cancelled:
+		reason = runner.MissedCancelled
+	case e.draining.Load():
 		reason = runner.MissedDrain
 	}
 	e.r.Observe(runner.RunMissed{Account: n.a.Name, Reason: reason})

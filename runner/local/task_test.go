@@ -184,7 +184,7 @@ func TestTaskSchedule(t *testing.T) {
 			if info, _ := g.board.Account("task"); !info.Next.Equal(start.Add(4 * time.Hour)) {
 				t.Errorf("next start %s", info.Next.Sub(start))
 			}
-			if err := g.local.Start(t.Context(), "task"); err != nil {
+			if _, err := g.local.Start(t.Context(), "task"); err != nil {
 				t.Error(err)
 			}
 		})

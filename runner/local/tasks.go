@@ -10,11 +10,17 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// startTask starts a run of a task, unless its last run is still in progress. done is called at the end; it may be nil.
-// e.mu is held.
-func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult)) error {
+// A taskRun is a run of a task in progress.
+type taskRun struct {
+	run    string
+	cancel context.CancelCauseFunc
+}
+
+// startTask starts a run of a task, unless its last run is still in progress, and returns its id. done is called at the
+// end; it may be nil. e.mu is held.
+func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult)) (string, error) {
 	row := inventory.Run{ID: runner.NewRun(), Account: t.Name, Tick: tick, Ticks: 1}
-	if e.tasks[t.Name] != nil {
+	if _, active := e.tasks[t.Name]; active {
 		e.r.Observe(runner.RunMissed{Account: t.Name, Reason: runner.MissedOverlap})
 		e.r.Observe(runner.RunEnded{Account: t.Name, Run: row.ID, Status: record.RunSkipped})
 		row.Missed = runner.MissedOverlap
@@ -22,10 +28,10 @@ func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult))
 		if done != nil {
 			done(RunResult{Account: t.Name, Run: row.ID, Task: true, Status: record.RunSkipped})
 		}
-		return fmt.Errorf("task %q: %w", t.Name, ErrBusy)
+		return row.ID, fmt.Errorf("task %q: %w", t.Name, ErrBusy)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background()) // drain ends it
-	e.tasks[t.Name] = cancel
+	e.tasks[t.Name] = taskRun{row.ID, cancel}
 	e.wg.Go(func() {
 		status, took := e.r.RunTask(ctx, t, row)
 		cancel(nil)
@@ -36,5 +42,5 @@ func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult))
 			done(RunResult{Account: t.Name, Run: row.ID, Task: true, Status: status, Took: took})
 		}
 	})
-	return nil
+	return row.ID, nil
 }

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/aws-collector/collector/internal/statefile"
@@ -89,23 +86,10 @@ func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = &record.Fault{Reason: record.Other, Hint: f.hint(err), Err: fmt.Errorf("save last run times: %w", err)}
+			err = &record.Fault{
+				Reason: record.Other, Hint: statefile.Hint(f.path, err), Err: fmt.Errorf("save last run times: %w", err),
+			}
 		}
 	}()
 	return statefile.Write(f.path, append(b, '\n'))
-}
-
-// hint returns how to fix an error of the disk.
-func (f *fileTicks) hint(err error) string {
-	switch dir := filepath.Dir(f.path); {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "Free disk space in data_dir, " + dir + "."
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("Give uid %d write permission for %s.", os.Getuid(), dir)
-	case errors.Is(err, fs.ErrNotExist):
-		return "Restore data_dir, " + dir + ", which was removed, or restart the collector to use the current one."
-	case errors.Is(err, syscall.EROFS):
-		return "Move data_dir to a writable volume: the file system is read-only."
-	}
-	return ""
 }

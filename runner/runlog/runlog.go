@@ -235,6 +235,8 @@ func (l *Logger) runMissed(account, reason string) {
 		defer l.mu.Unlock()
 		l.missed++ // stopped logs the number
 		return
+	case runner.MissedPaused, runner.MissedCancelled:
+		return // the act was logged
 	case runner.MissedDowntime, runner.MissedSuspended:
 		return // the engine logs their number in one line: a quarter-hourly schedule misses 2,880 runs in a month
 	}

@@ -52,6 +52,8 @@ var missedWords = map[string]struct{ letter, words string }{
 	runner.MissedDowntime:  {"d", "the collector was not running"},
 	runner.MissedSuspended: {"s", "the machine slept"},
 	runner.MissedDrain:     {"r", "the collector was stopping"},
+	runner.MissedPaused:    {"p", "the account was paused"},
+	runner.MissedCancelled: {"c", "a person cancelled it"},
 }
 
 // A runView is a run as the templates show it.
