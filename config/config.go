@@ -205,6 +205,7 @@ type Web struct {
 	Listen        string   `yaml:"listen" doc:"host:port; an empty host is every interface. COLLECTOR_LISTEN overrides it."`
 	Hosts         []string `yaml:"hosts" doc:"Host names (or globs, or IP addresses) that requests may name in addition to localhost and 127.0.0.1. Unset: a connection that arrives on a loopback address must name a loopback host, others may name any. Set: all connections must name a loopback host or one of these."`
 	ConfigFile    string   `yaml:"config_file" doc:"TLS and basic auth: a web configuration file of the Prometheus exporter-toolkit."`
+	ActUsers      []string `yaml:"act_users" doc:"Users of basic_auth_users in config_file who may act: start, cancel, pause, check or acknowledge, enter MFA codes, reload. All others can only read. Unset: only a client on this machine may act, and every user may reload."`
 	LabelTags     []string `yaml:"label_tags" doc:"Keys of extra_tags that become labels of collector_account_info."`
 	MetricsDetail bool     `yaml:"metrics_detail" doc:"Metrics with one series for each target; there may be many."`
 	MCP           bool     `yaml:"mcp" doc:"Answer questions of language models at /mcp, by the Model Context Protocol. It only reads."`

@@ -258,6 +258,7 @@ var good = map[string]func(t *testing.T, f *File){
 				MetricsDetail: true,
 				MCP:           true,
 				ConfigFile:    "web.yaml",
+				ActUsers:      []string{"alice"},
 				Hosts:         []string{"collector", "*.Example.com", "10.0.0.1", "::1", "[2001:db8::7]", "prod.example.com"},
 			},
 		)

@@ -20,6 +20,7 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 	d.checkSessionKey(w)
 	d.checkListen(&w.Web.Listen)
 	d.checkHosts(&w.Web)
+	d.checkActUsers(&w.Web)
 	if p, ok := d.Checkable(&w.Outputs); ok && len(w.Outputs) == 0 {
 		d.Report(p, "no output is configured", "add an output, or remove the key to use stdout")
 	}

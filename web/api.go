@@ -18,10 +18,11 @@ const (
 
 var errStopping = errors.New("the collector stops")
 
-// serveAPI admits pages like other responses. Streams have slots of their own and no total time: only a client that
-// reads too slowly is disconnected. They end when the server does.
+// serveAPI admits pages like other responses. Acts have slots of their own, because one may last a minute. Streams have
+// slots of their own and no total time: only a client that reads too slowly is disconnected. They end when the server
+// does.
 func (s *Server) serveAPI() http.Handler {
-	pages := newAdmission().wrap(s.o.API)
+	pages, acts := newAdmission().wrap(s.o.API), newAdmission().wrap(s.o.API)
 	stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
@@ -32,6 +33,8 @@ func (s *Server) serveAPI() http.Handler {
 	eventStreams := newStreamAdmission(maxEvents, maxEventsPerPeer).wrap(stream)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch rows, events := s.o.API.Streams(r); {
+		case s.o.API.Acts(r):
+			acts.ServeHTTP(w, r)
 		case rows:
 			rowStreams.ServeHTTP(w, r)
 		case events:

@@ -38,11 +38,11 @@ func TestBodyThatNeverComes(t *testing.T) {
 func TestForwardedInATrailer(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "http://localhost/-/reload", nil)
 	r.RemoteAddr = "127.0.0.1:5000"
-	if err := newGuard("").check(r); err != nil {
+	if _, err := NewGuard("", nil).Actor(r); err != nil {
 		t.Fatal(err)
 	}
 	r.Trailer = http.Header{"X-Forwarded-For": nil}
-	if err := newGuard("").check(r); err == nil {
+	if _, err := NewGuard("", nil).Actor(r); err == nil {
 		t.Error("it may act")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
@@ -12,60 +13,122 @@ import (
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2" // exporter-toolkit decodes the same file with it
+
+	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/record"
 )
 
-// A guard allows requests that change something. Either the web configuration requires authentication, which the
-// listener has checked before; or the request comes from this machine. A browser on this machine is not enough: a page
-// of another site can make it send requests (Origin), also under a name that resolves to this machine (DNS rebinding:
-// Host).
-type guard struct {
+// A Guard decides who may act: change something, or make the collector do something. It is a user of web.act_users,
+// whose password the listener has checked. Without that list, it is somebody on this machine. A browser is not enough:
+// a page of another site can make it send requests (Origin), also under a name that resolves to this machine (DNS
+// rebinding: Host).
+type Guard struct {
 	configFile  string
+	users       []string // web.act_users
 	crossOrigin *http.CrossOriginProtection
 }
 
-func newGuard(configFile string) *guard {
-	return &guard{configFile: configFile, crossOrigin: http.NewCrossOriginProtection()}
+// NewGuard takes web.config_file and web.act_users.
+func NewGuard(configFile string, users []string) *Guard {
+	return &Guard{configFile: configFile, users: users, crossOrigin: http.NewCrossOriginProtection()}
 }
 
-// protect answers 403, with the reason, to requests that are not allowed.
-func (g *guard) protect(next http.HandlerFunc) http.HandlerFunc {
+// protect answers 403, with the reason, to requests that may not reload, and tells next who asks.
+func (g *Guard) protect(next func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := g.check(r); err != nil {
-			http.Error(w, err.Error(), http.StatusForbidden)
+		who, err := g.reloader(r)
+		if err != nil {
+			http.Error(w, printable.Text(err.Error()), http.StatusForbidden)
 			return
 		}
-		next(w, r)
+		next(w, r, who)
 	}
 }
 
-var errRemote = errors.New("allowed only from this machine, or with authentication configured in web.config_file")
+const loopback = "loopback" // who acts, if it is nobody with a name
 
-func (g *guard) check(r *http.Request) error {
+var (
+	errRemote = errors.New("allowed only from this machine, or with authentication configured in web.config_file")
+	errNobody = &record.Fault{
+		Reason: record.Other, Err: errors.New("only users of web.act_users may act, or clients on this machine"),
+		Hint: "Name who may act in web.act_users, or call the collector on its machine, at 127.0.0.1.",
+	}
+)
+
+// Actor returns who acts with a request: the name of a user, or loopback. Its error says why nobody may, with a hint.
+func (g *Guard) Actor(r *http.Request) (string, error) {
+	if err := g.crossOrigin.Check(r); err != nil {
+		return "", err
+	}
+	if len(g.users) > 0 {
+		return g.user(r)
+	}
+	if err := local(r); err != nil {
+		return "", fmt.Errorf("%w: %w", err, errNobody)
+	}
+	return loopback, nil
+}
+
+// user returns the user of a request if it may act. The listener has checked the password, if the file still has users.
+func (g *Guard) user(r *http.Request) (string, error) {
+	protection, err := ProtectionOf(g.configFile)
+	if err != nil {
+		return "", err
+	}
+	name, _, ok := r.BasicAuth()
+	if !ok || !slices.Contains(protection.Users, name) {
+		return "", &record.Fault{
+			Reason: record.Other, Err: errors.New("the request has no user of web.config_file"),
+			Hint: "Send the name and the password of a user of web.act_users.",
+		}
+	}
+	if !slices.Contains(g.users, name) {
+		return "", &record.Fault{
+			Reason: record.Other, Err: fmt.Errorf("user %.100q may not act", name),
+			Hint: "Add the user to web.act_users, or ask one of the users there.",
+		}
+	}
+	return name, nil
+}
+
+// reloader returns who reloads. Without web.act_users, a password or a client certificate is enough.
+func (g *Guard) reloader(r *http.Request) (string, error) {
+	if len(g.users) > 0 {
+		return g.Actor(r)
+	}
 	// Also when a password was checked: a browser adds it to requests that any page causes.
 	if err := g.crossOrigin.Check(r); err != nil {
-		return err
+		return "", err
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		return nil // authenticated by a client certificate
+		return "client certificate", nil
 	}
-	auth, err := requiresPassword(g.configFile)
+	protection, err := ProtectionOf(g.configFile)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if auth {
-		return nil
+	if len(protection.Users) > 0 {
+		name, _, _ := r.BasicAuth()
+		return name, nil
 	}
+	if err := local(r); err != nil {
+		return "", fmt.Errorf("%w: %w", err, errRemote)
+	}
+	return loopback, nil
+}
+
+// local returns why a request may not be of a person or program on this machine; nil if it is.
+func local(r *http.Request) error {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
-		return errRemote
+		return errors.New("the request is not from this machine")
 	}
 	// A proxy on this machine forwards requests of other machines.
 	if h := cmp.Or(forwardingHeader(r.Header), forwardingHeader(r.Trailer)); h != "" {
-		return fmt.Errorf("header %.100q shows that the request came through a proxy: %w", h, errRemote)
+		return fmt.Errorf("header %.100q shows that the request came through a proxy", h)
 	}
 	if !arrivedOnLoopback(r) || !loopbackHost(r.Host) {
-		return fmt.Errorf("host %.200q is not this machine: use 127.0.0.1 or localhost, "+
-			"or configure authentication in web.config_file", r.Host)
+		return fmt.Errorf("host %.200q is not this machine: use 127.0.0.1 or localhost", r.Host)
 	}
 	return nil
 }
@@ -98,17 +161,14 @@ func forwardingHeader(h http.Header) string {
 	return slices.Min(found)
 }
 
-// requiresPassword reports whether the listener requires a password. It reads the file each time, as the listener does,
-// because users can be added without a restart.
-func requiresPassword(configFile string) (bool, error) {
-	p, err := ProtectionOf(configFile)
-	return p.Password, err
+// A Protection says how a web configuration protects the listener.
+type Protection struct {
+	Users                  []string // names; if there is one, the listener requires a password
+	ClientCertificate, TLS bool
 }
 
-// A Protection says how a web configuration protects the listener.
-type Protection struct{ Password, ClientCertificate, TLS bool }
-
-// ProtectionOf reads a web configuration; "" protects nothing.
+// ProtectionOf reads a web configuration; "" protects nothing. Callers read it each time, as the listener does, because
+// users can be added without a restart.
 func ProtectionOf(configFile string) (Protection, error) {
 	if configFile == "" {
 		return Protection{}, nil
@@ -123,7 +183,7 @@ func ProtectionOf(configFile string) (Protection, error) {
 		return Protection{}, errors.New("web.config_file is not a valid web configuration")
 	}
 	return Protection{
-		Password: len(c.Users) > 0, TLS: c.TLSConfig.TLSCertPath != "" || c.TLSConfig.TLSCert != "",
+		Users: slices.Sorted(maps.Keys(c.Users)), TLS: c.TLSConfig.TLSCertPath != "" || c.TLSConfig.TLSCert != "",
 		ClientCertificate: c.TLSConfig.ClientAuth == "RequireAndVerifyClientCert",
 	}, nil
 }

@@ -179,6 +179,11 @@ func TestReadmeQueries(t *testing.T) {
 		"an MFA session of a day": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
 			live.accounts[0].Expires = now.Add(24 * time.Hour)
 		}), nil, nil},
+		"a paused account": {broken(func(now time.Time, live *fixedStatus, m *Metrics) {
+			live.accounts[0].Paused = &runner.Directive{At: noon}
+			live.targets = []board.TargetInfo{listed("us-east-1", "ec2_instance", record.OK, noon, time.Time{})}
+			m.Observe(runner.RunMissed{Account: "prod", Reason: runner.MissedPaused})
+		}), []string{"collector_account_paused"}, nil},
 		"a refused reload": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) { m.Reloaded(false) }),
 			[]string{"collector_config_last_reload_successful"}, []string{"ReloadRefused"}},
 		"a receiver that does not answer": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) {

@@ -27,6 +27,7 @@ type Options struct {
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 	ConfigFile string
 	Hosts      []string // allowed besides this machine: host names, globs of them, addresses; see hosts
+	Guard      *Guard   // who may act; nil: that of ConfigFile, without web.act_users
 	// Ready returns the reasons why the program is not ready: no configuration yet, an output that fails. If it is nil or
 	// returns none, the program is ready. It is called from several goroutines and must not block.
 	Ready  func() []string
@@ -46,6 +47,7 @@ const (
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
+	maxBody        = 4 << 10 // that of an act, with a note
 )
 
 // A Server serves /metrics, health and the page.
@@ -64,6 +66,9 @@ func NewServer(o Options) (*Server, error) {
 	}
 	if err := toolkit.Validate(o.ConfigFile); err != nil {
 		return nil, fmt.Errorf("web.config_file %s: %w", o.ConfigFile, err)
+	}
+	if o.Guard == nil {
+		o.Guard = NewGuard(o.ConfigFile, nil)
 	}
 	s := &Server{o: o, hosts: newHosts(o.Hosts)}
 	s.http = &http.Server{
@@ -121,15 +126,19 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", newAdmission().wrap(abortBroken(metrics)))
 	mux.HandleFunc("GET /-/healthy", s.healthy)
 	mux.HandleFunc("GET /-/ready", s.ready)
-	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
+	mux.HandleFunc("POST /-/reload", s.o.Guard.protect(s.reload))
 	if s.o.API != nil {
 		mux.Handle(api.Prefix, s.serveAPI())
 	}
-	admission := newAdmission()
+	views, acts := newAdmission(), newAdmission()
 	for pattern, h := range s.o.Routes {
-		mux.Handle(pattern, admission.wrap(h))
+		if strings.HasPrefix(pattern, http.MethodPost) {
+			mux.Handle(pattern, acts.wrap(h))
+		} else {
+			mux.Handle(pattern, views.wrap(h))
+		}
 	}
-	return secured(s.hosts.wrap(s.withMCP(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10))))
+	return secured(s.hosts.wrap(s.withMCP(http.MaxBytesHandler(s.o.Mounts.wrap(mux), maxBody))))
 }
 
 // policy is the Content-Security-Policy: scripts, styles and images come from here as files, and nothing is inline.
@@ -185,11 +194,12 @@ func (s *Server) notReady() []string {
 	return s.o.Ready()
 }
 
-func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+func (s *Server) reload(w http.ResponseWriter, r *http.Request, who string) {
 	if s.o.Reload == nil {
 		text(w, http.StatusNotFound, "Reload is not supported.\n")
 		return
 	}
+	s.o.Log.Info("reload requested", "by", who)
 	// A client that disconnects must not leave a configuration half applied.
 	if err := s.o.Reload(context.WithoutCancel(r.Context())); err != nil {
 		text(w, http.StatusInternalServerError,

@@ -187,12 +187,12 @@ func TestGuard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			called := false
-			g := newGuard(c.file)
+			g := NewGuard(c.file, nil)
 			r := httptest.NewRequest("POST", "http://127.0.0.1:9420/-/reload", nil)
 			r.RemoteAddr = "127.0.0.1:51000"
 			c.with(r)
 			w := httptest.NewRecorder()
-			g.protect(func(http.ResponseWriter, *http.Request) { called = true })(w, r)
+			g.protect(func(http.ResponseWriter, *http.Request, string) { called = true })(w, r)
 			if w.Code != c.want || called != (c.want == 200) {
 				t.Errorf("%d %q, want %d", w.Code, w.Body, c.want)
 			}

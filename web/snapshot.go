@@ -20,8 +20,8 @@ type snapshot struct {
 	metrics   *Metrics
 	tagLabels []string
 
-	targets, failed, omitted, lastSuccess, successDue, neverSucceeded, resources, expiry, info *metricSpec
-	detail                                                                                     *detailSpecs
+	targets, failed, omitted, lastSuccess, successDue, neverSucceeded, resources, expiry, info, paused *metricSpec
+	detail                                                                                             *detailSpecs
 }
 
 // detailSpecs are the metrics of MetricsOptions.Detail.
@@ -52,6 +52,8 @@ func newSnapshot(status StatusSource, m *Metrics, o MetricsOptions, tagLabels []
 		expiry: gauge("collector_credentials_expiry_timestamp_seconds",
 			"Expiry of the account's session if only a person can renew it (MFA without a seed or a command), in seconds "+
 				"since the epoch. No series if the collector can renew it."),
+		paused: gauge("collector_account_paused_timestamp_seconds",
+			"Since when the account is paused by a person, in seconds since the epoch. No series if it is not."),
 		info: gauge("collector_account_info",
 			"Always 1, with the identity of the account (empty before the first sign-in) and, as tag_…, the extra_tags in "+
 				"web.label_tags as labels. Join it with other metrics by account."),
@@ -104,6 +106,9 @@ func (s *snapshot) collect(out *scrape) {
 		account := out.label("account", a.Name)
 		if !a.Expires.IsZero() {
 			out.add(s.expiry, seconds(a.Expires), account)
+		}
+		if a.Paused != nil {
+			out.add(s.paused, seconds(a.Paused.At), account)
 		}
 		if a.Task {
 			continue

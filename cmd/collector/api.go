@@ -14,16 +14,18 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web"
+	"github.com/aws-collector/collector/web/act"
 	"github.com/aws-collector/collector/web/api"
 	"github.com/aws-collector/collector/web/mcp"
 )
 
-// newAPI makes what answers questions over HTTP.
-func (p *program) newAPI() *api.API {
+// newAPI makes what answers questions over HTTP, and what acts.
+func (p *program) newAPI(acts *act.Acts, guard *web.Guard) *api.API {
 	o := api.Options{
 		Board: p.board, Kinds: account.Catalogue(), Log: p.log, Status: p.status(time.Now().UTC()),
 		Accounts:  func() query.Accounts { return *p.configured.Load() },
-		Relations: sync.OnceValue(relations),
+		Relations: sync.OnceValue(relations), Acts: acts, Actor: guard.Actor,
 	}
 	if p.store.Driver != nil {
 		o.Store = p.store.Driver

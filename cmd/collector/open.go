@@ -143,19 +143,26 @@ func (p *program) openOutputs(_ context.Context, cfg *configfile.Loaded) error {
 }
 
 // openRunner makes the runner and the engine that starts its jobs.
-func (p *program) openRunner(_ context.Context, cfg *configfile.Loaded) error {
+func (p *program) openRunner(_ context.Context, cfg *configfile.Loaded) (err error) {
 	calls := openfiles.CallsInFlight(cfg.File)
-	limits := runner.NewLimits(calls, p.observe)
+	p.limits = runner.NewLimits(calls, p.observe)
+	file := ""
+	if !p.opt.dryRun {
+		file = directivesPath(cfg.File.DataDir)
+	}
+	if p.directives, err = runner.OpenDirectives(file, p.log); err != nil {
+		return err
+	}
 	p.claims = accounts.NewClaims(func(account string, cause error) { p.runner.Cancel(account, cause) })
 	p.runner = runner.New(runner.Options{
-		Store: p.store, Observe: p.observe, Limits: limits, Log: p.log,
+		Store: p.store, Observe: p.observe, Limits: p.limits, Log: p.log,
 		Process: thisProcess(), Claim: p.claims.Claim,
 	})
 	p.onClose(func() error {
 		p.runner.Close()
 		return nil
 	})
-	p.registry.MustRegister(web.Budgets(limits), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	p.registry.MustRegister(web.Budgets(p.limits), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "collector_abandoned_listings",
 		Help: "Listings that did not stop after their deadline and still run. If many stay for long, please report a bug.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))
@@ -177,8 +184,10 @@ func (p *program) loadBoard(ctx context.Context, _ *configfile.Loaded) error {
 // openListener serves metrics, health, reload and the page. A single run does so only if asked to.
 func (p *program) openListener(ctx context.Context, cfg *configfile.Loaded) error {
 	w := cfg.File.Web
-	questions := p.newAPI()
-	routes, err := p.pageRoutes(w.LabelTags, questions)
+	guard := web.NewGuard(w.ConfigFile, w.ActUsers)
+	acts := p.newActs()
+	questions := p.newAPI(acts, guard)
+	routes, err := p.pageRoutes(w.LabelTags, questions, acts, guard)
 	if err != nil {
 		return err
 	}
@@ -188,7 +197,7 @@ func (p *program) openListener(ctx context.Context, cfg *configfile.Loaded) erro
 	}
 	server, err := web.NewServer(web.Options{
 		Gather: p.metrics.Gatherer(p.registry),
-		Log:    p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts, Reload: p.reload, Mounts: p.mounts,
+		Log:    p.log, ConfigFile: w.ConfigFile, Hosts: w.Hosts, Guard: guard, Reload: p.reload, Mounts: p.mounts,
 		API: questions, MCP: protocol, Routes: routes, Ready: p.notReady,
 	})
 	if err != nil {

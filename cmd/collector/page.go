@@ -9,15 +9,20 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/web"
+	"github.com/aws-collector/collector/web/act"
 	"github.com/aws-collector/collector/web/api"
 	"github.com/aws-collector/collector/web/page"
 )
 
 // pageRoutes makes the page.
-func (p *program) pageRoutes(groupBy []string, questions *api.API) (map[string]http.Handler, error) {
+func (p *program) pageRoutes(
+	groupBy []string, questions *api.API, acts *act.Acts, guard *web.Guard,
+) (map[string]http.Handler, error) {
 	o := page.Options{
 		Board: p.board, Accounts: func() query.Accounts { return *p.configured.Load() }, Kinds: account.Catalogue(),
 		GroupBy: groupBy, Problems: p.problems, Version: buildInfo().version, Log: p.log,
+		Acts: acts, Actor: guard.Actor,
 	}
 	if p.store.Driver != nil {
 		o.Store, o.Related = p.store.Driver, questions.Related

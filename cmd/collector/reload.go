@@ -62,6 +62,7 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 	p.claims.Reset(p.aws.Identities.Claimants(c, func(name string) bool { return built.Account(name) != nil }))
 	p.runner.Swap(built)
 	p.configured.Store(queryAccounts(built, c))
+	p.blocks.Store(&blocks{f, c})
 	if !p.opt.only.Narrows() { // a narrowed run knows nothing about the other accounts
 		p.retirer.SetAccounts(c)
 	}
@@ -80,6 +81,7 @@ func (p *program) buildConfiguration(
 	if err != nil {
 		return nil, nil, usageError(err)
 	}
+	out.Directives = p.directives
 	if p.opt.dryRun {
 		built, err := runner.NewConfiguration(out)
 		return built, nil, err

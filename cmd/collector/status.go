@@ -106,6 +106,8 @@ func (c *cli) configuredAccounts(
 	if err != nil {
 		return unknown(errors.Join(unresolved, err))
 	}
+	directives, undecided := runner.ReadDirectives(directivesPath(dataDir))
+	parts.Directives = directives
 	built, err := runner.NewConfiguration(parts)
 	if err != nil {
 		return unknown(errors.Join(unresolved, err))
@@ -115,7 +117,7 @@ func (c *cli) configuredAccounts(
 		return out, unresolvedWarning(f, unresolved)
 	}
 	out.Unlisted = set.Unlisted
-	return out, nil
+	return out, undecided
 }
 
 // unresolvedWarning is the warning about references without a value, or nil if the names of all accounts are written in
@@ -181,7 +183,10 @@ func statusRow(r *query.CoverageLine) map[string]any {
 	if r.Age != nil {
 		row["age_seconds"] = *r.Age
 	}
-	if r.Overdue > 0 {
+	switch {
+	case r.Paused:
+		row["overdue"] = "paused"
+	case r.Overdue > 0:
 		row["overdue"] = printer.Duration(time.Duration(r.Overdue) * time.Second)
 	}
 	if r.SignIn != nil {

@@ -36,6 +36,8 @@ type program struct {
 	board   *board.Board
 
 	configured atomic.Pointer[query.Accounts] // of the runner's configuration, for the API and the page
+	blocks     atomic.Pointer[blocks]         // of the same configuration, for acts
+	blocks     atomic.Pointer[blocks]         // of the same configuration, for acts
 
 	metrics       *web.Metrics
 	registry      *prometheus.Registry
@@ -43,15 +45,17 @@ type program struct {
 	mounts        *web.Mounts
 	dataDir       *datadir.Locked // nil in a dry run, which stores nothing
 
-	aws       *account.AWS
-	claims    *accounts.Claims    // which block collects an account
-	members   *accounts.Directory // members of organizations
-	retirer   *accounts.Retirer
-	store     *store.Store
-	storeType string
-	outputs   *deliver.Set
-	runner    *runner.Runner
-	engine    *local.Engine
+	aws        *account.AWS
+	claims     *accounts.Claims    // which block collects an account
+	members    *accounts.Directory // members of organizations
+	retirer    *accounts.Retirer
+	store      *store.Store
+	storeType  string
+	outputs    *deliver.Set
+	limits     *runner.Limits
+	directives *runner.Directives // what people decided about accounts
+	runner     *runner.Runner
+	engine     *local.Engine
 
 	stdout     io.Writer // for records
 	endDisplay func()

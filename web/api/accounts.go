@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
 )
 
@@ -24,6 +25,7 @@ type account struct {
 	Warning      string            `json:"warning"`          // a problem with finding the regions
 	SignIn       *signIn           `json:"sign_in"`          // null: it never tried to sign in
 	Next         *time.Time        `json:"next_run"`
+	Paused       *runner.Directive `json:"paused"` // null: its schedule applies
 	Running      []query.RunLine   `json:"running"`
 	Last         *query.RunLine    `json:"last_run"`
 	Missed       map[string]int    `json:"missed"`      // ticks without a run since the start, by reason
@@ -84,7 +86,8 @@ func newAccount(
 	line := account{
 		Account: info.Name, AccountID: info.Identity.AccountID, Partition: info.Identity.Partition,
 		Organization: info.Task, Tags: orEmpty(tags[info.Name]), Kinds: len(info.Kinds),
-		Regions: orNone(info.Regions), Disabled: orNone(info.Disabled), Next: query.NullIfZero(info.Next),
+		Regions: orNone(info.Regions), Disabled: orNone(info.Disabled),
+		Next: query.NullIfZero(info.Next), Paused: info.Paused,
 		Running: []query.RunLine{}, Missed: orEmpty(info.Missed), Undelivered: orEmpty(info.Undelivered),
 	}
 	if info.Warning != nil {

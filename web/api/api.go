@@ -1,7 +1,8 @@
 // Package api answers questions about the inventory over HTTP, below /api/v1: coverage, accounts, runs, resources and
 // their history, changes, the catalogue, and the state of the program. It reads the store, the status board and the
-// accounts of the configuration, and changes nothing. Who may ask, and how many at once, is the business of package
-// web. Begin at [New]; routes.go is the table of routes, from which openapi.go makes the contract.
+// accounts of the configuration. Its POST routes act, by package act. Who may ask, who may act, and how many at once,
+// is the business of package web. Begin at [New]; routes.go is the table of routes, from which openapi.go makes the
+// contract.
 package api
 
 import (
@@ -17,6 +18,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/web/act"
 )
 
 // Prefix is where all routes are.
@@ -37,7 +39,10 @@ type Options struct {
 	// Relations are the members that hold ids, for what is related. It is called for each such question.
 	Relations func() []Relation
 	Status    func() Status
-	Log       *slog.Logger // nil: no log
+	Acts      *act.Acts
+	// Actor returns who acts with a request; its error says why nobody may.
+	Actor func(*http.Request) (string, error)
+	Log   *slog.Logger // nil: no log
 }
 
 // An API answers requests.
@@ -93,17 +98,25 @@ type request struct {
 	question query.Question
 	media    string // of the answer
 	cursor   cursor // where the page begins
+	who      string // acts, in a POST
 }
+
+// Acts reports whether a request acts, which may last long.
+func (*API) Acts(r *http.Request) bool { return r.Method == http.MethodPost }
 
 // handler checks the method, the parameters and the media type, and writes an error as a problem.
 func (a *API) handler(rt *route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Detail: "this route supports only GET"})
+		parse, method, allow := a.parse, http.MethodGet, "GET, HEAD"
+		if rt.status != 0 {
+			parse, method, allow = a.parseAct, http.MethodPost, "POST"
+		}
+		if r.Method != method && (r.Method != http.MethodHead || method != http.MethodGet) {
+			w.Header().Set("Allow", allow)
+			writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Detail: "this route supports only " + method})
 			return
 		}
-		req, err := a.parse(rt, r)
+		req, err := parse(rt, r)
 		if err == nil {
 			err = rt.serve(a, w, req)
 		}
@@ -148,8 +161,7 @@ func (a *API) parse(rt *route, r *http.Request) (*request, error) {
 		return nil, p
 	}
 	if !query.IsText(r.URL.Path) {
-		return nil, problem{Status: http.StatusBadRequest,
-			Detail: fmt.Sprintf("the path %.200q is not text in UTF-8", r.URL.Path)}
+		return nil, notText(r.URL.Path)
 	}
 	req := &request{Request: r, route: rt, values: values}
 	if req.media = acceptable(r, rt.media()); req.media == "" {
@@ -169,6 +181,10 @@ func (a *API) parse(rt *route, r *http.Request) (*request, error) {
 		return nil, err
 	}
 	return req, nil
+}
+
+func notText(path string) problem {
+	return problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf("the path %.200q is not text in UTF-8", path)}
 }
 
 // parsePage reads the cursor and the size of the page.

@@ -1,16 +1,20 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +30,7 @@ import (
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/web/act"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,6 +45,10 @@ type fixture struct {
 	inv   *inventory.Inventory
 	runs  []string // ids, the latest first
 	begin time.Time
+
+	engine *fakeEngine
+	acts   *act.Acts
+	log    bytes.Buffer // of acts
 }
 
 const (
@@ -63,8 +72,24 @@ func newFixture(t *testing.T) *fixture {
 		begin: time.Now().Add(-time.Second),
 	}
 	kinds := []string{"ec2_instance", "ec2_volume"}
-	fx.board.Observe(runner.Configured{Kinds: map[string][]string{"prod": kinds, "test": kinds, "new": kinds}})
+	directives, err := runner.OpenDirectives("", nil)
+	fx.must(err)
+	conf := &runner.Configuration{Directives: directives}
+	fx.board.Observe(runner.Configured{
+		Kinds: map[string][]string{"prod": kinds, "test": kinds, "new": kinds}, Configuration: conf,
+	})
+	fx.engine = &fakeEngine{}
+	fx.acts = act.New(act.Options{
+		Engine: fx.engine, Board: fx.board, Directives: directives, Check: fx.engine.check, Login: fx.engine.login,
+		Log: slog.New(slog.NewTextHandler(&fx.log, nil)),
+	})
 	fx.api = New(Options{
+		Acts: fx.acts, Actor: func(r *http.Request) (string, error) {
+			if who := r.Header.Get("User-Agent"); who != "" {
+				return who, nil
+			}
+			return "", &record.Fault{Reason: record.Other, Hint: "Come here.", Err: errors.New("nobody acts from there")}
+		},
 		Store: store, Board: fx.board,
 		Kinds: query.Catalogue{
 			{Kind: "ec2_instance", Service: "ec2", Operation: "DescribeInstances", Action: "ec2:DescribeInstances"},
@@ -77,7 +102,7 @@ func newFixture(t *testing.T) *fixture {
 			}
 		},
 		Accounts: func() query.Accounts {
-			return query.Accounts{Tags: map[string]map[string]string{"prod": {"team": "platform"}}}
+			return query.Accounts{Configuration: conf, Tags: map[string]map[string]string{"prod": {"team": "platform"}}}
 		},
 		Status: func() Status {
 			return Status{Version: "v1", Started: fx.begin, Engine: EngineStatus{Type: "local"},
@@ -233,6 +258,9 @@ func TestExamplesFitTheContract(t *testing.T) {
 		}
 	}
 	answerOf := strings.Fields("get responses 200 content application/json schema")
+	actOf := func(status int) []string {
+		return []string{"post", "responses", strconv.Itoa(status), "content", typeJSON, "schema"}
+	}
 	names := strings.NewReplacer("{run}", fx.runs[1], "{kind}", "instance", "{id}", "i-3")
 	known := map[string]bool{}
 	for _, rt := range routes() {
@@ -240,6 +268,19 @@ func TestExamplesFitTheContract(t *testing.T) {
 			t.Errorf("%s: not in the contract", rt.path)
 		}
 		known[rt.path] = true
+		if rt.status != 0 {
+			body, err := json.Marshal(rt.body)
+			fx.must(err)
+			if rt.body == nil {
+				body = nil
+			}
+			if w := fx.act(rt.example, "alice", string(body)); w.Code != rt.status {
+				t.Errorf("example of %s: %d %s", rt.path, w.Code, w.Body)
+			} else {
+				check(w, "paths "+rt.path, actOf(rt.status)...)
+			}
+			continue
+		}
 		if rt.answer == nil {
 			continue
 		}

@@ -296,6 +296,9 @@ func (a *API) marks() map[string]string {
 		text := fmt.Sprint(
 			info.Identity, info.Next.Unix(), info.Expires.Unix(), info.Last.Run, len(info.Regions), info.Warning,
 		)
+		if info.Paused != nil {
+			text += " paused"
+		}
 		for _, run := range info.Running {
 			text += fmt.Sprint(" ", run.Run, run.Targets)
 		}

@@ -22,7 +22,14 @@ func TestDocumentedCommands(t *testing.T) {
 			continue
 		}
 		n++
-		path, accept := parseCurl(t, named.Replace(command))
+		c := parseCurl(t, named.Replace(command))
+		if c.method == http.MethodPost {
+			if w := fx.act(c.path, "alice", c.body); w.Code >= 300 {
+				t.Errorf("%s: %d %s", command, w.Code, w.Body)
+			}
+			continue
+		}
+		path, accept := c.path, c.accept
 		if accept == typeEvents || path == "events" {
 			c, stop := fx.events(path)
 			c.next()
@@ -39,9 +46,13 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
+// A curlCommand is a request of the page.
+type curlCommand struct{ method, path, accept, body string }
+
 // parseCurl reads the options that the page uses.
-func parseCurl(t *testing.T, command string) (path, accept string) {
+func parseCurl(t *testing.T, command string) (c curlCommand) {
 	t.Helper()
+	c.method = http.MethodGet
 	var words []string
 	for i, part := range strings.Split(command, "'") {
 		if i%2 == 1 {
@@ -54,23 +65,32 @@ func parseCurl(t *testing.T, command string) (path, accept string) {
 	for i := 0; i < len(words); i++ {
 		switch word := words[i]; {
 		case word == "-s" || word == "-sN" || word == "-sG":
+		case word == "-X":
+			i++
+			c.method = words[i]
 		case word == "-H":
 			i++
-			accept = strings.TrimPrefix(words[i], "Accept: ")
+			if accept, ok := strings.CutPrefix(words[i], "Accept: "); ok {
+				c.accept = accept
+			}
+		case word == "-d" && c.method == http.MethodPost:
+			i++
+			c.body = words[i]
 		case word == "-d" || word == "--data-urlencode":
 			i++
 			name, value, _ := strings.Cut(words[i], "=")
 			data.Add(name, value)
 		default:
-			path = word
+			c.path = word
 		}
 	}
 	if len(data) > 0 {
-		path += "?" + data.Encode()
+		c.path += "?" + data.Encode()
 	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+	r, err := http.NewRequestWithContext(t.Context(), c.method, c.path, nil)
 	if err != nil || r.Host != "127.0.0.1:9420" {
 		t.Fatalf("%s: %v", command, err)
 	}
-	return strings.TrimPrefix(httptest.NewRequest(http.MethodGet, path, nil).URL.RequestURI(), Prefix), accept
+	c.path = strings.TrimPrefix(httptest.NewRequest(http.MethodGet, c.path, nil).URL.RequestURI(), Prefix)
+	return c
 }

@@ -3,9 +3,11 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +36,7 @@ func contractOf(t *testing.T) []byte {
 	s := schemas{}
 	paths := map[string]any{}
 	for _, rt := range routes() {
-		paths[rt.path] = map[string]any{"get": operationOf(s, &rt)}
+		paths[rt.path] = map[string]any{methodOf(&rt): operationOf(s, &rt)}
 	}
 	problems := map[string]any{
 		"description": "An error (RFC 9457), with a hint",
@@ -56,6 +58,13 @@ func contractOf(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return append(b, '\n')
+}
+
+func methodOf(rt *route) string {
+	if rt.status != 0 {
+		return "post"
+	}
+	return "get"
 }
 
 func operationOf(s schemas, rt *route) map[string]any {
@@ -95,12 +104,17 @@ func operationOf(s schemas, rt *route) map[string]any {
 	op := map[string]any{
 		"operationId": operationID(rt.path), "summary": rt.summary, "parameters": parameters,
 		"responses": map[string]any{
-			"200":     map[string]any{"description": rt.summary, "content": content},
+			strconv.Itoa(max(rt.status, http.StatusOK)): map[string]any{"description": rt.summary, "content": content},
 			"default": map[string]any{"$ref": "#/components/responses/problem"},
 		},
 	}
 	if rt.example != "" {
-		op["description"] = "Example: GET " + Prefix + rt.example
+		op["description"] = "Example: " + strings.ToUpper(methodOf(rt)) + " " + Prefix + rt.example
+	}
+	if rt.body != nil {
+		op["requestBody"] = map[string]any{"content": map[string]any{
+			typeJSON: map[string]any{"schema": s.of(reflect.TypeOf(rt.body)), "example": rt.body},
+		}}
 	}
 	return op
 }

@@ -4,6 +4,9 @@ import (
 	"net/http"
 
 	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web/act"
 )
 
 // A route is a row of the table: what a client may ask, and what answers.
@@ -17,6 +20,8 @@ type route struct {
 	answer     any      // a value of the answer's type, for its schema
 	otherItem  any      // what the items of the answer are with some parameters
 	example    string   // a path with parameters that a test asks
+	status     int      // of the answer to an act; 0: it is a question
+	body       any      // of an act: a value of its type, which is the example; nil: it has none
 	serve      func(a *API, w http.ResponseWriter, r *request) error
 }
 
@@ -24,7 +29,36 @@ type route struct {
 const afterName = "after"
 
 // routes returns the table. All paths begin with Prefix.
-func routes() []route {
+func routes() []route { return append(questions(), acts()...) }
+
+// acts are the routes that act, with POST.
+func acts() []route {
+	one := func(verb, summary string) route {
+		return route{
+			path: Prefix + "accounts/{name}/" + verb, summary: summary, example: "accounts/prod/" + verb,
+			status: http.StatusOK,
+		}
+	}
+	run := one("run", "Start a run of the account now, by its overlap rule")
+	run.status, run.answer, run.serve = http.StatusAccepted, act.Started{}, (*API).startRun
+	cancel := one("cancel", "Cancel the runs of the account that are in progress or wait")
+	cancel.status, cancel.answer, cancel.serve = http.StatusAccepted, act.Cancelled{}, (*API).cancelRuns
+	pause := one("pause", "Pause the schedule of the account until it is resumed")
+	pause.body, pause.answer, pause.serve = note{"migration until Friday"}, act.PauseState{}, (*API).pause
+	resume := one("resume", "Let the schedule of the account apply again")
+	resume.answer, resume.serve = act.PauseState{}, (*API).resume
+	check := one("check", "Sign in to the account and check its permissions, as collector check does")
+	check.answer, check.serve = map[string]any{}, (*API).check
+	mfa := one("mfa", "Begin an MFA session of the account with a code of its device")
+	mfa.body, mfa.answer, mfa.serve = code{"123456"}, act.Session{}, (*API).mfa
+	acknowledge := one("acknowledge", "Acknowledge a failure of the account until it changes")
+	acknowledge.body = act.Failure{Reason: record.AccessDenied, Kind: "ec2_volume", Note: "ticket 4711"}
+	acknowledge.answer, acknowledge.serve = runner.Acknowledgement{}, (*API).acknowledge
+	return []route{run, cancel, pause, resume, check, mfa, acknowledge}
+}
+
+// questions are the routes that only read.
+func questions() []route {
 	resources := []query.Parameter{query.Kind, query.Account, query.Region, query.Where}
 	one := []query.Parameter{query.Account, query.Region}
 	with := func(parameters []query.Parameter, more ...query.Parameter) []query.Parameter {

@@ -121,12 +121,15 @@ func (r *request) fingerprint() string {
 }
 
 // writeJSON writes an answer.
-func writeJSON(w http.ResponseWriter, v any) error {
+func writeJSON(w http.ResponseWriter, v any) error { return writeStatus(w, http.StatusOK, v) }
+
+func writeStatus(w http.ResponseWriter, status int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", typeJSON)
+	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n')) // an error means that the client has gone
 	return nil
 }

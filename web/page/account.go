@@ -38,6 +38,9 @@ type accountData struct {
 	Undelivered         []missedCount
 	Runs                *runHistory // nil: no store
 	Kinds               kindTable
+	Paused              *runner.Directive
+	Acts                *actsData // nil: this client may not act
+	Said                string    // what was just done
 }
 
 // A signInStep is one step of the path to the account's credentials.
@@ -64,7 +67,8 @@ func (p *Page) accountView(ctx context.Context, r *request) (content, error) {
 		Name: name, ID: a.Identity.AccountID, Partition: a.Identity.Partition, Expires: a.Expires, Next: a.Next,
 		Region: r.param("region"),
 	}
-	d.AllCauses = r.with("region", "")
+	d.Paused, d.Said = a.Paused, r.said()
+	d.AllCauses = r.with("region", "", "done", "")
 	for _, key := range slices.Sorted(maps.Keys(a.tags)) {
 		d.Tags = append(d.Tags, key+"="+a.tags[key])
 	}
@@ -79,7 +83,9 @@ func (p *Page) accountView(ctx context.Context, r *request) (content, error) {
 		}
 	}
 	d.addSchedule(p.o.Accounts().Configuration, name)
-	d.addTargets(p.o.Board, a, all.now)
+	targets := slices.Collect(p.o.Board.TargetsOf(name))
+	d.Acts = p.acts(r, a, targets)
+	d.addTargets(targets, a, all.now)
 	d.Missed, d.Undelivered = sortedCounts(a.Missed), sortedCounts(a.Undelivered)
 	for _, run := range a.AccountInfo.Running {
 		d.Running = append(d.Running, viewOfInfo(run))
@@ -129,10 +135,10 @@ func (d *accountData) addSchedule(conf *runner.Configuration, name string) {
 	}[cmp.Or(a.Overlap, runner.Skip)]
 }
 
-func (d *accountData) addTargets(board *board.Board, a *account, now time.Time) {
+func (d *accountData) addTargets(targets []board.TargetInfo, a *account, now time.Time) {
 	causes := newCauses()
 	d.Kinds = newKindTable(a)
-	for t := range board.TargetsOf(a.Name) {
+	for _, t := range targets {
 		d.Kinds.add(t)
 		if t.Failed() && (d.Region == "" || d.Region == t.Region) {
 			causes.add(t)
@@ -142,6 +148,15 @@ func (d *accountData) addTargets(board *board.Board, a *account, now time.Time) 
 	for _, c := range causes.sorted() {
 		v := c.view(now)
 		v.Accounts = nil // it is this one
+		if d.Acts != nil && v.Known == nil && c.Reason != "" {
+			v.Acknowledge = &acknowledgeForm{URL: d.Acts.URL + "/acknowledge", ID: len(d.Causes), Reason: c.Reason}
+			if len(c.kinds) == 1 {
+				v.Acknowledge.Kind = c.Kind
+			}
+			if len(c.regions) == 1 {
+				v.Acknowledge.Region = c.Region
+			}
+		}
 		d.Causes = append(d.Causes, v)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
 )
 
@@ -20,8 +21,9 @@ type cause struct {
 	inventory.Cause                 // Targets are all of them; the rest is of one
 	accounts        map[string]bool // by name
 	regions, kinds  map[string]bool
-	resources       int       // not confirmed: shown as their last complete listing had them
-	oldest          time.Time // the oldest of these last complete listings; zero: none was ever complete
+	resources       int                     // not confirmed: shown as their last complete listing had them
+	oldest          time.Time               // the oldest of these last complete listings; zero: none was ever complete
+	known           *runner.Acknowledgement // the last one; nil: nobody acknowledged it
 }
 
 // causeKey is what failures of one cause have in common.
@@ -30,6 +32,7 @@ type causeKey struct {
 	reason record.Reason
 	hint   string
 	error  string // "" unless errors of the reason differ
+	known  bool   // it is acknowledged
 }
 
 type causes struct {
@@ -42,19 +45,22 @@ func newCauses() *causes {
 }
 
 func (cs *causes) add(t board.TargetInfo) {
-	key := causeKey{shownState(&t.Outcome), t.Reason, t.Hint, inventory.ErrorPattern(t.Reason, t.Error)}
+	known := t.Acknowledged != nil
+	key := causeKey{shownState(&t.Outcome), t.Reason, t.Hint, inventory.ErrorPattern(t.Reason, t.Error), known}
 	c := cs.byHint[key]
 	if c == nil {
 		example := inventory.CauseOf(t.Outcome)
 		example.State, example.Targets = key.state, 0
-		pattern := causeKey{key.state, key.reason, inventory.HintPattern(example.Hint), key.error}
+		pattern := causeKey{key.state, key.reason, inventory.HintPattern(example.Hint), key.error, known}
 		if c = cs.byPattern[pattern]; c == nil {
 			c = &cause{Cause: example, accounts: map[string]bool{}, regions: map[string]bool{}, kinds: map[string]bool{}}
 			cs.byPattern[pattern] = c
 		}
 		cs.byHint[key] = c
 	}
-	c.Targets++
+	if c.Targets++; known && (c.known == nil || t.Acknowledged.At.After(c.known.At)) {
+		c.known = t.Acknowledged
+	}
 	c.accounts[t.Account], c.regions[t.Region], c.kinds[kindName(t.Kind)] = true, true, true
 	c.resources += t.Resources
 	if !t.LastSuccess.IsZero() && (c.oldest.IsZero() || t.LastSuccess.Before(c.oldest)) {
@@ -62,11 +68,15 @@ func (cs *causes) add(t board.TargetInfo) {
 	}
 }
 
-// sorted returns the causes: those that need a person first, then by the resources that are not confirmed, then by age.
+// sorted returns the causes: those that nobody acknowledged first, of them those that need a person, then by the
+// resources that are not confirmed, then by age.
 func (cs *causes) sorted() []*cause {
 	return slices.SortedFunc(maps.Values(cs.byPattern), func(a, b *cause) int {
 		calm := func(c *cause) int {
-			if infoOf(c.State).tone == toneAct {
+			switch {
+			case c.known != nil:
+				return 2
+			case infoOf(c.State).tone == toneAct:
 				return 0
 			}
 			return 1
@@ -91,6 +101,18 @@ type causeView struct {
 	Error    string
 	Tried    string // "us-east-1 volume": the target that the error is of
 	OfRun    bool   // it is of one run, which knows nothing of the listings before
+
+	Known       *runner.Acknowledgement // nil: nobody acknowledged it
+	Acknowledge *acknowledgeForm        // nil: this client cannot
+	EnterCode   string                  // the URL of the form for an MFA code; "": none helps, or this client cannot
+}
+
+// An acknowledgeForm says what a button acknowledges.
+type acknowledgeForm struct {
+	URL          string
+	ID           int // among the forms of the view
+	Reason       record.Reason
+	Region, Kind string
 }
 
 // A causeFrame is a cause for its template, which needs the time, too.
@@ -112,6 +134,7 @@ var deniedAction = regexp.MustCompile(`\b[a-z0-9-]+:[A-Z][A-Za-z]+`)
 func (c *cause) view(now time.Time) causeView {
 	v := causeView{
 		State: infoOf(c.State), Title: causeTitle(c.State, c.Reason), Hint: c.Hint, Error: c.Error, Oldest: c.oldest,
+		Known:  c.known,
 		Effect: c.effect(now), Tried: strings.TrimSpace(c.Region + " " + kindName(c.Kind)),
 	}
 	switch {

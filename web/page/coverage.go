@@ -19,6 +19,7 @@ const (
 	needsYou health = "trouble"  // a listing fails until a person acts
 	retrying health = "retrying" // a listing fails, and the next run tries again
 	notKnown health = "unknown"  // no listing has ended
+	known    health = "known"    // every failure is acknowledged
 	stale    health = "stale"    // nothing fails, but something is late by its own schedule
 	healthy  health = "healthy"
 )
@@ -47,6 +48,8 @@ type account struct {
 	unconfirmed int // of the resources: their listing fails
 	listings    int // targets
 	failed      int // of the listings
+	known       int // of the failed: somebody acknowledged it
+	needy       int // of the failed: a person must act, and nobody acknowledged it
 	oldest      time.Time
 	never       int // listings that can be complete and never were
 	late        time.Duration
@@ -149,6 +152,12 @@ func (a *account) add(t board.TargetInfo, late time.Duration) {
 	if t.Failed() {
 		a.failed++
 		a.unconfirmed += t.Resources
+		switch {
+		case t.Acknowledged != nil:
+			a.known++
+		case infoOf(state).tone == toneAct:
+			a.needy++
+		}
 	}
 	switch {
 	case !t.CanComplete():
@@ -174,12 +183,14 @@ func (a *account) sum() {
 		a.late = max(a.late, c.late)
 	}
 	switch {
-	case a.failed > 0 && infoOf(a.worst.state).tone == toneAct:
+	case a.needy > 0:
 		a.health = needsYou
-	case a.failed > 0:
+	case a.failed > a.known:
 		a.health = retrying
 	case a.listings == 0:
 		a.health = notKnown
+	case a.failed > 0:
+		a.health = known
 	case a.late > 0:
 		a.health = stale
 	default:

@@ -75,8 +75,8 @@ func (p *Page) coverageView(ctx context.Context, r *request) (content, error) {
 		accounts = slices.DeleteFunc(slices.Clone(accounts), func(a *account) bool { return !a.matches(globs) })
 	}
 	f := matrixFilter{
-		show: r.oneOf("show", "problems", "only", "all", string(needsYou), string(retrying), string(stale),
-			string(notKnown), string(healthy), "causes"),
+		show: r.oneOf("show", "problems", "only", "all", string(needsYou), string(retrying), string(known),
+			string(stale), string(notKnown), string(healthy), "causes"),
 		after: r.param("after"),
 	}
 	f.group = p.grouping(r, accounts)
@@ -87,7 +87,7 @@ func (p *Page) coverageView(ctx context.Context, r *request) (content, error) {
 			count(all.kinds, "kind"),
 	}
 	d.addFigures(all)
-	d.addCauses(all, f.show == "causes", r)
+	d.addCauses(all, f.show == "causes", p.mayAct(r), r)
 	d.Heading, d.Summary = headline(all)
 	if p.o.Store != nil {
 		d.Changes = p.changesIn24h(ctx, r.now)
@@ -158,6 +158,7 @@ func headline(c *coverage) (heading, summary string) {
 		}
 	}
 	add(retrying, "tries again by itself", "try again by themselves")
+	add(known, "has only failures that are acknowledged", "have only failures that are acknowledged")
 	add(stale, "is late by its own schedule", "are late by their own schedules")
 	add(notKnown, "has not run yet", "have not run yet")
 	switch {
@@ -171,6 +172,8 @@ func headline(c *coverage) (heading, summary string) {
 		return "Nothing has been collected yet", count(all, "account") + " configured."
 	case n[retrying] > 0:
 		heading = "Nothing needs you; " + count(n[retrying], "account") + " will be tried again"
+	case n[known] > 0:
+		heading = "Nothing needs you; what fails is acknowledged"
 	case len(rest) > 0:
 		heading = "No listing fails"
 	default:
@@ -202,6 +205,7 @@ func healthCounts(c *coverage, r *request) []healthCount {
 		{Name: string(healthy), Words: "healthy", State: infoOf(record.OK), Tone: toneOK},
 		{Name: string(needsYou), Words: "need you", State: infoOf(record.AuthFailed), Tone: toneAct},
 		{Name: string(retrying), Words: "retrying", State: infoOf(record.Throttled), Tone: toneWait},
+		{Name: string(known), Words: "acknowledged", State: infoOf(record.Skipped), Tone: toneIdle},
 		{Name: string(stale), Words: "late", State: infoOf(record.Skipped), Tone: toneIdle},
 		{Name: string(notKnown), Words: "not known yet", State: infoOf(unknown), Tone: toneIdle},
 	}
@@ -228,13 +232,17 @@ func (d *coverageData) addFigures(c *coverage) {
 	}
 }
 
-func (d *coverageData) addCauses(c *coverage, all bool, r *request) {
+func (d *coverageData) addCauses(c *coverage, all, acts bool, r *request) {
 	shown := c.causes
 	if !all && len(shown) > maxCauses {
 		shown, d.MoreCauses = shown[:maxCauses], r.with("show", "causes", "after", "")
 	}
 	for _, cause := range shown {
-		d.Causes = append(d.Causes, cause.view(c.now))
+		v := cause.view(c.now)
+		if acts && cause.Reason == record.MFANeeded && len(v.Accounts) > 0 {
+			v.EnterCode = v.Accounts[0].URL + "#code"
+		}
+		d.Causes = append(d.Causes, v)
 	}
 	n := c.counts()
 	switch {

@@ -43,7 +43,7 @@ var attributes = strings.Fields(`lang charset name content rel href type src def
 	viewbox fill-rule d aria-label aria-current data-theme-toggle data-theme hidden title fill datetime data-age
 	preserveaspectratio x y rx role overflow transform tabindex scope colspan for placeholder value selected action
 	aria-labelledby autocomplete stroke-width cx cy r x1 x2 y1 y2 text-anchor data-end
-	data-live data-frozen data-copy aria-sort`)
+	data-live data-frozen data-copy aria-sort method maxlength pattern inputmode required`)
 
 // checkHTML checks what every view must keep: nothing inline, no other host, every link and every form has a route,
 // every field a label, every reference a target, one h1 and one main.
@@ -87,7 +87,11 @@ func checkHTML(t *testing.T, p *Page, target, text string) {
 		}
 		for _, name := range []string{"href", "src", "action"} {
 			if link, ok := a[name]; ok {
-				checkLink(t, p, target, link, refs)
+				method := http.MethodGet
+				if name == "action" && a["method"] != "" {
+					method = http.MethodPost
+				}
+				checkLink(t, p, target, method+" "+link, refs)
 			}
 		}
 		if name := a["data-live"]; name != "" {
@@ -131,9 +135,11 @@ func attributesOf(t *testing.T, target string, n *html.Node) map[string]string {
 	return a
 }
 
-// checkLink requires a route of the page or of the server; a link within the view is checked later.
-func checkLink(t *testing.T, p *Page, target, link string, refs map[string]bool) {
+// checkLink requires a route of the page or of the server, for a method and a link; a link within the view is checked
+// later.
+func checkLink(t *testing.T, p *Page, target, request string, refs map[string]bool) {
 	t.Helper()
+	method, link, _ := strings.Cut(request, " ")
 	u, err := url.Parse(link)
 	switch {
 	case err != nil, u.Host != "", u.Scheme != "":
@@ -147,7 +153,7 @@ func checkLink(t *testing.T, p *Page, target, link string, refs map[string]bool)
 	}
 	u.Fragment = "" // a browser does not send it
 	link = u.String()
-	if _, pattern := muxOf(p).Handler(httptest.NewRequest(http.MethodGet, link, nil)); pattern == "" {
+	if _, pattern := muxOf(p).Handler(httptest.NewRequest(method, link, nil)); pattern == "" {
 		t.Errorf("%s: %q has no route", target, link)
 	}
 }

@@ -45,6 +45,7 @@ type matrixRow struct {
 	Never            bool
 	Resources        int
 	Next             time.Time
+	Paused           bool
 	Why              string
 	State            stateInfo // its worst, if it is not well
 	Listed           bool      // a listing has ended
@@ -147,7 +148,7 @@ func groupValues(groups map[string]*accountGroup) map[string]accountGroup {
 
 // order sorts accounts by who must act first.
 func (a *account) order() int {
-	return slices.Index([]health{needsYou, retrying, notKnown, stale, healthy}, a.health)
+	return slices.Index([]health{needsYou, retrying, notKnown, known, stale, healthy}, a.health)
 }
 
 func groupName(a *account, by string) string {
@@ -222,6 +223,7 @@ func (d drawing) row(a *account) matrixRow {
 	row := matrixRow{
 		Name: a.Name, Title: strings.TrimSpace(a.Name + " " + a.Identity.AccountID), URL: accountURL(a.Name),
 		Oldest: a.oldest, Never: a.never > 0 && a.oldest.IsZero() || a.listings == 0, Resources: a.resources, Next: a.Next,
+		Paused: a.Paused != nil,
 		Listed: a.listings > 0,
 	}
 	switch {

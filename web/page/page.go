@@ -1,6 +1,7 @@
 // Package page serves the web page: which accounts are collected, why one is not, what is there and what changed. It is
 // made on the server and works without a script; state is in the URL. It reads the status board, which is in memory,
-// and the store, and changes nothing. Its headers are set by package web. Begin at [New] and Page.routes.
+// and the store. Its forms act, by package act, for those who may. Its headers are set by package web. Begin at [New]
+// and Page.routes.
 package page
 
 import (
@@ -20,6 +21,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/web/act"
 	"github.com/aws-collector/collector/web/api"
 )
 
@@ -39,6 +41,9 @@ type Options struct {
 	Problems func() []Problem // of outputs, the store and the configuration
 	// Related returns what a resource points at, and what points at it; nil: that is not known.
 	Related func(ctx context.Context, res *inventory.Resource, at time.Time) ([]api.Related, error)
+	Acts    *act.Acts // nil: there are no forms that act
+	// Actor returns who acts with a request; its error says why nobody may.
+	Actor   func(*http.Request) (string, error)
 	Version string
 	Log     *slog.Logger
 }
@@ -119,6 +124,12 @@ func (p *Page) Routes() map[string]http.Handler {
 	for _, r := range p.routes() {
 		handlers["GET "+r.pattern] = p.handle(r.view)
 	}
+	if p.o.Acts != nil {
+		handlers["POST /accounts/{name}/check"] = http.HandlerFunc(p.handleCheck)
+		for _, a := range actRoutes() {
+			handlers["POST /accounts/{name}/"+a.verb] = p.handleAct(a)
+		}
+	}
 	return handlers
 }
 
@@ -188,18 +199,23 @@ func (p *Page) handle(view func(context.Context, *request) (content, error)) htt
 			p.o.Log.Warn("view of the page failed", "path", r.URL.Path, "error", err)
 			c = failed(err)
 		}
-		text, err := p.render(c, req)
-		if err != nil {
-			p.o.Log.Error("rendering the page failed", "path", r.URL.Path, "error", err)
-			http.Error(w, "Rendering the page failed. See the log and /metrics.", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if c.status != 0 {
-			w.WriteHeader(c.status)
-		}
-		_, _ = w.Write(text) // an error means that the client has gone
+		p.answer(w, req, c)
 	}
+}
+
+// answer writes a view.
+func (p *Page) answer(w http.ResponseWriter, r *request, c content) {
+	text, err := p.render(c, r)
+	if err != nil {
+		p.o.Log.Error("rendering the page failed", "path", r.URL.Path, "error", err)
+		http.Error(w, "Rendering the page failed. See the log and /metrics.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if c.status != 0 {
+		w.WriteHeader(c.status)
+	}
+	_, _ = w.Write(text) // an error means that the client has gone
 }
 
 func (p *Page) render(c content, r *request) ([]byte, error) {
@@ -262,6 +278,13 @@ type memo[T any] struct {
 	mu    sync.Mutex
 	at    time.Time // zero: no value
 	value T
+}
+
+// forget makes the next get read.
+func (m *memo[T]) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at = time.Time{}
 }
 
 // get returns the value, and makes a new one if it is older than ttl. Others wait meanwhile.

@@ -17,6 +17,7 @@ import (
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/web/act"
 	"github.com/aws-collector/collector/web/api"
 )
 
@@ -133,6 +134,8 @@ func TestHostileText(t *testing.T) {
 			{Op: inventory.WasGone, At: f.now, Before: &former}}
 		p := f.page(stored(s), func(o *Options) {
 			o.Version = evil
+			o.Acts = act.New(act.Options{Board: f.board})
+			o.Actor = func(*http.Request) (string, error) { return evil, nil }
 			o.GroupBy = []string{"team"}
 			o.Related = func(context.Context, *inventory.Resource, time.Time) ([]api.Related, error) {
 				return []api.Related{{Direction: evil, Path: evil, Kind: evil, ID: evil, Name: evil, Found: true}}, nil

@@ -56,6 +56,18 @@ func (c *Checker) Accounts(ctx context.Context, blocks []config.Account) ([]*Acc
 	return all, nil
 }
 
+// Result checks one account within the limits of the runs of a program, and returns what [Print] prints as JSON.
+func (c *Checker) Result(ctx context.Context, block config.Account, limits *runner.Limits) (map[string]any, error) {
+	opener := account.Opener{AWS: c.AWS, Selection: c.Selection, Observe: runner.Tee()}
+	a, err := opener.Account(&block)
+	if err != nil {
+		return nil, err
+	}
+	one := &Account{Checker: c, account: a, block: block, limits: limits}
+	one.run(ctx)
+	return one.asJSON(time.Now()), nil
+}
+
 // Organization tells who asked for the members of an organization, and whether AWS answered. The members have been
 // listed.
 func (c *Checker) Organization(ctx context.Context, o config.Organization, members *accounts.Directory) *Account {

@@ -67,7 +67,7 @@ func (s *Source) webCleartext(w config.Web) []config.Problem {
 		return nil
 	}
 	switch {
-	case !protection.Password && !protection.ClientCertificate:
+	case len(protection.Users) == 0 && !protection.ClientCertificate:
 		p := config.Problem{
 			Path:   "web.listen",
 			Text:   fmt.Sprintf("%q is open to other machines without authentication: they can read the inventory", w.Listen),

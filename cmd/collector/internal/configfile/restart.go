@@ -17,7 +17,8 @@ func KeysNeedingRestart(old, new *config.File) []string {
 	}
 	if old.Web.Listen != new.Web.Listen || old.Web.ConfigFile != new.Web.ConfigFile ||
 		!slices.Equal(old.Web.LabelTags, new.Web.LabelTags) || old.Web.MetricsDetail != new.Web.MetricsDetail ||
-		!slices.Equal(old.Web.Hosts, new.Web.Hosts) || old.Web.MCP != new.Web.MCP {
+		!slices.Equal(old.Web.Hosts, new.Web.Hosts) || !slices.Equal(old.Web.ActUsers, new.Web.ActUsers) ||
+		old.Web.MCP != new.Web.MCP {
 		keys = append(keys, "web")
 	}
 	gzip := func(f *config.File) bool { return f.Limits.GZIP == nil || *f.Limits.GZIP }

@@ -142,6 +142,9 @@ func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	if v := s.Getenv("COLLECTOR_DATA_DIR"); v != "" {
 		f.DataDir = v
 	}
+	if err := s.checkActUsers(f.Web); err != nil {
+		return l, err
+	}
 	l.File = f
 	for _, w := range f.Warnings {
 		l.Warnings = append(l.Warnings, w.Error())
