@@ -23,14 +23,7 @@ func (c *cli) healthcheckCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if listen == "" {
-				listen = c.getenv("COLLECTOR_LISTEN")
-			}
-			if listen == "" {
-				listen = defaultListen
-				// An invalid file is no reason to fail: the daemon continues with the last valid configuration.
-				if cfg, err := c.config.Load(cmd.Context()); err == nil {
-					listen = cfg.File.Web.Listen
-				}
+				listen = c.listenAddress(cmd.Context())
 			}
 			path := healthyPath
 			if ready {

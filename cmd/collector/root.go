@@ -88,6 +88,7 @@ copy, and run "collector validate".`,
 		c.schemaCommand(), c.listCommand(), c.findCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(),
 		c.changesCommand(),
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
+		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
 		c.healthcheckCommand(), c.versionCommand(),
 	)
 	return root

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"cmp"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web/act"
+)
+
+func (c *cli) acknowledgeCommand() *cobra.Command {
+	var o remoteOptions
+	var f act.Failure
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "acknowledge ACCOUNT --reason REASON",
+		Short: "Acknowledge a failure of an account in a running collector",
+		Long: `Says that people know of a failure. The page shows it after all others, with who acknowledged it, and
+counts no account among those that need you for it. That ends when the listings fail for another reason, or fail
+again after they were complete. "collector status" shows the reasons.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.Reason = record.Reason(reason)
+			var a runner.Acknowledgement
+			if err := c.ask(cmd.Context(), o, args[0], "acknowledge", f, &a); err != nil {
+				return err
+			}
+			return printer.Fprintf(c.stdout, "%s: %s acknowledged by %s, in %s, for %s\n", a.Account, a.Reason, a.By,
+				cmp.Or(a.Region, "all regions"), cmp.Or(a.Kind, "all kinds"))
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&reason, "reason", "", "`REASON` of the failure, such as access_denied")
+	fs.StringVar(&f.Region, "region", "", "only in this `REGION`")
+	fs.StringVar(&f.Kind, "kind", "", "only this `KIND`")
+	fs.StringVar(&f.Note, "note", "", "`TEXT` that says why, for others")
+	_ = cmd.MarkFlagRequired("reason") // the flag exists
+	remoteFlags(cmd, &o)
+	return cmd
+}
