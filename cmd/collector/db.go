@@ -66,7 +66,16 @@ func (c *cli) dbVacuumCommand() *cobra.Command {
 			if err != nil {
 				return usageError(err)
 			}
-			return store.Location{Store: s, DataDir: dataDir}.Vacuum(cmd.Context())
+			if err := (store.Location{Store: s, DataDir: dataDir}).Vacuum(cmd.Context()); err != nil {
+				return err
+			}
+			kept := "all versions are kept"
+			if s.Keep > 0 {
+				before := time.Now().Add(-time.Duration(s.Keep)).UTC()
+				kept = "versions that ended before " + before.Format(time.RFC3339) + " are deleted"
+			}
+			_, err = fmt.Fprintf(c.stdout, "done: %s; free space is returned\n", kept)
+			return err
 		},
 	}
 }

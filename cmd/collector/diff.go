@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -44,6 +45,9 @@ resources without the counts.
 			if err != nil {
 				return err
 			}
+			if question.From.IsZero() {
+				return usageError(errors.New("collector diff needs --from TIME, such as --from 7d"))
+			}
 			if question.To.IsZero() {
 				question.To = q.now
 			}
@@ -58,7 +62,6 @@ resources without the counts.
 		},
 	}
 	q.addFlags(cmd, resourceParameters(query.Where, query.From, query.To)...)
-	_ = cmd.MarkFlagRequired(query.From.FlagName()) // it exists
 	return cmd
 }
 

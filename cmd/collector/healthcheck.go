@@ -48,7 +48,7 @@ const healthyPath = "/-/healthy"
 func probeHealth(ctx context.Context, listen, path string) error {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return usageError(fmt.Errorf("listen address %q: %w", listen, err))
+		return usageError(fmt.Errorf("%q is not an address to connect to; write host:port such as %s", listen, defaultListen))
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"

@@ -27,6 +27,9 @@ Without --columns, the formats json and jsonl show whole records.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				if _, err := account.Catalogue().Pattern(args[0]); err != nil {
+					if looksLikeID(args[0]) {
+						err = fmt.Errorf("%q is not a kind; run %q to show a resource", args[0], "collector get "+args[0])
+					}
 					return usageError(err)
 				}
 				q.values.Add(query.Kind.Name, args[0])
@@ -34,7 +37,7 @@ Without --columns, the formats json and jsonl show whole records.`,
 			return c.list(cmd, &q)
 		},
 	}
-	q.addFlags(cmd, resourceParameters(query.Search, query.Where, query.At, query.Fields)...)
+	q.addFlags(cmd, resourceParameters(query.Search, query.Where, query.At, query.Fields, query.Limit)...)
 	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(), ",")
 	return cmd
 }
@@ -55,7 +58,7 @@ tag, or the name or id of their account. Upper and lower case are the same. It i
 			return c.list(cmd, &q)
 		},
 	}
-	q.addFlags(cmd, resourceParameters(query.Where, query.At, query.Fields)...)
+	q.addFlags(cmd, resourceParameters(query.Where, query.At, query.Fields, query.Limit)...)
 	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(), ",")
 	return cmd
 }
@@ -75,6 +78,7 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 			return err
 		}
 	}
+	question.Query.Limit = question.Limit
 	question.Data = query.NeedData(columns) || whole && (q.format == "json" || q.format == "jsonl")
 	return c.withStore(cmd.Context(), func(r inventory.Store) error {
 		found := r.Find(cmd.Context(), question.Query)

@@ -31,12 +31,13 @@ func (q *queryFlags) addFlags(cmd *cobra.Command, parameters ...query.Parameter)
 	q.values, q.parameters, q.now = url.Values{}, parameters, time.Now()
 	for i := range parameters {
 		p := &parameters[i]
-		f := cmd.Flags().VarPF(parameterValue{p, q.values}, p.FlagName(), "", p.Usage)
+		short := ""
+		if p.Name == query.Where.Name {
+			short = "w"
+		}
+		f := cmd.Flags().VarPF(parameterValue{p, q.values}, p.FlagName(), short, p.Usage)
 		if p.Value == "" {
 			f.NoOptDefVal = "true"
-		}
-		if p.Name == query.Where.Name {
-			f.Shorthand = "w"
 		}
 	}
 	outputFlag(cmd, &q.format)

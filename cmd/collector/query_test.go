@@ -18,7 +18,7 @@ import (
 // A question is the same as flags, as a URL and as values.
 func TestFlagsAndURLsAskTheSame(t *testing.T) {
 	commands := map[string][]query.Parameter{
-		"list":    resourceParameters(query.Search, query.Where, query.At, query.Fields),
+		"list":    resourceParameters(query.Search, query.Where, query.At, query.Fields, query.Limit),
 		"diff":    resourceParameters(query.Where, query.From, query.To),
 		"changes": resourceParameters(query.Where, query.ChangesSince),
 		"runs":    {query.Account, query.RunsSince, query.Status, query.Limit},

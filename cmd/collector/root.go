@@ -67,6 +67,7 @@ copy, and run "collector validate".`,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
 			c.raw, _ = cmd.Flags().GetBool("raw") // the error means that the command has no CSV
 		},
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetArgs(args)
@@ -91,6 +92,10 @@ copy, and run "collector validate".`,
 		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
 		c.healthcheckCommand(), c.versionCommand(),
 	)
+	root.Version = versionText()
+	root.SetVersionTemplate("{{.Version}}\n")
+	explainArguments(root)
+	wrapHelp(root)
 	return root
 }
 

@@ -21,12 +21,16 @@ func (c *cli) versionCommand() *cobra.Command {
 		Short: "Print the version, the revision and the Go version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			b := buildInfo()
-			_, err := fmt.Fprintf(c.stdout, "collector %s (revision %s, %s, %s/%s)\n",
-				b.version, b.revision, b.goVersion, runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(c.stdout, versionText())
 			return err
 		},
 	}
+}
+
+func versionText() string {
+	b := buildInfo()
+	return fmt.Sprintf("collector %s (revision %s, %s, %s/%s)",
+		b.version, b.revision, b.goVersion, runtime.GOOS, runtime.GOARCH)
 }
 
 type build struct{ version, revision, goVersion string }

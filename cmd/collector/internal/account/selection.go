@@ -3,6 +3,7 @@ package account
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
@@ -37,7 +38,7 @@ func (s Selection) Blocks(c *accounts.Set) ([]config.Account, error) {
 			}
 		}
 		if selected = matching; len(selected) == 0 && len(c.Unlisted) == 0 {
-			return fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, s.File, what)
+			return fmt.Errorf("%s %s: no account of %s has such a %s", flag, strings.Join(globs, ","), s.File, what)
 		}
 		return nil
 	}

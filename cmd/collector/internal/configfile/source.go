@@ -124,7 +124,11 @@ func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	l := &Loaded{Inputs: Digests{}}
 	b, rereadable, err := s.text(ctx)
 	if err != nil {
-		return l, fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or start from config.example.yaml", err)
+		remedy := "name a file with --config or COLLECTOR_CONFIG, or start from config.example.yaml"
+		if errors.Is(err, fs.ErrPermission) {
+			remedy = "make the file readable for this user, or name another one with --config or COLLECTOR_CONFIG"
+		}
+		return l, fmt.Errorf("%w; %s", err, remedy)
 	}
 	if rereadable {
 		l.Inputs[s.Path] = sha256.Sum256(b)
@@ -300,7 +304,8 @@ func (s *Source) InspectSignIn(l *Loaded) error {
 		l.Warnings = append(l.Warnings, text)
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("sign-in of the accounts in %s:\n%w", s.Path, errors.Join(errs...))
+		first := fmt.Errorf("%s: the sign-in of accounts has errors", s.Name())
+		return errors.Join(append([]error{first}, errs...)...)
 	}
 	return nil
 }
