@@ -37,7 +37,6 @@ type program struct {
 
 	configured atomic.Pointer[query.Accounts] // of the runner's configuration, for the API and the page
 	blocks     atomic.Pointer[blocks]         // of the same configuration, for acts
-	blocks     atomic.Pointer[blocks]         // of the same configuration, for acts
 
 	metrics       *web.Metrics
 	registry      *prometheus.Registry
