@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,6 +50,10 @@ A terminal shows a table of the accounts and their problems, and the log is in a
 terminal and with TERM=dumb, the demo prints log lines instead.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.accounts < leastAccounts || o.days < 0 || o.days > mostDays {
+				return usageError(fmt.Errorf("--accounts must be at least %d, and --days between 0 and %d",
+					leastAccounts, mostDays))
+			}
 			ctx := cmd.Context()
 			if duration > 0 {
 				var cancel context.CancelFunc
@@ -68,6 +71,8 @@ terminal and with TERM=dumb, the demo prints log lines instead.`,
 		"`DIRECTORY` for the configuration, the log and the records; default: a temporary one, removed at the end")
 	f.DurationVar(&o.every, "every", 15*time.Second, "how often to collect")
 	f.DurationVar(&duration, "for", 0, "stop after this time; 0: run until Ctrl-C")
+	f.IntVar(&o.accounts, "accounts", 200, fmt.Sprintf("how many accounts to simulate, at least %d", leastAccounts))
+	f.IntVar(&o.days, "days", 14, "how many days of history to simulate before the start; 0: none")
 	f.DurationVar(&o.latency, "latency", 80*time.Millisecond, "how long the fake AWS takes to answer")
 	f.BoolVar(&o.plain, "plain", false, "print log lines, also on a terminal, instead of the table")
 	return cmd
@@ -78,7 +83,13 @@ type demoOptions struct {
 	anyPort        bool // if the address is in use
 	every, latency time.Duration
 	plain          bool
+	accounts, days int
 }
+
+const (
+	leastAccounts = 15 // each has a way to sign in or a problem that no other has
+	mostDays      = 90
+)
 
 // A demo is a running demo.
 type demo struct {
@@ -98,7 +109,7 @@ type demo struct {
 }
 
 func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
-	scene := awsfake.Demo(awsfake.Options{Seed: 1, Latency: o.latency, Jitter: o.latency / 2})
+	scene := awsfake.DemoWithPast(awsfake.Options{Seed: 1, NoGzip: true}, o.accounts-leastAccounts)
 	fake, err := scene.AWS.Start()
 	if err != nil {
 		return err
@@ -120,7 +131,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 		pageURL: (&url.URL{Scheme: "http", Host: listener.Addr().String()}).String(), dir: o.dir,
 		onPurpose: map[string]string{},
 	}
-	for _, a := range slices.Concat(scene.Accounts, scene.Organization.Members) {
+	for _, a := range scene.All() {
 		d.onPurpose[a.Name] = a.Problem
 	}
 	if o.dir == "" {
@@ -191,7 +202,8 @@ func (d *demo) config() ([]byte, error) {
 	dir := strconv.Quote(filepath.ToSlash(d.dir))
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Every": d.options.every, "Listen": strings.TrimPrefix(d.pageURL, "http://"), "Dir": dir[1 : len(dir)-1],
+		"Every": d.options.every, "MembersEvery": 4 * d.options.every,
+		"Listen": strings.TrimPrefix(d.pageURL, "http://"), "Dir": dir[1 : len(dir)-1],
 		"Accounts": d.scene.Accounts, "Company": d.scene.Organization, "Receiver": d.receiver.addr,
 	})
 	return b.Bytes(), err
@@ -200,6 +212,9 @@ func (d *demo) config() ([]byte, error) {
 // run runs the daemon until ctx ends or the terminal is closed.
 func (d *demo) run(ctx context.Context, listener net.Listener) error {
 	d.printIntroduction()
+	if err := d.begin(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -216,6 +231,25 @@ func (d *demo) run(ctx context.Context, listener net.Listener) error {
 			d.table.Stop()
 		}
 	}()
+	return d.innerCLI().collect(ctx, runOptions{
+		listener: listener, now: true, flushTimeout: daemonFlushTimeout, display: d.display, aws: d.awsOptions(),
+	})
+}
+
+// begin simulates the past, and then what is wrong at present.
+func (d *demo) begin(ctx context.Context) error {
+	if d.options.days == 0 {
+		d.scene.BeginLasting()
+		return nil
+	}
+	if err := d.writeHistory(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("simulate %d days of history: %w", d.options.days, err)
+	}
+	return nil
+}
+
+// innerCLI runs commands with the demo's configuration. It hides the real AWS of the environment.
+func (d *demo) innerCLI() *cli {
 	inner := *d.cli
 	inner.config = &configfile.Source{
 		Path: d.path("config.yaml"), Environ: d.cli.config.Environ,
@@ -229,22 +263,25 @@ func (d *demo) run(ctx context.Context, listener net.Listener) error {
 			return d.cli.getenv(name)
 		},
 	}
-	return inner.collect(ctx, runOptions{
-		listener: listener, now: true, flushTimeout: daemonFlushTimeout, display: d.display,
-		aws: auth.LoadOptions{
-			Isolated: true, Endpoint: d.fakeURL,
-			IMDSEndpoint: d.fakeURL, ContainerEndpoint: d.fakeURL + d.scene.Container.Path,
-		},
-	})
+	return &inner
 }
 
-// evolve changes resources between runs.
+func (d *demo) awsOptions() auth.LoadOptions {
+	return auth.LoadOptions{
+		Isolated: true, Endpoint: d.fakeURL,
+		IMDSEndpoint: d.fakeURL, ContainerEndpoint: d.fakeURL + d.scene.Container.Path,
+	}
+}
+
+// evolve changes resources between runs. The first runs get their answers at once, so that the table and the page are
+// soon complete.
 func (d *demo) evolve(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(d.options.every):
+			d.scene.AWS.SetLatency(d.options.latency, d.options.latency/2)
 			d.scene.AWS.Evolve(4)
 		}
 	}
@@ -346,7 +383,7 @@ func (d *demo) printIntroduction() {
 	_ = printer.Fprintf(w, "  query\t%s\n\t(or: get, history, diff, changes, sql)\n", d.queryCommand())
 	_ = printer.Fprintf(w, "  configuration\t%s (you can change it while the demo runs)\n", d.path("config.yaml"))
 	_ = printer.Fprintf(w, "  stop\tCtrl-C\n\nSome accounts fail on purpose:\n")
-	for _, a := range slices.Concat(d.scene.Accounts, d.scene.Organization.Members) {
+	for _, a := range d.scene.All() {
 		if a.Problem != "" {
 			_ = printer.Fprintf(w, "  %s\t%s\n", a.Name, a.Problem)
 		}

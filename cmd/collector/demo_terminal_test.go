@@ -28,7 +28,7 @@ type demoSession struct {
 func (d demoSession) play(t *testing.T, dir string) (sent string, shown *livetest.Screen) {
 	t.Helper()
 	script := "trap : INT TERM HUP; echo '$ before'; " +
-		"$COLLECTOR demo --listen 127.0.0.1:0 --every 30s --latency 1ms " + d.flags + "; " + d.script
+		"$COLLECTOR demo --accounts 15 --days 0 --listen 127.0.0.1:0 --every 30s --latency 1ms " + d.flags + "; " + d.script
 	temporary := filepath.Join(dir, "temporary")
 	if err := os.Mkdir(temporary, 0o700); err != nil {
 		t.Fatal(err)

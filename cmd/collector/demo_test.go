@@ -2,18 +2,24 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/store"
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/outputs/file"
+	"github.com/aws-collector/collector/record"
 )
 
 // The demo's configuration causes no warning, and its outputs keep their files small.
@@ -72,6 +78,101 @@ func TestDemoListener(t *testing.T) {
 	l.Close()
 }
 
+// The simulated past is one that the collector could have seen: resources come, change and go, failures begin and end,
+// and runs say so. What the collector lists after its start continues it without a difference.
+func TestDemoHistory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	const days = 7
+	begun := time.Now()
+	r := demoStore(t, dir, begun, "--accounts", "30", "--days", strconv.Itoa(days), "--every", "5m")
+	first := begun.AddDate(0, 0, -days).Truncate(time.Hour)
+	counts := map[string]int{}
+	for c, err := range r.Changes(t.Context(), inventory.Query{}, first.Add(time.Minute)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[c.Op]++
+		terminated := c.Op == inventory.WasGone && c.Before.Ended == inventory.Terminated // an hour ago, at any time
+		if c.At.After(begun) && !terminated {
+			t.Errorf("the first run finds %s %s %s", c.Resource().Kind, c.Resource().ID, c.Op)
+		}
+	}
+	if counts[inventory.WasAdded] < 20 || counts[inventory.WasChanged] < 20 || counts[inventory.WasGone] < 2 {
+		t.Errorf("changes: %v", counts)
+	}
+	since := map[record.State]time.Duration{}
+	for c, err := range r.Targets(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case c.Account == "sandbox" && c.Region == "eu-west-1", c.Account == "legacy":
+			since[c.State] = begun.Sub(c.StateSince).Round(time.Hour)
+			if c.State == record.AuthFailed && c.Region == "us-east-1" && c.Kind == "ec2_instance" && c.Resources == 0 {
+				t.Error("no instance of legacy is known from before its failure")
+			}
+		case c.Account == "web" && c.State != record.OK:
+			t.Errorf("%v is still %s", c.Target, c.State)
+		}
+	}
+	if hour := time.Hour; since[record.Denied] < (days*24-1)*hour || since[record.AuthFailed] < (6*24-1)*hour {
+		t.Errorf("failures last for %v", since)
+	}
+	statuses := map[record.Status]int{}
+	for x, err := range r.Runs(t.Context(), inventory.RunQuery{Accounts: []string{"web"}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses[x.Status]++
+		if x.Status == record.RunPartial && (len(x.Causes) != 1 || x.Causes[0].Region != "us-west-2") {
+			t.Errorf("causes of web: %+v", x.Causes)
+		}
+	}
+	if statuses[record.Success] < 30 || statuses[record.RunPartial] < 4 {
+		t.Errorf("runs of web: %v", statuses)
+	}
+}
+
+// demoStore runs the demo until it has listed everything once after its start, and returns its store.
+func demoStore(t *testing.T, dir string, begun time.Time, flags ...string) inventory.Store {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	go func() {
+		defer stop()
+		for ctx.Err() == nil && !listedSince(ctx, dir, begun) {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
+	args := append([]string{"demo", "--listen", "127.0.0.1:0", "--dir", dir}, flags...)
+	if err := run(ctx, args, func(string) string { return "" }, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	r, err := sqlite.OpenReader(t.Context(), store.Path(filepath.Join(dir, "data")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// listedSince reports whether every target was listed since a time.
+func listedSince(ctx context.Context, dir string, begun time.Time) bool {
+	r, err := sqlite.OpenReader(ctx, store.Path(filepath.Join(dir, "data")))
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	n := 0
+	for c, err := range r.Targets(ctx) {
+		if err != nil || c.Ended.Before(begun) {
+			return false
+		}
+		n++
+	}
+	return n > 0
+}
+
 // Without a terminal, the demo prints lines: an introduction, the log without a warning about the configuration, and
 // one line at its end. It removes its directory, or says what is there.
 func TestDemoPrintsLines(t *testing.T) {
@@ -79,7 +180,9 @@ func TestDemoPrintsLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			temporary, kept := t.TempDir(), filepath.Join(t.TempDir(), "demo")
 			t.Setenv("TMPDIR", temporary)
-			args := []string{"demo", "--for", "3s", "--every", "30s", "--latency", "1ms", "--listen", "127.0.0.1:0"}
+			args := []string{
+				"demo", "--accounts", "15", "--days", "0", "--for", "3s", "--every", "30s", "--listen", "127.0.0.1:0",
+			}
 			if keep {
 				args = append(args, "--dir", kept)
 			}

@@ -47,6 +47,7 @@ type AWS struct {
 	organizations []*Organization
 
 	latency    atomic.Pointer[latency]
+	pastTime   atomic.Pointer[time.Time] // of the resources; nil: now
 	buckets    buckets
 	faults     faults
 	calls      callLog

@@ -1,6 +1,9 @@
 package awsfake
 
-import "strconv"
+import (
+	"slices"
+	"time"
+)
 
 // A SignIn is the way in which the collector signs in to an account of a [Simulation].
 type SignIn string
@@ -22,6 +25,7 @@ type Simulation struct {
 	AWS          *AWS
 	Accounts     []SimulatedAccount
 	Organization SimulatedOrganization
+	Incidents    []Incident
 	Container    Container // append its Path to the server's URL; its Token is the value of the Authorization header
 }
 
@@ -29,6 +33,7 @@ type Simulation struct {
 type SimulatedAccount struct {
 	Name       string
 	SignIn     SignIn
+	Team       string
 	Account    *Account
 	Key        Key    // see SignIn
 	RoleARN    string // see SignIn
@@ -39,6 +44,15 @@ type SimulatedAccount struct {
 	Problem    string   // what fails, in a few words; "" for nothing
 }
 
+// An Incident is a failure of an account that begins some time before the present.
+type Incident struct {
+	Account    string
+	Region     string // a glob of the regions that cannot be listed; "": nobody can sign in
+	Began      time.Duration
+	Ended      time.Duration // 0: it lasts
+	Begin, End func()        // End is nil if it lasts
+}
+
 // A SimulatedOrganization is an organization and how to sign in to its members.
 type SimulatedOrganization struct {
 	Management *Account // the management account
@@ -46,14 +60,61 @@ type SimulatedOrganization struct {
 	Role       string   // name of the role in each member
 	Units      []string // whose accounts are to be collected
 	Members    []SimulatedAccount
+
+	of         *Organization
+	prod, test string // units
 }
 
-// Demo builds the simulation of `collector demo`: ten accounts in two partitions, which cover all ways to sign in. One
-// account is denied in some regions, one has a deleted key. Of the members of its organization one is suspended and one
-// lacks the role.
+// day is the unit of the incidents.
+const day = 24 * time.Hour
+
+// Demo builds the simulation of `collector demo` with few accounts, in which the incidents that last have begun.
 func Demo(o Options) *Simulation {
-	a := New(o)
-	s := &Simulation{AWS: a}
+	s := DemoWithPast(o, 0)
+	s.BeginLasting()
+	return s
+}
+
+// All returns the accounts that are not the organization's, and its members.
+func (s *Simulation) All() []SimulatedAccount {
+	return slices.Concat(s.Accounts, s.Organization.Members)
+}
+
+// BeginLasting begins the incidents that last.
+func (s *Simulation) BeginLasting() {
+	for _, x := range s.Incidents {
+		if x.Ended == 0 {
+			x.Begin()
+		}
+	}
+}
+
+// DemoWithPast builds the simulation of `collector demo`: ten accounts in two partitions, which cover all ways to sign
+// in, and an organization with five members and some more. Nothing has failed yet: see Incidents. In the end one
+// account is denied in some regions, and one has a deleted key. Of the members one is suspended and one lacks the role.
+func DemoWithPast(o Options, moreMembers int) *Simulation {
+	s := &Simulation{AWS: New(o)}
+	hub := s.AWS.AddAccount("123456789012", "aws") // holds the organization's users
+	robot := hub.AddUser("collector")
+	s.addAccounts(hub, robot)
+	s.addOrganization(hub, robot, s.Accounts[len(s.Accounts)-1].Account)
+	s.addMembers(moreMembers)
+	for i := range s.Accounts {
+		a := &s.Accounts[i]
+		a.Team = demoTeams[i%len(demoTeams)]
+		switch a.Name {
+		case "data":
+			s.denied(a, "us-east-1", Denial{Action: "ec2:DescribeInstances"}, 20*time.Hour, 15*time.Hour)
+		case "web":
+			s.denied(a, "us-west-2", Denial{Action: "ec2:Describe*"}, 4*day, 3*day)
+		}
+	}
+	return s
+}
+
+// addAccounts adds the accounts that are configured one by one.
+func (s *Simulation) addAccounts(hub *Account, robot *User) {
+	a := s.AWS
 	add := func(name, id, partition string, in SignIn, per int, regions ...string) *SimulatedAccount {
 		c := a.AddAccount(id, partition)
 		for i, r := range regions {
@@ -63,13 +124,10 @@ func Demo(o Options) *Simulation {
 			Instances: len(regions)*per + len(regions)*(len(regions)-1)/2})
 		return &s.Accounts[len(s.Accounts)-1]
 	}
-	hub := a.AddAccount("123456789012", "aws") // holds the organization's users
-
 	x := add("prod", "111111111111", "aws", ByKey, 24, "us-east-1", "us-west-2", "eu-west-1")
 	x.Key = x.Account.AddUser("collector").NewKey()
 
 	x = add("staging", "222222222222", "aws", ByKeyAndRole, 12, "us-east-1", "eu-central-1")
-	robot := hub.AddUser("collector")
 	x.Key, x.ExternalID = robot.NewKey(), "collector-7f3a"
 	x.RoleARN = x.Account.AddRole(
 		"collector-readonly",
@@ -112,61 +170,26 @@ func Demo(o Options) *Simulation {
 
 	x = add("sandbox", "999999999999", "aws", ByKey, 6, "us-east-1", "us-west-2", "eu-west-1")
 	x.Key = x.Account.AddUser("collector").NewKey()
-	x.Account.Deny(Denial{Action: "ec2:Describe*", Region: "eu-*", SCP: true})
 	x.Problem = "a service control policy denies EC2 in eu-*"
+	s.denied(x, "eu-*", Denial{Action: "ec2:Describe*", SCP: true}, 9*day, 0)
 
 	x = add("legacy", "101010101010", "aws", ByKey, 5, "us-east-1")
 	u = x.Account.AddUser("collector")
-	x.Key = u.NewKey()
-	u.DeleteKey(x.Key.ID)
+	key := u.NewKey()
+	x.Key = key
 	x.Problem = "its access key was deleted"
-	s.addOrganization(hub, robot, x.Account)
-	return s
+	s.Incidents = append(s.Incidents, Incident{
+		Account: x.Name, Began: 6 * day, Begin: func() { u.DeleteKey(key.ID) },
+	})
 }
 
-// addOrganization creates an organization with the hub as its management account.
-func (s *Simulation) addOrganization(hub *Account, robot *User, outside *Account) {
-	of := hub.NewOrganization("example-hub")
-	work := of.AddUnit("", "Workloads")
-	prod, test := of.AddUnit(work, "Prod"), of.AddUnit(work, "Test")
-	s.Organization = SimulatedOrganization{
-		Management: hub,
-		Key:        robot.NewKey(),
-		Role:       "collector-member",
-		Units:      []string{work},
+// denied adds an incident: a policy denies something in some regions.
+func (s *Simulation) denied(a *SimulatedAccount, region string, d Denial, began, ended time.Duration) {
+	of := a.Account
+	d.Region = region
+	x := Incident{Account: a.Name, Region: region, Began: began, Ended: ended, Begin: func() { of.Deny(d) }}
+	if ended > 0 {
+		x.End = of.Allow
 	}
-	of.Join(outside, Member{Name: "legacy"}) // in no unit that is to be collected
-	for i, m := range []struct {
-		name, id, unit, state, problem string
-		instances                      int
-	}{
-		{name: "shop", id: "121212121212", unit: prod, instances: 11},
-		{name: "shop-test", id: "131313131313", unit: test, instances: 4},
-		{name: "search", id: "141414141414", unit: prod, instances: 8},
-		{name: "new-team", id: "151515151515", unit: test, problem: "the role does not exist yet"},
-		{name: "old-shop", id: "161616161616", unit: prod, state: "SUSPENDED", problem: "suspended: reported, not collected"},
-	} {
-		a := s.AWS.AddAccount(m.id, "aws")
-		if m.instances > 0 {
-			a.AddInstances("us-east-1", m.instances)
-			a.AddRole(s.Organization.Role, RoleOptions{Trust: []Trust{{Principals: []string{hub.ID}}}})
-		}
-		env := "prod"
-		if m.unit == test {
-			env = "test"
-		}
-		of.Join(a, Member{
-			Name:  m.name,
-			Unit:  m.unit,
-			State: m.state,
-			Tags:  map[string]string{"env": env, "cost-center": strconv.Itoa(4200 + i)},
-		})
-		s.Organization.Members = append(s.Organization.Members, SimulatedAccount{
-			Name:      m.name,
-			Account:   a,
-			Regions:   []string{"us-east-1"},
-			Instances: m.instances,
-			Problem:   m.problem,
-		})
-	}
+	s.Incidents = append(s.Incidents, x)
 }

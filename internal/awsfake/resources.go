@@ -26,6 +26,7 @@ type regionResources struct {
 	mu        sync.Mutex
 	lastSeq   int                    // of the latest resource
 	version   int                    // grows with each change of a list
+	revisions map[string]int         // of the lists, by action: each grows with each change
 	resources map[string][]*resource // by the action that lists them, in order of seq
 	rendered  map[string][]item      // by action; never changed in place, so readers may retain a list
 	network   *network
@@ -99,7 +100,7 @@ func (c *Account) resourcesIn(region string) *regionResources {
 	}
 	f := &regionResources{
 		aws: c.aws, owner: c.ID, partition: c.Partition, region: region, dnsSuffix: dnsSuffix(c.Partition),
-		resources: make(map[string][]*resource), rendered: make(map[string][]item),
+		resources: make(map[string][]*resource), rendered: make(map[string][]item), revisions: make(map[string]int),
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -130,6 +131,7 @@ func (f *regionResources) add(action string, r *resource) *resource {
 func (f *regionResources) invalidate(action string, r *resource) {
 	r.xml = nil
 	f.version++
+	f.revisions[action]++
 	delete(f.rendered, action)
 	delete(f.rendered, "DescribeTags")
 }
@@ -202,7 +204,7 @@ const terminatedRetention = time.Hour
 
 // purgeTerminated removes the instances that were terminated an hour ago. The caller holds f.mu.
 func (f *regionResources) purgeTerminated() {
-	now := f.aws.Now()
+	now := f.aws.resourceTime()
 	expired := func(i *instance) bool { return i.state == terminated && now.Sub(i.endedAt) >= terminatedRetention }
 	if !slices.ContainsFunc(f.instances, expired) {
 		return
@@ -280,7 +282,7 @@ func (f *regionResources) completeTransitions() {
 
 // evolve makes one random change.
 func (f *regionResources) evolve(r *rand.Rand) {
-	now := f.aws.Now().Truncate(time.Second)
+	now := f.aws.resourceTime().Truncate(time.Second)
 	f.mu.Lock()
 	var stable []*instance
 	for _, i := range f.instances {

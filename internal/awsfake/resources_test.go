@@ -1,6 +1,7 @@
 package awsfake
 
 import (
+	"bytes"
 	"encoding/xml"
 	"maps"
 	"slices"
@@ -293,5 +294,50 @@ func TestSharedFleets(t *testing.T) {
 	b := between(theirs.body, "<instanceId>", "</instanceId>")
 	if len(a) != 10 || !slices.Equal(a, b) {
 		t.Errorf("%v, %v", a, b)
+	}
+}
+
+// The resources have a past: changes have the time that is set, and terminated instances leave the lists by it. Each
+// change of a list gives it another revision.
+func TestResourceTime(t *testing.T) {
+	a := New(Options{})
+	a.AddAccount("111111111111", "aws").AddInstances("us-east-1", 40)
+	instances := ListKey{"111111111111", "us-east-1", "DescribeInstances"}
+	vpcs := ListKey{"111111111111", "us-east-1", "DescribeVpcs"}
+	revisions := func() map[ListKey]int { return maps.Collect(a.Revisions()) }
+	at := time.Date(2024, 2, 3, 4, 0, 0, 0, time.UTC)
+	a.SetResourceTime(at)
+	first := revisions()
+	a.Evolve(60)
+	a.Evolve(0)
+	second := revisions()
+	if first[instances] == 0 || second[instances] <= first[instances] ||
+		second[vpcs] != first[vpcs] {
+		t.Errorf("revisions %v, then %v", first, second)
+	}
+	f := a.accounts["111111111111"].resources["us-east-1"]
+	dated := 0
+	listed := func() (all, ended int) {
+		list, _ := f.items("DescribeInstances")
+		for _, i := range list {
+			all += i.count
+			dated += bytes.Count(i.xml, []byte("2024-02-03"))
+			ended += bytes.Count(i.xml, []byte("<name>terminated</name>"))
+			if bytes.Contains(i.xml, []byte("<name>stopping</name>")) {
+				t.Error("an instance is still stopping")
+			}
+		}
+		return all, ended
+	}
+	all, ended := listed()
+	if dated == 0 {
+		t.Error("no change has the time that was set")
+	}
+	a.SetResourceTime(at.Add(time.Hour))
+	if third := revisions(); third[instances] <= second[instances] {
+		t.Error("the list has no new revision after terminated instances have left it")
+	}
+	if later, left := listed(); ended == 0 || later != all-ended || left != 0 {
+		t.Errorf("%d instances, %d of them terminated; an hour later %d and %d", all, ended, later, left)
 	}
 }

@@ -41,6 +41,8 @@ type Options struct {
 	Sync     bool // wait for the disk at every commit, so that a power cut loses nothing (PRAGMA synchronous=FULL)
 	// LockTimeout is how long a write waits for a lock of another process. 0: 3 s.
 	LockTimeout time.Duration
+	// Now is the clock of the instants. nil: time.Now.
+	Now func() time.Time
 }
 
 // A Store is the one writer of a database.
@@ -100,6 +102,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = defaultLockTimeout
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	lock, err := lockFile(o.Path + ".lock")
 	if err != nil {
@@ -421,7 +426,7 @@ func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
 
 // instant returns the current time, later than every instant before. It must be called inside write.
 func (s *Store) instant() int64 {
-	s.lastInstant = max(time.Now().UnixMicro(), s.lastInstant+1)
+	s.lastInstant = max(s.options.Now().UnixMicro(), s.lastInstant+1)
 	return s.lastInstant
 }
 
