@@ -65,7 +65,10 @@ var changeSpans = [...]struct {
 	name, words string
 	length      time.Duration
 	parts       int
-}{{"1d", "24 h", 24 * time.Hour, 24}, {"7d", "7 d", 7 * 24 * time.Hour, 28}, {"30d", "30 d", 30 * 24 * time.Hour, 30}}
+}{
+	{"1h", "1 h", time.Hour, 12}, {"1d", "24 h", 24 * time.Hour, 24}, {"7d", "7 d", 7 * 24 * time.Hour, 28},
+	{"30d", "30 d", 30 * 24 * time.Hour, 30},
+}
 
 const (
 	shownChanges  = 100

@@ -201,6 +201,7 @@ func TestChanges(t *testing.T) {
 		"gone: a complete listing did not contain it", "and 20 more", "collector changes --since 1d", "As a table",
 		`aria-label="Changes from`)
 	requireAll(t, view(t, p, "/changes?since=7d"), "2 gone since", "collector changes --since 7d")
+	requireAll(t, view(t, p, "/changes?since=1h"), `aria-current="true">1 h</a>`, "30 added", "changes --since 1h")
 	text = view(t, p, "/changes?what=gone&account=dev")
 	requireAll(t, text, "0 added, 0 changed, 1 gone", "account: dev")
 	requireAll(t, view(t, p, "/changes?account=nobody"), "Nothing changed")

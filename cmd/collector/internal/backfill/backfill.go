@@ -202,23 +202,26 @@ func (w *writer) applyIncidents(ctx context.Context, tick time.Time, due map[*Ac
 		if at < 0 {
 			return fmt.Errorf("incident of the unknown account %q", x.Account)
 		}
-		a, before := w.Accounts[at], w.stages[i]
-		if before < begun && !tick.Before(w.To.Add(-x.Began)) {
+		a, before, began := w.Accounts[at], w.stages[i], w.To.Add(-x.Began)
+		if before < near && !tick.Add(period).Before(began) { // so that the last complete listing is that of the run before
+			w.stages[i] = near
+		}
+		if before < begun && !tick.Before(began) {
 			w.stages[i] = begun
 			x.Begin()
+			a.incidents = append(a.incidents, cmp.Or(x.Region, "*"))
 			if x.Region == "" {
 				if a.signInErr = a.SignIn(ctx); a.signInErr == nil {
 					return fmt.Errorf("account %q can sign in although its incident has begun", a.Name)
 				}
 			}
-			a.incidents = append(a.incidents, cmp.Or(x.Region, "*"))
 		}
 		if w.stages[i] == begun && x.Ended > 0 && !tick.Before(w.To.Add(-x.Ended)) {
 			w.stages[i] = over
 			x.End()
 		}
 		if w.stages[i] != before {
-			due[a] = a.addTargets(due[a])
+			due[a] = a.addTargets(due[a], cmp.Or(x.Region, "*"))
 		}
 	}
 	return nil
@@ -228,14 +231,15 @@ func (w *writer) applyIncidents(ctx context.Context, tick time.Time, due map[*Ac
 type stage int
 
 const (
-	begun stage = iota + 1
+	near stage = iota + 1 // it begins before the next tick
+	begun
 	over
 )
 
-// addTargets adds the targets in regions of incidents.
-func (a *Account) addTargets(due []record.Target) []record.Target {
+// addTargets adds the targets in regions that a glob matches.
+func (a *Account) addTargets(due []record.Target, glob string) []record.Target {
 	for t := range a.targets() {
-		if a.hadIncident(t.Region) && !slices.Contains(due, t) {
+		if matches(glob, t.Region) && !slices.Contains(due, t) {
 			due = append(due, t)
 		}
 	}
@@ -244,10 +248,12 @@ func (a *Account) addTargets(due []record.Target) []record.Target {
 
 // hadIncident reports whether an incident concerns a region.
 func (a *Account) hadIncident(region string) bool {
-	return slices.ContainsFunc(a.incidents, func(glob string) bool {
-		ok, err := path.Match(glob, region)
-		return err == nil && ok
-	})
+	return slices.ContainsFunc(a.incidents, func(glob string) bool { return matches(glob, region) })
+}
+
+func matches(glob, region string) bool {
+	ok, err := path.Match(glob, region)
+	return err == nil && ok
 }
 
 // run stores a run of an account that lists these targets. The others have not changed.
