@@ -27,6 +27,7 @@ func (s *snapshot) page(ctx context.Context, q inventory.Query, yield func(*inve
 		b := sqlquery.New(dialect)
 		b.Add("v.valid_to IS NULL")
 		b.Versions(q)
+		b.Search(q)
 		b.After(q.After, "v")
 		var params []string
 		for _, scope := range scopes[:n] {

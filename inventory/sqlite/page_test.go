@@ -66,7 +66,9 @@ func TestPagesOverManyTargets(t *testing.T) {
 			}
 		}
 	}
-	for _, q := range []inventory.Query{{}, {Where: off}, {Accounts: []string{"account-1"}}} {
+	for _, q := range []inventory.Query{
+		{}, {Where: off}, {Accounts: []string{"account-1"}}, {Search: "-1"}, {Search: "i-", Where: off},
+	} {
 		whole := find(q)
 		if len(whole) < 20 {
 			t.Fatalf("%d resources", len(whole))

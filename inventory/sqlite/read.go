@@ -267,7 +267,7 @@ var dialect = sqlquery.Dialect{
 
 // Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	if q.Limit > 0 && q.ID == "" && q.Search == "" && q.At.IsZero() {
+	if q.Limit > 0 && q.ID == "" && !indexed(q.Search) && q.At.IsZero() {
 		return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
 			return v.page(ctx, q, yield)
 		})

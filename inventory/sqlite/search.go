@@ -14,11 +14,14 @@ import (
 // trigram is the length of the shortest text that the index can find.
 const trigram = 3
 
+// indexed reports whether the index finds a text. It does not find the shortest, or none.
+func indexed(text string) bool { return utf8.RuneCountInString(text) >= trigram }
+
 // searchCondition uses the index for all texts but the shortest, which most resources contain: those are compared with
 // each id, name and tag.
 func searchCondition(text string, live bool, param func(any) string) string {
 	like := " LIKE " + param(sqlquery.Containing(text)) + ` ESCAPE '\'`
-	if utf8.RuneCountInString(text) < trigram {
+	if !indexed(text) {
 		return "(v.id" + like + " OR v.name" + like + " OR s.account" + like + " OR s.account_id" + like +
 			" OR EXISTS (SELECT 1 FROM json_each(v.tags) t WHERE t.key" + like + " OR t.value" + like + "))"
 	}

@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -285,5 +286,32 @@ func TestScale(t *testing.T) {
 			}
 			t.Logf("%s, %s: %d bytes after %s", name, target, w.Body.Len(), time.Since(began))
 		}
+	}
+}
+
+// BenchmarkCoverage makes the first page of 1,000 accounts in 30 regions, each time from the status board.
+func BenchmarkCoverage(b *testing.B) {
+	f := newFixture(b)
+	for i := range 1000 {
+		account := fmt.Sprintf("account-%04d", i)
+		f.kinds[account] = []string{"ec2_instance", "ec2_volume"}
+		for j := range 30 {
+			for _, kind := range f.kinds[account] {
+				f.ended(account, fmt.Sprintf("eu-region-%02d", j), kind, map[bool]func(*record.Outcome){true: denied}[i%20+j == 0])
+			}
+		}
+	}
+	f.board.Observe(runner.Configured{Kinds: f.kinds})
+	for _, target := range []string{"/", "/?show=all"} {
+		b.Run(target, func(b *testing.B) {
+			size, p := 0, f.page()
+			for b.Loop() {
+				p.coverages.at = time.Time{} // it would serve others for a while
+				w := httptest.NewRecorder()
+				muxOf(p).ServeHTTP(w, requestTo(target))
+				size = w.Body.Len()
+			}
+			b.ReportMetric(float64(size)/1e6, "MB")
+		})
 	}
 }
