@@ -134,10 +134,16 @@ var (
 	nameWithDigit = regexp.MustCompile(`\S*\d\S*`)
 )
 
-// HintPattern is a hint without the names of actions, which differ between kinds that are denied alike.
-func HintPattern(hint string) string { return actionName.ReplaceAllString(hint, "ec2:…") }
+// HintPattern is a hint without the names of actions, which differ between kinds that are denied alike, and without
+// ARNs, which differ between accounts that lack the same role.
+func HintPattern(hint string) string {
+	return arn.ReplaceAllString(actionName.ReplaceAllString(hint, "ec2:…"), "arn:…")
+}
 
-var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
+var (
+	actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
+	arn        = regexp.MustCompile(`\barn:[^\s,;]+`)
+)
 
 // LimitCauses sorts causes, those of most targets first, and counts what is over MaxCauses in the last one.
 func LimitCauses(causes []Cause) []Cause {

@@ -120,8 +120,8 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"accept":      {"accept", "accept nobody"},
 		"healthcheck": {"healthcheck --listen 127.0.0.1:1"}, "version": {"version"},
 		"demo": {
-			"demo --accounts 15 --days 0 --for 1s --listen 127.0.0.1:0",
-			"demo --plain --accounts 15 --days 0 --for 1s --listen 127.0.0.1:0",
+			"demo --for 1s --accounts 15 --days 0 --listen 127.0.0.1:0",
+			"demo --plain --for 1s --accounts 15 --days 0 --listen 127.0.0.1:0",
 		},
 		"help": {"help", "help run"}, "completion": {"completion"},
 		"completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},

@@ -138,7 +138,7 @@ func (c *cause) view(now time.Time) causeView {
 		Effect: c.effect(now), Tried: strings.TrimSpace(c.Region + " " + kindName(c.Kind)),
 	}
 	switch {
-	case len(c.kinds) > 1:
+	case c.State == record.Denied && len(c.kinds) > 1:
 		v.Hint = inventory.HintPattern(c.Hint) // each kind has another action
 	case c.State == record.Denied:
 		v.Action = deniedAction.FindString(c.Hint)

@@ -190,7 +190,7 @@ func (p *Page) addDeltas(ctx context.Context, q query.Question, last []*changeVi
 			if err != nil {
 				return fmt.Errorf("compare versions of %s: %w", v.ID, err)
 			}
-			v.Deltas, v.More = deltaViews(deltas, 6)
+			v.Deltas, v.More = deltaViews(deltas, 4, 100)
 			delete(wanted, change{v.key, v.at})
 		}
 		if read++; len(wanted) == 0 || read > maxCounted {

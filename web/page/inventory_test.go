@@ -174,7 +174,7 @@ func TestRelationsOfSeveralMembers(t *testing.T) {
 		}
 	})
 	text := view(t, p, "/resources/ec2_instance/i-1")
-	requireAll(t, text, "SubnetId<br>its Attachments.InstanceId", `<span class="count">2</span>`)
+	requireAll(t, text, "SubnetId, its Attachments.InstanceId", `<span class="count">2</span>`)
 	if n := strings.Count(text, "<code>subnet-1</code>"); n != 1 {
 		t.Errorf("the subnet has %d rows", n)
 	}

@@ -270,7 +270,7 @@ func (d *resourceData) addVersions(versions []*inventory.Resource, r *request) e
 			view.What, view.Words = inventory.WasChanged, count(len(line.Changes), "member")+" changed"
 			view.Earlier = r.with("at", fullTime(v.ValidFrom.Add(-time.Second)))
 		}
-		view.Deltas, view.More = deltaViews(line.Changes, maxDeltas)
+		view.Deltas, view.More = deltaViews(line.Changes, maxDeltas, 300)
 		d.Versions = append(d.Versions, view)
 		if v.Ended != "" {
 			d.Versions = append(d.Versions, versionView{At: v.ValidTo, What: inventory.WasGone, Words: endedWords(v.Ended),
@@ -285,9 +285,10 @@ func (d *resourceData) addVersions(versions []*inventory.Resource, r *request) e
 	return nil
 }
 
-func deltaViews(deltas []inventory.Delta, most int) (views []deltaView, more int) {
+// deltaViews returns the first members that differ, with values of at most length characters.
+func deltaViews(deltas []inventory.Delta, most, length int) (views []deltaView, more int) {
 	for _, delta := range deltas[:min(len(deltas), most)] {
-		views = append(views, deltaView{delta.Path, rawText(delta.From), rawText(delta.To)})
+		views = append(views, deltaView{delta.Path, shorten(rawText(delta.From), length), shorten(rawText(delta.To), length)})
 	}
 	return views, len(deltas) - len(views)
 }
