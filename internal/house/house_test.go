@@ -137,6 +137,8 @@ func files(t *testing.T) map[string][]byte {
 		"dist":           true,
 		"collector":      true,
 		"deploy/secrets": true,
+
+		"web/browser/node_modules": true,
 	}
 	all := map[string][]byte{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
