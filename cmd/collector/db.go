@@ -15,11 +15,13 @@ import (
 func (c *cli) dbCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "db",
-		Short: "Maintain the store: check, vacuum, export",
+		Short: "Maintain the store: back up, restore, check, vacuum, export",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.dbCheckCommand(), c.dbVacuumCommand(), c.dbExportCommand())
+	cmd.AddCommand(
+		c.dbBackupCommand(), c.dbRestoreCommand(), c.dbCheckCommand(), c.dbVacuumCommand(), c.dbExportCommand(),
+	)
 	return cmd
 }
 

@@ -18,7 +18,7 @@ import (
 type connector struct {
 	driver   *sqlite.Driver
 	dsn      string
-	readOnly bool
+	readOnly bool // connections may read the file of the DSN and nothing else
 }
 
 func (c *connector) Connect(context.Context) (driver.Conn, error) {

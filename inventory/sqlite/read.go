@@ -34,11 +34,7 @@ var _ inventory.Reader = (*Reader)(nil)
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = &record.Fault{
-				Reason: record.Other,
-				Hint:   `Run "collector run --once" to collect and store once.`,
-				Err:    fmt.Errorf("nothing is stored yet: %w", err),
-			}
+			err = nothingStored(err)
 		}
 		return nil, err
 	}
@@ -54,10 +50,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	var id, version int
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err == nil {
-		err = r.db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id)
-	}
-	if err == nil {
-		err = r.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
+		id, version, err = readMarks(ctx, r.db)
 	}
 	if err == nil {
 		err = checkFormat(ctx, r.db, id, version, len(files))
@@ -83,6 +76,14 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, explain(err)), r.Close())
 	}
 	return r, nil
+}
+
+func nothingStored(err error) error {
+	return &record.Fault{
+		Reason: record.Other,
+		Hint:   `Run "collector run --once" to collect and store once.`,
+		Err:    fmt.Errorf("nothing is stored yet: %w", err),
+	}
 }
 
 func newReader(path string) (*Reader, error) {

@@ -216,6 +216,14 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 
 // connect returns a pool of connections to the file.
 func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
+	c, err := newConnector(path, mode, pragmas...)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(c), nil
+}
+
+func newConnector(path, mode string, pragmas ...string) (*connector, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -243,7 +251,7 @@ func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	if err := d.RegisterScalarFunction("ago", 1, ago); err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(&connector{driver: d, dsn: u.String(), readOnly: mode == "ro"}), nil
+	return &connector{driver: d, dsn: u.String(), readOnly: mode == "ro"}, nil
 }
 
 // maxBody is more than the data of any resource: it bounds the memory that a forged body can take.
@@ -254,11 +262,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var id, version int
-	if err := s.writeDB.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
-		return err
-	}
-	if err := s.writeDB.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+	id, version, err := readMarks(ctx, s.writeDB)
+	if err != nil {
 		return err
 	}
 	if err := checkFormat(ctx, s.writeDB, id, version, len(files)); err != nil {
@@ -319,6 +324,15 @@ func checkUnused(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return foreignError(fmt.Errorf("the database belongs to another program: it has a table %q", table))
+}
+
+// readMarks returns what marks a file as ours, and the version of its schema.
+func readMarks(ctx context.Context, db *sql.DB) (id, version int, err error) {
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return 0, 0, err
+	}
+	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
+	return id, version, err
 }
 
 // checkFormat checks the marks of a file. A file without marks may be empty, and can then be used. A file of a newer
