@@ -212,6 +212,15 @@ func (s *Sessions) ConfigFor(ctx context.Context, a config.Account) (aws.Config,
 	return cfg, nil
 }
 
+// PlannedPath lists the steps by which a block signs in, as [Session.Path] does. It makes no calls.
+func (s *Sessions) PlannedPath(ctx context.Context, a config.Account) (names []string, err error) {
+	steps, _, err := s.plan(ctx, a)
+	for _, step := range steps {
+		names = append(names, step.Name())
+	}
+	return names, err
+}
+
 // resolverFor returns the owner resolver of the steps, and creates it if needed, for the account that is opened.
 func (s *Sessions) resolverFor(steps []Step, account string) *ownerResolver {
 	s.mu.Lock()

@@ -146,3 +146,35 @@ func TestTimesThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+func TestUncoveredTargets(t *testing.T) {
+	at := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	target := func(account, region, kind string, state record.State, reason record.Reason) inventory.Coverage {
+		return inventory.Coverage{StateSince: at, Outcome: record.Outcome{
+			Target: record.Target{Account: account, Region: region, Kind: kind}, State: state, Reason: reason,
+			Hint: "Allow ec2:" + kind + ".",
+		}}
+	}
+	earlier := target("a", "us-east-1", "ec2_volume", record.Denied, record.AccessDenied)
+	earlier.Hint, earlier.StateSince = "Allow ec2:ec2_instance.", at.Add(-time.Hour)
+	retired := target("a", "us-east-1", "ec2_vpc", record.Denied, record.AccessDenied)
+	retired.Retired = at
+	f := &fakeSource{targets: []inventory.Coverage{
+		target("a", "eu-west-1", "ec2_instance", record.Denied, record.AccessDenied), earlier,
+		target("a", "us-east-1", "ec2_instance", record.OK, ""), retired,
+		target("b", "us-east-1", "ec2_instance", record.Denied, record.AccessDenied),
+		target("a", "me-south-1", "ec2_instance", record.RegionDisabled, ""),
+	}}
+	got, err := UncoveredTargets(t.Context(), f, "a")
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	first := got[0]
+	if first.Targets != 2 || !slices.Equal(first.Regions, []string{"eu-west-1", "us-east-1"}) ||
+		!slices.Equal(first.Kinds, []string{"ec2_instance", "ec2_volume"}) || !first.Since.Equal(at.Add(-time.Hour)) {
+		t.Errorf("%+v", first)
+	}
+	if got[1].State != record.RegionDisabled || got[1].Targets != 1 {
+		t.Errorf("%+v", got[1])
+	}
+}

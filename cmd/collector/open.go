@@ -220,7 +220,7 @@ func (p *program) savedTicks(dataDir string) local.Ticks {
 		return nil
 	}
 	return accounts.FormerNames{
-		Ticks:      local.FileTicks(filepath.Join(dataDir, "ticks.json"), p.log),
+		Ticks:      local.FileTicks(filepath.Join(dataDir, ticksFile), p.log),
 		File:       func() *config.File { return p.config.File },
 		Named:      func(name string) bool { return p.runner.Configuration().Has(name) },
 		Identities: p.aws.Identities, Store: p.store.Accounts(),
@@ -234,3 +234,6 @@ func (p *program) closeOutputs() error {
 	p.runner.Close()
 	return p.outputs.Close(ctx)
 }
+
+// ticksFile is the file of the last ticks in data_dir.
+const ticksFile = "ticks.json"

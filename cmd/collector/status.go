@@ -79,18 +79,34 @@ func (c *cli) status(ctx context.Context, q queryFlags) error {
 	})
 }
 
-// configuredAccounts reads the configuration, which has the schedules, and the members of organizations as the
-// collector saved them. Its error is a warning: the command also answers where the secrets of the collector are not at
-// hand.
+// configuredAccounts is what the configuration says about accounts. Its error is a warning: the command also answers
+// where the secrets of the collector are not at hand.
 func (c *cli) configuredAccounts(
 	ctx context.Context, signIns map[string]inventory.SignIn, dataDir string,
 ) (query.Accounts, error) {
-	unknown := func(err error) (query.Accounts, error) {
+	conf, err := c.readConfigured(ctx, signIns, dataDir)
+	if err != nil {
 		return query.Accounts{}, fmt.Errorf("what is overdue or was never listed is not known: %w", err)
 	}
+	return conf.accounts(), conf.warning()
+}
+
+// configured is what the configuration says, with the members of organizations as the collector saved them.
+type configured struct {
+	file       *config.File
+	set        *accounts.Set
+	built      *runner.Configuration
+	unresolved error // references without a value
+	undecided  error // which accounts are paused is not known
+}
+
+// readConfigured reads the configuration, which has the schedules. It works where references have no value.
+func (c *cli) readConfigured(
+	ctx context.Context, signIns map[string]inventory.SignIn, dataDir string,
+) (*configured, error) {
 	f, err := c.config.Parse(ctx)
 	if err != nil {
-		return unknown(err)
+		return nil, err
 	}
 	unresolved := c.config.Resolve(ctx, f)
 	members := accounts.NewDirectory(nil, accounts.MembersPath(dataDir), slog.New(slog.DiscardHandler))
@@ -104,20 +120,31 @@ func (c *cli) configuredAccounts(
 	set := members.Resolve(f, identities)
 	parts, err := new(account.Opener).Configuration(f, set, members, nil)
 	if err != nil {
-		return unknown(errors.Join(unresolved, err))
+		return nil, errors.Join(unresolved, err)
 	}
 	directives, undecided := runner.ReadDirectives(directivesPath(dataDir))
 	parts.Directives = directives
 	built, err := runner.NewConfiguration(parts)
 	if err != nil {
-		return unknown(errors.Join(unresolved, err))
+		return nil, errors.Join(unresolved, err)
 	}
-	out := query.Accounts{Configuration: built, Members: set.Identities}
-	if unresolved != nil {
-		return out, unresolvedWarning(f, unresolved)
+	return &configured{f, set, built, unresolved, undecided}, nil
+}
+
+func (c *configured) accounts() query.Accounts {
+	out := query.Accounts{Configuration: c.built, Members: c.set.Identities}
+	if c.unresolved == nil {
+		out.Unlisted = c.set.Unlisted
 	}
-	out.Unlisted = set.Unlisted
-	return out, undecided
+	return out
+}
+
+// warning says what the command does not know.
+func (c *configured) warning() error {
+	if c.unresolved == nil {
+		return c.undecided
+	}
+	return errors.Join(unresolvedWarning(c.file, c.unresolved), c.undecided)
 }
 
 // unresolvedWarning is the warning about references without a value, or nil if the names of all accounts are written in

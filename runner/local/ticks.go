@@ -45,7 +45,22 @@ type savedTick struct {
 }
 
 func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
-	b, err := statefile.Read(f.path)
+	last, err := readTicks(f.path)
+	if err != nil {
+		aside, moved := statefile.MoveDamaged(f.path)
+		if moved != nil {
+			return nil, fmt.Errorf("read last run times: %w", errors.Join(err, moved))
+		}
+		f.log.Warn("last run times damaged; file moved aside", "path", f.path, "error", err, "moved_to", aside,
+			"hint", "Nothing to do: only the runs that were missed before this start are not run.")
+		return nil, nil
+	}
+	return last, nil
+}
+
+// readTicks reads the file. Without one there are none.
+func readTicks(path string) (map[TickKey]time.Time, error) {
+	b, err := statefile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -57,13 +72,7 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 		err = fmt.Errorf("unknown version %d", s.Version)
 	}
 	if err != nil {
-		aside, moved := statefile.MoveDamaged(f.path)
-		if moved != nil {
-			return nil, fmt.Errorf("read last run times: %w", errors.Join(err, moved))
-		}
-		f.log.Warn("last run times damaged; file moved aside", "path", f.path, "error", err, "moved_to", aside,
-			"hint", "Nothing to do: only the runs that were missed before this start are not run.")
-		return nil, nil
+		return nil, err
 	}
 	last := make(map[TickKey]time.Time, len(s.Ticks))
 	for _, t := range s.Ticks {

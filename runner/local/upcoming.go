@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/aws-collector/collector/runner"
 )
 
 // Bounds of what is logged about schedules: there may be thousands of accounts.
@@ -70,4 +72,37 @@ func nameAccounts(group []*due) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
+}
+
+// A NextRun is when a schedule of an account is next due.
+type NextRun struct {
+	Spec   string
+	Kinds  []string
+	At     time.Time // zero: never
+	Missed bool      // a tick was missed: its run starts soon after the collector does
+}
+
+// NextRuns returns when the schedules of an account are next due, the next one first, if a collector runs with the
+// ticks that a file has. Without the file, schedules begin now.
+func NextRuns(conf *runner.Configuration, account, ticksFile string, now time.Time) (next []NextRun) {
+	last, err := readTicks(ticksFile)
+	if err != nil { // a collector would start without it
+		last = nil
+	}
+	table := newTimetable(last)
+	table.set(conf, now, true)
+	for _, d := range table.byAccount[account] {
+		at := d.at()
+		if d.tick.IsZero() {
+			at = time.Time{}
+		}
+		next = append(next, NextRun{d.key.Spec, d.kinds, at, d.reason != ""})
+	}
+	slices.SortStableFunc(next, func(a, b NextRun) int {
+		if a.At.IsZero() != b.At.IsZero() {
+			return cmp.Compare(b.At.Unix(), a.At.Unix()) // what is never due is last
+		}
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Spec, b.Spec))
+	})
+	return next
 }

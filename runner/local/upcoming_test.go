@@ -3,6 +3,10 @@ package local
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,4 +78,45 @@ func TestNextRunsAreBounded(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Without a collector, the file of ticks says what is due next; a damaged file is left as it is.
+func TestNextRuns(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	conf := buildConfiguration(t, account("a", &fakeAccount{}, at("0 3 * * *"), at("@every 6h"), at("0 4 1 1 *")),
+		account("b", &fakeAccount{}, at("@daily")))
+	path := filepath.Join(t.TempDir(), "ticks.json")
+	specs := func() (all []string) {
+		for _, n := range NextRuns(conf, "a", path, now) {
+			all = append(all, fmt.Sprintf("%s %s %t", n.Spec, n.At.Format(time.RFC3339), n.Missed))
+		}
+		return all
+	}
+	first := []string{
+		"@every 6h 2026-11-21T18:00:00Z false", "0 3 * * * 2026-11-22T03:00:00Z false",
+		"0 4 1 1 * 2027-01-01T04:00:00Z false",
+	}
+	if got := specs(); !slices.Equal(got, first) {
+		t.Errorf("without a file: %q", got)
+	}
+	if err := FileTicks(path, slog.New(slog.DiscardHandler)).Save(map[TickKey]time.Time{
+		{"a", "0 3 * * *"}: now.AddDate(0, 0, -2), {"a", "@every 6h"}: now.Add(-5 * time.Hour),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := specs(); !slices.Equal(got, []string{
+		"0 3 * * * 2026-11-21T12:00:00Z true", "@every 6h 2026-11-21T13:00:00Z false",
+		"0 4 1 1 * 2027-01-01T04:00:00Z false",
+	}) {
+		t.Errorf("with one: %q", got)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := specs(); !slices.Equal(got, first) {
+		t.Errorf("with a damaged one: %q", got)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("it was moved: %v", err)
+	}
 }
