@@ -31,6 +31,8 @@ type File struct {
 	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
 	Accounts []Account `yaml:"-"` // the blocks of accounts:, or the single block of account:
 
+	Profiles []string `yaml:"profiles" doc:"Profiles of the shared AWS files, by name or glob; \"!glob\" excludes. Each becomes an account block with the profile's name, unless a block has that profile already. The files are read at the start and at a reload."`
+
 	Organizations []Organization `yaml:"organizations" doc:"Accounts from AWS Organizations: each member of an organization becomes an account block."`
 
 	Outputs []Output `yaml:"outputs" doc:"Where records go: one or more outputs. Default: stdout."`

@@ -228,7 +228,7 @@ func TestExample(t *testing.T) {
 					same = strings.TrimSuffix("accounts."+strings.TrimPrefix(at, "organizations."), "via.") + rest
 				}
 			}
-			if !shown[key] && (key == "store.dsn" || key == "store.schema") {
+			if !shown[key] && (key == "store.dsn" || key == "store.schema" || key == "profiles") { // as comments
 				shown[key] = strings.Contains(string(b), "# "+strings.TrimPrefix(key, "store.")+": ")
 			}
 			if !shown[key] && !shown[same] && key != "account" && !strings.HasPrefix(key, "account.") {

@@ -48,6 +48,10 @@ func (d *decoder) fingerprint(s *SignIn) string {
 	for i := range s.Roles {
 		written = append(written, s.Roles[i].ARN)
 	}
+	return fingerprintOf(written)
+}
+
+func fingerprintOf(written []string) string {
 	text, err := json.Marshal(written)
 	if err != nil {
 		panic(err) // a list of strings cannot fail

@@ -32,7 +32,7 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 	switch p, set := d.Position(&w.Blocks); {
 	case w.Account != nil && set:
 		d.Report(d.At(w.Account), "account: and accounts: are both set", "move the single block into accounts:")
-	case len(blocks) == 0 && !d.IsSet(&w.Organizations) && (!set || p.State == yamldoc.Valid) &&
+	case len(blocks) == 0 && !d.IsSet(&w.Organizations) && !d.IsSet(&w.Profiles) && (!set || p.State == yamldoc.Valid) &&
 		top.State == yamldoc.Valid:
 		if set {
 			top = p
@@ -51,6 +51,10 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 	for i := range w.Organizations {
 		d.checkOrganization(&w.Organizations[i], &w.File, loc)
 		collects = append(collects, &w.Organizations[i].Collect)
+	}
+	d.checkNotEmpty(&w.Profiles, w.Profiles, "name a profile or a glob, or remove the key")
+	if len(w.Profiles) > 0 {
+		collects = append(collects, new(Collect)) // of their blocks
 	}
 	d.checkScheduledKinds(w, collects)
 	d.warnMaxGoneUnused(w, collects)

@@ -91,7 +91,7 @@ copy, and run "collector validate".`,
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
 		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
 		c.healthcheckCommand(), c.versionCommand(),
-		c.explainCommand(),
+		c.explainCommand(), c.initCommand(),
 	)
 	root.Version = versionText()
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,7 +149,7 @@ func (s *Files) read(file string, credentials, named bool) {
 		// belongs to another user.
 		problem := Problem{
 			Where:       file,
-			Text:        "cannot be read: " + fault.FileCause(err),
+			Text:        unreadable + fault.FileCause(err),
 			failsSignIn: named || !errors.Is(err, fs.ErrPermission),
 		}
 		if errors.Is(err, errUTF16) {
@@ -502,3 +503,19 @@ func hasSection(file, section string) bool {
 	}
 	return false
 }
+
+// unreadable begins the text of a problem with a whole file.
+const unreadable = "cannot be read: "
+
+// Unreadable returns an error if a file that exists could not be read: then profiles may be missing.
+func (s *Files) Unreadable() error {
+	for _, p := range s.problems {
+		if strings.HasPrefix(p.Text, unreadable) {
+			return p
+		}
+	}
+	return nil
+}
+
+// ProfileNames returns the names of all profiles, sorted.
+func (s *Files) ProfileNames() []string { return slices.Sorted(maps.Keys(s.profiles)) }

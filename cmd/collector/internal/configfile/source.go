@@ -140,6 +140,9 @@ func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	if err := f.Resolve(s.lookupEnv, l.Inputs.recordingReader(ctx)); err != nil {
 		return l, err
 	}
+	if err := s.addProfiles(f); err != nil {
+		return l, err
+	}
 	if v := s.Getenv("COLLECTOR_LISTEN"); v != "" {
 		f.Web.Listen = v
 	}
@@ -183,7 +186,23 @@ func (s *Source) Parse(ctx context.Context) (*config.File, error) {
 
 // Resolve gives the references of a parsed file their values.
 func (s *Source) Resolve(ctx context.Context, f *config.File) error {
-	return f.Resolve(s.lookupEnv, referenceReader(ctx))
+	return errors.Join(f.Resolve(s.lookupEnv, referenceReader(ctx)), s.addProfiles(f))
+}
+
+// addProfiles adds the blocks of the profiles that the file names by patterns.
+func (s *Source) addProfiles(f *config.File) error {
+	if len(f.Profiles) == 0 {
+		return nil
+	}
+	found, err := auth.FindProfiles(auth.LoadOptions{Getenv: s.Getenv})
+	if err != nil {
+		return fmt.Errorf("profiles: %w", err)
+	}
+	names := make([]string, len(found))
+	for i := range found {
+		names[i] = found[i].Name
+	}
+	return f.AddProfiles(names)
 }
 
 // DataDir is the directory of the program's state. No other reference of the configuration need resolve here.
