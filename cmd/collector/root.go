@@ -90,7 +90,7 @@ copy, and run "collector validate".`,
 		c.changesCommand(),
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
 		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
-		c.healthcheckCommand(), c.versionCommand(),
+		c.healthcheckCommand(), c.versionCommand(), c.importCommand(),
 		c.explainCommand(), c.initCommand(),
 	)
 	root.Version = versionText()
