@@ -14,14 +14,15 @@ import (
 //
 //	state=running and tags.team=platform
 //	kind=ec2_volume and not (state=in-use or tags.keep)
-//	type in (t2.micro, t2.small) and state_since < 30d
+//	type in (t2.micro, t2.small) and state_since older than 30d
 //	data.IpPermissions.IpRanges.CidrIp = 0.0.0.0/0
 //
 // A comparison is a field ([ParseField]), an operator and a value: = and !=, ~ and !~ for globs (* and ?), < <= > >=
 // and in (a, b). A field alone tests whether the resource has it. A field with several values satisfies a comparison if
 // one value does; != and !~ negate = and ~, so they are true for a resource without the field. < <= > >= compare
-// numbers as numbers, and instants with an instant or an age: state_since < 30d means before 30 days ago. "and" binds
-// closer than "or", "not" closest. A value with spaces or any of ()=!~<>,'" must be quoted.
+// numbers as numbers, and instants with an instant or an age: state_since < 30d means before 30 days ago, which
+// "older than" and "newer than" say in words; without a field they are about first_seen. "and" binds closer than "or",
+// "not" closest. A value with spaces or any of ()=!~<>,'" must be quoted.
 type Where struct {
 	expr expr
 	data bool
@@ -370,14 +371,24 @@ func (p *parser) comparison() expr {
 		p.fail("expected a field, such as state or tags.team")
 		return or{}
 	}
-	f, err := ParseField(p.tok.text)
+	field := p.tok.text
+	withoutField := p.ageOperator() != ""
+	if withoutField {
+		field = "first_seen"
+	}
+	f, err := ParseField(field)
 	if err != nil {
 		p.fail("%v", err)
 		return or{}
 	}
 	p.data = p.data || f.NeedsData()
-	p.next()
+	if !withoutField {
+		p.next()
+	}
 	c := comparison{field: f}
+	if op := p.ageOperator(); op != "" {
+		return p.age(c, op)
+	}
 	if p.tok.is("in") {
 		p.next()
 		c.op = "="
@@ -426,6 +437,38 @@ func (p *parser) comparison() expr {
 	if negate {
 		return not{c}
 	}
+	return c
+}
+
+// ageOperator returns the operator that the word "newer" or "older" means, or "".
+func (p *parser) ageOperator() string {
+	switch {
+	case p.tok.is("newer"):
+		return ">"
+	case p.tok.is("older"):
+		return "<"
+	}
+	return ""
+}
+
+// age parses what follows a field: newer than 7d.
+func (p *parser) age(c comparison, op string) expr {
+	word := p.tok.text
+	if p.next(); !p.tok.is("than") {
+		p.fail("expected than after %s", word)
+		return c
+	}
+	if p.next(); p.tok.kind != wordToken {
+		p.fail("expected an age or a time after than, such as 7d")
+		return c
+	}
+	at, err := ParseTime(p.tok.text, p.now)
+	if err != nil {
+		p.fail("%q %v", p.tok.text, err)
+		return c
+	}
+	c.op, c.values, c.at = op, []string{p.tok.text}, at
+	p.next()
 	return c
 }
 

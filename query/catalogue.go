@@ -31,15 +31,22 @@ func (c Catalogue) isGlobal(kind string) bool {
 	return false
 }
 
-// Pattern completes a kind as people write it: instance, volume, "vpc*". The result matches some kind.
+// Pattern completes a kind as people write it: instance, ec2_instances, addresses, "vpc*". The result matches some
+// kind.
 func (c Catalogue) Pattern(s string) (string, error) {
 	name, isExcluded := strings.CutPrefix(s, "!")
-	patterns := []string{name}
+	prefixes := []string{""}
 	for i := range c {
 		if i == 0 || c[i].Service != c[i-1].Service {
-			p := c[i].Service + "_" + name
-			patterns = append(patterns, p, strings.TrimSuffix(p, "s"))
+			prefixes = append(prefixes, c[i].Service+"_")
 		}
+	}
+	var patterns []string
+	for _, prefix := range prefixes {
+		patterns = append(patterns, prefix+name)
+	}
+	for _, prefix := range prefixes { // a plural, if nothing has this name
+		patterns = append(patterns, prefix+strings.TrimSuffix(name, "s"), prefix+strings.TrimSuffix(name, "es"))
 	}
 	for _, p := range patterns {
 		for i := range c {

@@ -29,6 +29,7 @@ type Question struct {
 	Problems        bool
 	GroupBy         string // account, region or tag:KEY
 	Limit           int    // 0: not given, or all
+	Sort            []SortKey
 }
 
 // A Parameter is a part of a question.

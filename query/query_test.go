@@ -126,3 +126,23 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// One resolver takes the names that people use.
+func TestKindPatterns(t *testing.T) {
+	kinds := append(sampleKinds(),
+		KindLine{Kind: "ec2_address", Service: "ec2"}, KindLine{Kind: "ec2_vpc", Service: "ec2"})
+	for text, want := range map[string]string{
+		"instance": "ec2_instance", "instances": "ec2_instance", "ec2_instance": "ec2_instance",
+		"ec2_instances": "ec2_instance", "address": "ec2_address", "addresses": "ec2_address", "vpcs": "ec2_vpc",
+		"key_pairs": "ec2_key_pair", "vol*": "ec2_vol*", "ec2_*": "ec2_*", "!volume": "!ec2_volume", "*": "*",
+	} {
+		if got, err := kinds.Pattern(text); err != nil || got != want {
+			t.Errorf("%s: %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"volme", "s", "es", "", "ec2_"} {
+		if got, err := kinds.Pattern(text); err == nil {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}

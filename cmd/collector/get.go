@@ -30,28 +30,35 @@ the same id, for example of a public image: then use --account, --region and --k
 a list. CSV has the data in one column, as JSON.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			question, err := q.question()
+			return c.get(cmd, &q, args[0])
+		},
+	}
+	q.extraFormats = []string{"yaml"}
+	q.addFlags(cmd, resourceParameters(query.At)...)
+	cmd.Flags().Lookup("output").Usage = "`FORMAT`: table, json, jsonl, csv or yaml"
+	return cmd
+}
+
+// get prints the resources with an id.
+func (c *cli) get(cmd *cobra.Command, q *queryFlags, id string) error {
+	question, err := q.question()
+	if err != nil {
+		return err
+	}
+	question.ID, question.Data = id, true
+	return c.withStore(cmd.Context(), func(r inventory.Store) error {
+		var found []*inventory.Resource
+		for res, err := range r.Find(cmd.Context(), question.Query) {
 			if err != nil {
 				return err
 			}
-			question.ID, question.Data = args[0], true
-			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				var found []*inventory.Resource
-				for res, err := range r.Find(cmd.Context(), question.Query) {
-					if err != nil {
-						return err
-					}
-					found = append(found, res)
-				}
-				if len(found) == 0 {
-					return errors.Join(c.printNotes(cmd.Context(), r, question, true), notFound(cmd, r, question.Query))
-				}
-				return printFull(c.out(q.format), q.format, found)
-			})
-		},
-	}
-	q.addFlags(cmd, resourceParameters(query.At)...)
-	return cmd
+			found = append(found, res)
+		}
+		if len(found) == 0 {
+			return errors.Join(c.printNotes(cmd.Context(), r, question, true), notFound(cmd, r, question.Query))
+		}
+		return printFull(c.out(q.format), q.format, found)
+	})
 }
 
 // notFound says when and why the resource ended, if it ever existed.
@@ -80,7 +87,7 @@ func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
 
 func printFull(w io.Writer, format string, found []*inventory.Resource) error {
 	switch format {
-	case "table":
+	case "table", "wide":
 		for i, r := range found {
 			if i > 0 {
 				fmt.Fprintln(w)

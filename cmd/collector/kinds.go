@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/cmd/collector/internal/account"
@@ -28,4 +30,28 @@ func (c *cli) kindsCommand() *cobra.Command {
 	}
 	outputFlag(cmd, &format)
 	return cmd
+}
+
+// kindsValue is a flag of kinds as people write them: instance, ec2_instance, instances or a glob.
+type kindsValue struct{ patterns *[]string }
+
+func (v kindsValue) Type() string { return "list" }
+
+func (v kindsValue) String() string {
+	if v.patterns == nil { // the zero value, with which help compares
+		return ""
+	}
+	return strings.Join(*v.patterns, ",")
+}
+
+// Set adds kinds that are separated by commas.
+func (v kindsValue) Set(text string) error {
+	for name := range strings.SplitSeq(text, ",") {
+		pattern, err := account.Catalogue().Pattern(strings.TrimSpace(name))
+		if err != nil {
+			return err
+		}
+		*v.patterns = append(*v.patterns, pattern)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,12 +14,13 @@ import (
 )
 
 func (c *cli) listCommand() *cobra.Command {
-	var q queryFlags
+	var q listFlags
 	cmd := &cobra.Command{
-		Use:   "list [KIND]",
+		Use:   "list [KIND | ID]",
 		Short: "List the resources that exist now, or existed at an earlier time",
 		Long: `Lists resources from the store: those that exist now, or with --at those that existed at that time. KIND is
-the name of a kind or a glob; you can omit the prefix ec2_. The command also works while a collector runs.
+the name of a kind or a glob; you can omit the prefix ec2_. With an id in place of KIND, it is the same as "get ID".
+The command also works while a collector runs.
 
 ` + whereHelp + `
 
@@ -26,10 +28,10 @@ Without --columns, the formats json and jsonl show whole records.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				if _, err := account.Catalogue().Pattern(args[0]); err != nil {
-					if looksLikeID(args[0]) {
-						err = fmt.Errorf("%q is not a kind; run %q to show a resource", args[0], "collector get "+args[0])
-					}
+				switch _, err := account.Catalogue().Pattern(args[0]); {
+				case err != nil && looksLikeID(args[0]):
+					return c.get(cmd, &q.queryFlags, args[0])
+				case err != nil:
 					return usageError(err)
 				}
 				q.values.Add(query.Kind.Name, args[0])
@@ -37,13 +39,12 @@ Without --columns, the formats json and jsonl show whole records.`,
 			return c.list(cmd, &q)
 		},
 	}
-	q.addFlags(cmd, resourceParameters(query.Search, query.Where, query.At, query.Fields, query.Limit)...)
-	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(), ",")
+	q.add(cmd, query.Search)
 	return cmd
 }
 
 func (c *cli) findCommand() *cobra.Command {
-	var q queryFlags
+	var q listFlags
 	cmd := &cobra.Command{
 		Use:   "find TEXT",
 		Short: "Find resources by any part of an id, name, address, tag or account",
@@ -58,31 +59,60 @@ tag, or the name or id of their account. Upper and lower case are the same. It i
 			return c.list(cmd, &q)
 		},
 	}
-	q.addFlags(cmd, resourceParameters(query.Where, query.At, query.Fields, query.Limit)...)
-	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(), ",")
+	q.add(cmd)
 	return cmd
 }
 
-func listColumns() []string {
-	return []string{"kind", "id", "name", "state", "type", "account", "region"}
+// listFlags are the flags of the commands that list resources.
+type listFlags struct {
+	queryFlags
+	quiet bool
 }
 
-func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
+func (q *listFlags) add(cmd *cobra.Command, more ...query.Parameter) {
+	more = append(more, query.Where, query.At, query.Fields, query.Sort, query.Limit)
+	q.extraFormats = []string{"wide", "yaml"}
+	q.addFlags(cmd, resourceParameters(more...)...)
+	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(""), ",")
+	cmd.Flags().Lookup("output").Usage = "`FORMAT`: table, wide (a table with more columns), json, jsonl, csv or yaml"
+	cmd.Flags().BoolVarP(&q.quiet, "quiet", "q", false, "print only ids, one on each line")
+}
+
+// listColumns are the columns of a format.
+func listColumns(format string) []string {
+	columns := []string{"kind", "id", "name", "state", "type", "account", "region"}
+	if format == "wide" {
+		columns = append(columns, "account_id", "first_seen", "state_since", "tags")
+	}
+	return columns
+}
+
+func (c *cli) list(cmd *cobra.Command, q *listFlags) error {
 	question, err := q.question()
 	if err != nil {
 		return err
 	}
 	columns, whole := question.Fields, len(question.Fields) == 0
 	if whole {
-		if columns, err = query.ParseColumns(listColumns()); err != nil {
+		if columns, err = query.ParseColumns(listColumns(q.format)); err != nil {
 			return err
 		}
 	}
-	question.Query.Limit = question.Limit
-	question.Data = query.NeedData(columns) || whole && (q.format == "json" || q.format == "jsonl")
+	format := q.format
+	if format == "wide" {
+		format = "table"
+	}
+	question.Data = query.NeedData(columns) || whole && printer.IsStructured(format)
 	return c.withStore(cmd.Context(), func(r inventory.Store) error {
-		found := r.Find(cmd.Context(), question.Query)
-		n, err := printer.Resources(c.out(q.format), q.format, columns, whole, found)
+		found := question.FindSorted(func(q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+			return r.Find(cmd.Context(), q)
+		})
+		n := 0
+		if q.quiet {
+			n, err = printer.IDs(c.stdout, found)
+		} else {
+			n, err = printer.Resources(c.out(format), format, columns, whole, found)
+		}
 		if err != nil {
 			return err
 		}

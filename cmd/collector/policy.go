@@ -71,7 +71,7 @@ missing: the command needs no secrets.`,
 	f.StringVar(&o.format, "format", "json", "`FORMAT`: json, cloudformation or terraform")
 	f.StringSliceVar(&o.accounts, "account", nil,
 		"only accounts of the configuration that match this `GLOB`; can be repeated")
-	f.StringSliceVar(&o.kinds, "kind", nil, "these kinds instead of the configured ones, as a `GLOB`; can be repeated")
+	f.Var(kindsValue{&o.kinds}, "kind", "these kinds instead of the configured ones, as a `GLOB`; can be repeated")
 	f.StringVar(&o.access.Home, "account-id", "", "`ID` of the account that has the collector's own user or role")
 	f.StringVar(&o.access.Caller, "caller", "", "the collector's own user or role: `user/NAME` or role/NAME; "+
 		"default: every user and role that the administrators of --account-id allow")

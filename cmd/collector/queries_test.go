@@ -79,13 +79,13 @@ store: %[4]s
 		"data.AssociationId",
 	)
 	empty := map[string]string{
-		"state_since<30d": "nothing has been remembered for so long",
-		"--at ":           "nothing was remembered then",
-		"ended IS NOT":    "nothing is gone yet",
-		"FROM targets":    "no listing fails",
-		"--problems":      "nothing fails",
-		"LaunchTime>7d":   "the scene's instances are older",
-		"--file ":         "what it finds is in the file",
+		"state_since older than 30d": "nothing has been remembered for so long",
+		"--at ":                      "nothing was remembered then",
+		"ended IS NOT":               "nothing is gone yet",
+		"FROM targets":               "no listing fails",
+		"--problems":                 "nothing fails",
+		"LaunchTime>7d":              "the scene's instances are older",
+		"--file ":                    "what it finds is in the file",
 	}
 	t.Chdir(dir)
 	n := 0

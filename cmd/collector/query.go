@@ -85,10 +85,11 @@ const whereHelp = `--where takes a condition. It compares fields with values (= 
 with and, or, not and parentheses. The fields are kind, id, name, state, type, account, account_id, partition, region,
 run, first_seen, state_since, valid_from, valid_to, ended, last_seen, tags.KEY, extra_tags.KEY and
 data.MEMBER.MEMBER. A field without a comparison means: the field has a value. ~ compares with a glob. An age such
-as 30d means: that long ago. Examples:
+as 30d means: that long ago; "older than 30d" and "newer than 7d" compare with it. Examples:
 
   state=running and tags.team=platform
-  state=stopped and state_since<30d
+  state=stopped and state_since older than 30d
+  kind=ec2_volume and newer than 7d
   not tags.owner
   type in (t2.micro, t2.small) or name~'*test*'`
 

@@ -115,7 +115,7 @@ func narrowFlags(cmd *cobra.Command, only *account.Selection) {
 	f := cmd.Flags()
 	f.StringSliceVar(&only.Accounts, "account", nil, "only accounts that match this `GLOB`; can be repeated")
 	f.StringSliceVar(&only.Regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
-	f.StringSliceVar(&only.Kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
+	f.Var(kindsValue{&only.Kinds}, "kind", "only kinds that match this `GLOB`; can be repeated")
 }
 
 // A displayFunc returns the writers for log lines and records while the board is shown.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -22,7 +23,11 @@ add others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			schema := func() ([]byte, error) { return config.Schema(configfile.KnownNames()) }
 			if cmd.Flags().Changed("kind") {
-				k, ok := collectors.KindNamed(kind)
+				name, err := account.Catalogue().Pattern(kind)
+				if err != nil {
+					return usageError(fmt.Errorf("--kind: %w", err))
+				}
+				k, ok := collectors.KindNamed(name)
 				if !ok {
 					return usageError(fmt.Errorf("--kind %q: unknown kind; see %q", kind, "collector kinds"))
 				}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
@@ -31,8 +32,8 @@ func Resources(
 			return n, err
 		}
 		n++
-		if whole && (format == "json" || format == "jsonl") {
-			if format == "json" {
+		if whole && IsStructured(format) {
+			if format != "jsonl" {
 				array = append(array, query.NewResourceLine(r))
 			} else if _, err := w.Write(query.JSONLine(query.NewResourceLine(r))); err != nil {
 				return n, err
@@ -68,10 +69,48 @@ func Resources(
 		return n, cells.Error()
 	case "json":
 		return n, JSON(w, array)
+	case "yaml":
+		return n, YAML(w, array)
 	case "table":
 		return n, table.Print(w, format)
 	}
 	return n, nil
+}
+
+// IsStructured reports whether a format can have a whole record.
+func IsStructured(format string) bool {
+	return format == "json" || format == "jsonl" || format == "yaml"
+}
+
+// IDs prints the id of each resource on a line.
+func IDs(w io.Writer, rows iter.Seq2[*inventory.Resource, error]) (n int, err error) {
+	for r, err := range rows {
+		if err == nil {
+			err = Fprintf(w, "%s\n", r.ID)
+		}
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// YAML prints a value with the members that its JSON has, in their order.
+func YAML(w io.Writer, v any) error {
+	if array, ok := v.([]any); ok && array == nil {
+		v = []any{} // as in JSON
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	out, err := config.YAMLFromJSON(text)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(out)
+	return err
 }
 
 // JSON prints a value, indented.
