@@ -210,8 +210,15 @@ func (p *program) openListener(ctx context.Context, cfg *configfile.Loaded) erro
 	if p.opt.listen == "" {
 		p.opt.listen = w.Listen
 	}
-	p.stopServer, err = serve(ctx, server, p.opt)
-	return err
+	stop, page, err := serve(ctx, server, p.opt)
+	if err != nil {
+		return err
+	}
+	p.stopServer = stop
+	if w.ConfigFile == "" && page != "" { // the file may say that the page has TLS
+		p.log.Info("page ready", "url", page)
+	}
+	return nil
 }
 
 // savedTicks is the file of ticks, under the names that accounts have now.

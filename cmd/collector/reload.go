@@ -9,7 +9,9 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
+	"github.com/aws-collector/collector/cmd/collector/internal/printer"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -86,7 +88,15 @@ func (p *program) buildConfiguration(
 		built, err := runner.NewConfiguration(out)
 		return built, nil, err
 	}
-	fan, err := p.outputs.Open(ctx, configfile.OutputSpecs(f))
+	specs := configfile.OutputSpecs(f)
+	if p.storesOnly(f) {
+		specs = nil
+		if p.config == nil { // at the start
+			p.log.Info("no outputs configured; records are stored only",
+				"hint", `Run "collector list" to see them. Set outputs: [{type: stdout}] to print them.`)
+		}
+	}
+	fan, err := p.outputs.Open(ctx, specs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,6 +113,13 @@ func (p *program) buildConfiguration(
 		closeFan()
 	}
 	return built, fan.Handlers(), err
+}
+
+// storesOnly reports whether records are stored and not printed: without outputs the default is standard output, and on
+// a terminal nobody reads so many records.
+func (p *program) storesOnly(f *config.File) bool {
+	isDefault := len(f.Outputs) == 1 && f.Outputs[0].Line == 0
+	return isDefault && f.Store.Type != "none" && printer.IsTerminal(printable.Unwrap(p.cli.stdout))
 }
 
 // reload reads the configuration file again. An invalid file changes nothing.

@@ -137,14 +137,28 @@ func (c *cli) startDisplay(ctx context.Context, board *board.Board) (log, stdout
 	return l, printable.NewJSONWriter(l), l.Stop
 }
 
-// serve serves until stop is called. An address that is in use is an error here, at the start.
-func serve(ctx context.Context, s *web.Server, o runOptions) (stop func() error, err error) {
+// pageURL is where a browser on this machine finds the page, or "" if the listener has no port.
+func pageURL(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// serve serves until stop is called. An address that is in use is an error here, at the start. page is the address of
+// the page.
+func serve(ctx context.Context, s *web.Server, o runOptions) (stop func() error, page string, err error) {
 	l := o.listener
 	if l == nil {
 		if l, err = web.Listen(ctx, o.listen); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
+	page = pageURL(l.Addr())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	return func() error {
@@ -153,5 +167,5 @@ func serve(ctx context.Context, s *web.Server, o runOptions) (stop func() error,
 		defer cancel()
 		err := s.Shutdown(ctx)
 		return errors.Join(err, <-done)
-	}, nil
+	}, page, nil
 }

@@ -2,9 +2,12 @@ package printer
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,7 +43,30 @@ func Summary(w io.Writer, board *board.Board) error {
 			Failures(out, a, failures[a.Name].Sorted())
 		}
 	}
+	if _, err := printRows(out, []string{"kind", "resources"}, 1, kindRows(board)); err != nil {
+		return err
+	}
 	return out.Flush()
+}
+
+// kindRows has the number of resources of each kind, the largest first.
+func kindRows(board *board.Board) iter.Seq[[]string] {
+	counts := map[string]int{}
+	for t := range board.Targets() {
+		if t.Records > 0 {
+			counts[t.Kind] += t.Records
+		}
+	}
+	kinds := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	return func(yield func([]string) bool) {
+		for _, kind := range kinds {
+			if !yield([]string{kind, strconv.Itoa(counts[kind])}) {
+				return
+			}
+		}
+	}
 }
 
 func summaryRows(board *board.Board) iter.Seq[[]string] {
