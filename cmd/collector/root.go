@@ -91,10 +91,11 @@ copy, and run "collector validate".`,
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
 		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
 		c.healthcheckCommand(), c.versionCommand(), c.importCommand(),
-		c.explainCommand(), c.initCommand(),
+		c.explainCommand(), c.initCommand(), c.completionCommand(),
 	)
 	root.Version = versionText()
 	root.SetVersionTemplate("{{.Version}}\n")
+	c.addCompletions(root)
 	explainArguments(root)
 	wrapHelp(root)
 	return root
