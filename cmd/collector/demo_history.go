@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth/identity"
 	"github.com/aws-collector/collector/cmd/collector/internal/account"
@@ -102,7 +104,10 @@ func (d *demo) pastAccounts(
 func pastAccount(
 	ctx context.Context, aws *account.AWS, block *config.Account, simulated *awsfake.Account,
 ) (*backfill.Account, error) {
-	opener := &account.Opener{AWS: aws, Observe: runner.Tee()}
+	opener := &account.Opener{
+		AWS: aws, Observe: runner.Tee(),
+		UnknownFields: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown_fields"}, []string{"kind"}),
+	}
 	configured, err := opener.Account(block)
 	if err != nil {
 		return nil, err
