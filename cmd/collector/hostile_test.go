@@ -78,6 +78,7 @@ type hostileScene struct {
 	t      *testing.T
 	scene  *awsfake.Simulation
 	dir    string
+	file   string // of another program, with hostile text
 	config string
 	url    string
 	id     string // of an instance
@@ -223,7 +224,7 @@ func hostileCases() map[string][]hostileCase {
 		"collector cancel":                newHostileCases(false, "cancel nobody --server http://127.0.0.1:1"),
 		"collector pause":                 newHostileCases(false, "pause nobody --server http://127.0.0.1:1"),
 		"collector resume":                newHostileCases(false, "resume nobody --server http://127.0.0.1:1"),
-		"collector acknowledge":           newHostileCases(false, "acknowledge nobody --reason x --server http://127.0.0.1:1"),
+		"collector acknowledge":           newHostileCases(false, "acknowledge a --reason x --server http://127.0.0.1:1"),
 		"collector explain":               newHostileCases(false, "explain nobody"), // and TestHostileConfig
 		"collector init":                  newHostileCases(false, "init"),
 		"collector import":                {},
@@ -232,7 +233,7 @@ func hostileCases() map[string][]hostileCase {
 		"collector import ec2-sd":         newHostileCases(false, "import ec2-sd FILE"),
 		"collector import guance":         newHostileCases(false, "import guance FILE"),
 		"collector import yace":           newHostileCases(false, "import yace FILE"),
-		"collector db backup":             newHostileCases(false, "db backup FILE"),
+		"collector db backup":             newHostileCases(false, "db backup FILE", "db backup FILE.copy"),
 		"collector db restore":            newHostileCases(false, "db restore FILE"),
 		"collector completion":            {},
 		"collector completion bash":       newHostileCases(false, "completion bash"),
@@ -258,6 +259,8 @@ func TestHostileNames(t *testing.T) {
 	ids, _ := h.run("list", "instance", "--columns", "id", "-o", "csv")
 	h.id = strings.Split(ids, "\n")[1]
 	h.storeRun()
+	h.file = filepath.Join(h.dir, "file")
+	write(t, h.file, fmt.Sprintf("[profile %s]\nregion = %[1]s\njobs: [%[1]q]\n", hostile))
 	known["collector sql"] = nil
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
 		known["collector sql"] = append(
@@ -314,7 +317,7 @@ func (h *hostileScene) check(t *testing.T, c hostileCase) {
 	what := strings.Join(c.args, " ")
 	args := slices.Clone(c.args)
 	for i := range args {
-		args[i] = strings.NewReplacer("ID", h.id).Replace(args[i])
+		args[i] = strings.NewReplacer("ID", h.id, "FILE", h.file).Replace(args[i])
 	}
 	if args[0] == "sql" {
 		args = c.args
