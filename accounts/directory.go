@@ -181,7 +181,7 @@ func (d *Directory) runListing(o config.Organization, b *state) {
 		Members: found.Members, Inactive: found.Inactive, Missing: found.Missing,
 	}
 	if err := d.save(); err != nil {
-		d.log.Error("organization members not saved", "error", err)
+		d.log.Error("organization members not saved", "error", err, "hint", statefile.Hint(d.path, err))
 	}
 }
 

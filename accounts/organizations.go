@@ -63,9 +63,9 @@ func (d *Directory) EstimateNotes(organizations []config.Organization) (notes []
 	return notes
 }
 
-// Follows reports whether the set differs from the one before it, and then marks the members that are new in it.
-// atOnce: a member of an organization that had no list runs at once.
-func (s *Set) Follows(last *Set, atOnce bool) bool {
+// MarkNewMembers marks the members that last does not have, and reports whether the two sets differ. With atOnce, a
+// member of an organization that had no list runs at once.
+func (s *Set) MarkNewMembers(last *Set, atOnce bool) bool {
 	if reflect.DeepEqual(s.Accounts, last.Accounts) && reflect.DeepEqual(s.Inactive, last.Inactive) &&
 		slices.Equal(s.Unlisted, last.Unlisted) {
 		return false

@@ -78,16 +78,16 @@ func TestSetFollows(t *testing.T) {
 	}
 	last := &Set{Accounts: block("a"), Unlisted: []string{"org"}, Members: map[string]string{}}
 	same := &Set{Accounts: block("a"), Unlisted: []string{"org"}, Members: map[string]string{}}
-	if same.Follows(last, true) {
+	if same.MarkNewMembers(last, true) {
 		t.Error("an equal set follows")
 	}
 	for _, atOnce := range []bool{false, true} {
 		next := &Set{Accounts: block("a", "m"), Members: map[string]string{"m": "org"}}
-		if !next.Follows(last, atOnce) || len(next.NewMembers) != 1 || next.NewMembers["m"] != atOnce {
+		if !next.MarkNewMembers(last, atOnce) || len(next.NewMembers) != 1 || next.NewMembers["m"] != atOnce {
 			t.Errorf("new members %v", next.NewMembers)
 		}
 		later := &Set{Accounts: block("a", "m", "n"), Members: map[string]string{"m": "org", "n": "org"}}
-		if !later.Follows(next, atOnce) || len(later.NewMembers) != 1 || later.NewMembers["n"] {
+		if !later.MarkNewMembers(next, atOnce) || len(later.NewMembers) != 1 || later.NewMembers["n"] {
 			t.Errorf("a member of a known organization runs at once: %v", later.NewMembers)
 		}
 	}
@@ -95,7 +95,7 @@ func TestSetFollows(t *testing.T) {
 		Accounts: block("a"), Unlisted: []string{"org"},
 		Inactive: map[string]record.Identity{"x": {AccountID: "444444444444"}},
 	}
-	if !inactive.Follows(last, false) {
+	if !inactive.MarkNewMembers(last, false) {
 		t.Error("an inactive member changes nothing")
 	}
 }

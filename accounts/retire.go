@@ -142,7 +142,7 @@ func (r *Retirer) Check(ctx context.Context) {
 		if err = r.store.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
 			break
 		}
-		r.log.Info("account removed from the configuration, resources ended", "account", a.Name, "account_id", a.AccountID)
+		r.log.Info("removed account's resources marked account_removed", "account", a.Name, "account_id", a.AccountID)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -91,7 +91,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		return reason, "Check the secret of the access key, and whether a proxy changes or removes headers of requests."
 	case record.ServiceError:
 		return reason, "Wait for the next run: EC2 failed in all attempts of the call. " +
-			"If it stays, look at AWS Health or contact AWS Support."
+			"If the error persists, check AWS Health or contact AWS Support."
 	case record.BadRequest:
 		return reason, "Report this error with the version of the collector: EC2 refuses the parameters of the call."
 	case record.BadAnswer:

@@ -245,7 +245,7 @@ func (g *listing) run(ctx context.Context, yield func(*record.Page, error) bool)
 		case again:
 			continue
 		case err != nil && code != "" && code == g.kind.AbsentCode:
-			return nil // so some APIs say that a singleton does not exist
+			return nil // some APIs report in this way that a singleton does not exist
 		case err != nil:
 			return g.lister.fault(g.callOptions, g.kind, err)
 		}

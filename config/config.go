@@ -25,7 +25,7 @@ type File struct {
 	Timeout      Duration      `yaml:"timeout" range:"1s..7d" doc:"The time limit of a run. A bare number is seconds."`
 	Overlap      string        `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's previous run has not ended: skip the new run, queue it, or cancel the previous one."`
 	DrainTimeout Duration      `yaml:"drain_timeout" range:"0s..1h" doc:"The time that runs in progress have after SIGTERM before they are cancelled."`
-	DataDir      string        `yaml:"data_dir" doc:"The directory of sessions, used codes and spools. COLLECTOR_DATA_DIR overrides it."`
+	DataDir      string        `yaml:"data_dir" doc:"The directory of what must survive a restart: the SQLite database, sessions, used codes, identities, spools. COLLECTOR_DATA_DIR overrides it."`
 	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are not encrypted, in files of mode 0600."`
 
 	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
@@ -39,7 +39,7 @@ type File struct {
 	Store   Store    `yaml:"store" doc:"Where the inventory is stored."`
 	Engine  Engine   `yaml:"engine" doc:"What runs the jobs."`
 	Limits  Limits   `yaml:"limits" doc:"The limits of the process."`
-	Web     Web      `yaml:"web" doc:"The listener for metrics and health."`
+	Web     Web      `yaml:"web" doc:"The HTTP listener: page, API, metrics, health and reload."`
 
 	Warnings []Problem `yaml:"-" json:"-"` // valid, but probably not intended
 
@@ -91,8 +91,8 @@ func (c Collect) Expected(region, kind string) bool {
 
 // A MaxGone says how many resources of a target may be missing at once.
 type MaxGone struct {
-	Percent int `yaml:"percent" range:"1..100" doc:"More than this part of the target's resources must be missing. Default: 100, which is never."`
-	AtLeast int `yaml:"at_least" range:"1.." doc:"At least so many resources must be missing. Default: 20."`
+	Percent int `yaml:"percent" range:"1..100" doc:"The target is unconfirmed if more than this percentage of its resources is missing. Default: 100, which turns the check off."`
+	AtLeast int `yaml:"at_least" range:"1.." doc:"At least this many resources must be missing. Default: 20."`
 }
 
 // An ExpectedDenial names targets that are denied on purpose. Both fields are globs; "" means "*".

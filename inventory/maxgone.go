@@ -21,8 +21,8 @@ func (m MaxGone) Check(missing, expected int) error {
 	}
 	return &record.Fault{
 		Reason: record.MaxGone,
-		Hint: "Find out whether they were deleted. The next complete listing ends those that it does not find either; " +
-			"until then they are shown as they were.",
+		Hint: "Find out whether they were deleted. They stay in the inventory until the next " +
+			"complete listing does not find them either.",
 		Err: fmt.Errorf("%d of %d resources of the last complete listing are missing", missing, expected),
 	}
 }

@@ -24,7 +24,7 @@ type Run struct {
 	Started                   time.Time     // zero: it never began
 	Ended                     time.Time     // zero: it is running
 	Status                    record.Status // [record.RunRunning] until it ended
-	Missed                    string        // why it never began: overlap, downtime, suspended, drain; "" if it began
+	Missed                    string        // why it never began: a Missed constant of package runner; "" if it began
 	Ticks                     int           // the ticks that the row stands for: more than 1 after a downtime
 	Targets                   map[record.State]int
 	Failed                    int // of Targets: those that failed and were not expected to
@@ -33,7 +33,7 @@ type Run struct {
 	Process                   Process
 }
 
-// A Process is what ran it.
+// A Process is the collector process that did the run.
 type Process struct {
 	Replica string // the name of its host
 	Version string

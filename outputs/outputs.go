@@ -70,7 +70,7 @@ func (l *RetryAfterError) Unwrap() error { return l.Err }
 type Batching struct {
 	MaxRecords int             `yaml:"max_records" doc:"Records per request, at most."`
 	MaxBytes   Bytes           `yaml:"max_bytes" doc:"Bytes per request before compression. A larger record goes alone."`
-	MaxWait    config.Duration `yaml:"max_wait" doc:"How long a request waits to fill up, as 1s. At the end of a run, 0."`
+	MaxWait    config.Duration `yaml:"max_wait" doc:"How long a request waits to fill up, such as 1s. Requests do not wait when the program stops."`
 }
 
 func (b *Batching) batching() *Batching { return b }
@@ -123,7 +123,7 @@ const (
 type Common struct {
 	Name string `yaml:"name" doc:"Name in metrics and logs. Default: the type, then type-2, type-3 and so on."`
 	Ends bool   `yaml:"ends" doc:"Also write a line {\"kind\":\"_target\",...} at the end of each target."`
-	Send string `yaml:"send" enum:"records,changes,both" doc:"records (the default): everything, at every run. changes: what was added, changed and gone since the output is new, as collector changes -o jsonl prints it; needs a store."`
+	Send string `yaml:"send" enum:"records,changes,both" doc:"records (the default): everything, at every run. changes: resources that were added, changed or gone after the output was first configured, as collector changes -o jsonl prints them; needs a store."`
 
 	Shaping `yaml:",inline"`
 	// Spool is nil if the configuration does not set it: then stdout and file have no spool, and all others have one with
@@ -192,7 +192,7 @@ type Deps struct {
 	Stdout   io.Writer
 	Log      *slog.Logger
 	Observer Observer         // may be nil
-	SpoolDir string           // holds one folder per spool
+	SpoolDir string           // holds one directory per spool
 	Store    inventory.Reader // nil: there is no store
 	// CursorDir holds one file per output: the last change that was sent.
 	CursorDir string

@@ -40,7 +40,7 @@ var States = [...]State{
 	OK, Unconfirmed, Partial, Denied, RegionDisabled, Throttled, Timeout, AuthFailed, Error, Skipped,
 }
 
-// Complete reports whether resources missing from the listing are gone. No other code decides this.
+// Complete reports whether the listing is complete and confirmed. inventory.ScopeWriter.End decides what is gone.
 func (s State) Complete() bool { return s == OK }
 
 // Failed reports whether a run with such a target is partial. If all targets of a run end in a state that is not a
@@ -56,7 +56,7 @@ const (
 	RunPartial Status = "partial"
 	RunFailed  Status = "failed"  // nothing was collected
 	RunTimeout Status = "timeout" // its timeout ended it
-	RunSkipped Status = "skipped" // an earlier run of the account was still running
+	RunSkipped Status = "skipped" // it did not begin: see inventory.Run.Missed
 	RunExpired Status = "expired" // it waited too long in the queue
 
 	RunRunning     Status = "running"     // it has not ended

@@ -14,8 +14,8 @@ import (
 // A delivery takes the pages of one target: the output gets a page, then the store. Several loops may share it; it
 // takes one page at a time. Loops that hang keep their delivery, and the target ends with its successor.
 type delivery struct {
-	l    *listing
-	turn chan struct{} // held by the loop whose page is delivered
+	l         *listing
+	pageToken chan struct{} // held by the loop whose page is delivered
 
 	pages      int
 	ids        []string              // of the listed resources, for children
@@ -32,7 +32,7 @@ type delivery struct {
 	inOutput            atomic.Bool
 }
 
-func newDelivery(l *listing) *delivery { return &delivery{l: l, turn: make(chan struct{}, 1)} }
+func newDelivery(l *listing) *delivery { return &delivery{l: l, pageToken: make(chan struct{}, 1)} }
 
 // successor returns the delivery that ends a target whose loops were abandoned. It begins the target again in the
 // store, so the late loops cannot write. It does not call an output that has a page.
@@ -47,8 +47,8 @@ func (d *delivery) successor() *delivery {
 // error ends the loop. After the end of ctx nothing is called: the loop may be late, and its target may have ended.
 func (d *delivery) take(ctx context.Context, p *record.Page) error {
 	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
+	case d.pageToken <- struct{}{}:
+		defer func() { <-d.pageToken }()
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {

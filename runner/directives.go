@@ -188,7 +188,8 @@ func (d *Directives) change(apply func() (changed bool)) error {
 		d.paused, d.acknowledged = paused, acknowledged
 		d.mu.Unlock()
 		return &record.Fault{
-			Reason: record.Other, Hint: statefile.Hint(d.path, err), Err: fmt.Errorf("save the decision: %w", err),
+			Reason: record.Other, Hint: statefile.Hint(d.path, err),
+			Err: fmt.Errorf("save paused accounts and acknowledgements: %w", err),
 		}
 	}
 	return nil

@@ -76,8 +76,8 @@ type (
 		Run, Output string
 		Err         error
 	}
-	// Decided: a person paused or resumed the account, or acknowledged a failure. The Directives have it.
-	Decided struct{ Account string }
+	// DirectivesChanged: a person paused or resumed the account, or acknowledged a failure. The Directives have it.
+	DirectivesChanged struct{ Account string }
 	// TaskEnded: a run of a task is over; its RunEnded follows. The target is the task's name and kind. Warning is a
 	// problem of a run that succeeded; it may be nil.
 	TaskEnded struct {
@@ -92,22 +92,22 @@ type (
 	}
 )
 
-func (RunStarted) event()     {}
-func (RunEnded) event()       {}
-func (RunMissed) event()      {}
-func (TargetStarted) event()  {}
-func (TargetProgress) event() {}
-func (TargetEnded) event()    {}
-func (CallEnded) event()      {}
-func (BudgetWaited) event()   {}
-func (SessionExpires) event() {}
-func (SignedIn) event()       {}
-func (RegionsPlanned) event() {}
-func (NextStart) event()      {}
-func (Undelivered) event()    {}
-func (Decided) event()        {}
-func (TaskEnded) event()      {}
-func (Configured) event()     {}
+func (RunStarted) event()        {}
+func (RunEnded) event()          {}
+func (RunMissed) event()         {}
+func (TargetStarted) event()     {}
+func (TargetProgress) event()    {}
+func (TargetEnded) event()       {}
+func (CallEnded) event()         {}
+func (BudgetWaited) event()      {}
+func (SessionExpires) event()    {}
+func (SignedIn) event()          {}
+func (RegionsPlanned) event()    {}
+func (NextStart) event()         {}
+func (Undelivered) event()       {}
+func (DirectivesChanged) event() {}
+func (TaskEnded) event()         {}
+func (Configured) event()        {}
 
 // Reasons for a missed run.
 const (

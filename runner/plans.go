@@ -90,7 +90,8 @@ func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) 
 		return err
 	})
 	if err != nil {
-		r.log.Error("reading the account's stored targets failed", "account", a.Name, "error", err)
+		r.log.Error("reading the account's stored targets failed",
+			"account", a.Name, "error", err, "hint", record.HintOf(err))
 	}
 	for _, t := range known {
 		if wanted[t.Kind] {

@@ -8,8 +8,8 @@ import (
 )
 
 // A Store keeps what is known about targets. The inventory is the one with a history, [MemoryStore] the one for
-// `store: none`. An error of the store (a full disk) is not an error of the target: it is logged, and the listing
-// continues.
+// `store: {type: none}`. An error of the store (a full disk) is not an error of the target: it is logged, and the
+// listing continues.
 //
 // A call may last as long as the database works on it. Where the database makes no progress (it does not answer, or
 // another process holds its lock), the call returns an error within seconds, and later calls return at once until the

@@ -1,6 +1,6 @@
 // Package web shows the state of the collector: /metrics for Prometheus, health for orchestrators, the API and the
-// routes that its caller adds, such as those of the page. It reads the status board, and changes nothing except through
-// the reload function. It leaves the choice of the listener to its caller. Begin at [NewMetrics], which counts events,
+// routes that its caller adds, such as those of the page. It reads the status board. [Guard] decides who may reload and
+// act. It leaves the choice of the listener to its caller. Begin at [NewMetrics], which counts events,
 // and [NewServer], which serves them.
 package web
 

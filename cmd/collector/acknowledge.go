@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -18,11 +19,15 @@ func (c *cli) acknowledgeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "acknowledge ACCOUNT --reason REASON",
 		Short: "Acknowledge a failure of an account in a running collector",
-		Long: `Says that people know of a failure. The page shows it after all others, with who acknowledged it, and
-counts no account among those that need you for it. That ends when the listings fail for another reason, or fail
-again after they were complete. "collector status" shows the reasons.`,
+		Long: `Marks a failure as known. The page shows it last, with who acknowledged it, and the account no longer counts
+as one that needs you because of it. The mark is removed when the listings fail for another reason, or fail again
+after they were complete. "collector status" shows the reasons.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if reason == "" {
+				return usageError(errors.New("collector acknowledge needs --reason REASON, such as --reason access_denied; " +
+					"run \"collector status\" to see the reasons"))
+			}
 			f.Reason = record.Reason(reason)
 			var a runner.Acknowledgement
 			if err := c.ask(cmd.Context(), o, args[0], "acknowledge", f, &a); err != nil {
@@ -37,7 +42,6 @@ again after they were complete. "collector status" shows the reasons.`,
 	fs.StringVar(&f.Region, "region", "", "only in this `REGION`")
 	fs.StringVar(&f.Kind, "kind", "", "only this `KIND`")
 	fs.StringVar(&f.Note, "note", "", "`TEXT` that says why, for others")
-	_ = cmd.MarkFlagRequired("reason") // the flag exists
 	remoteFlags(cmd, &o)
 	return cmd
 }

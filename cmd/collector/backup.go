@@ -63,7 +63,7 @@ the command prints the pg_restore command to use.`,
 			}
 			if done.OtherHistory {
 				_ = printer.Fprintf(
-					c.stderr, "note: the database that was in place had begun another history than %s has\n", args[0],
+					c.stderr, "note: %s is not a backup of the database that it replaced\n", args[0],
 				)
 			}
 			return printer.Fprintf(c.stdout, "%s: restored from %s\n", store.Path(dataDir), args[0])

@@ -101,7 +101,9 @@ func (c *cli) addCompletions(root *cobra.Command) {
 	}
 	arguments := map[string]func(*cobra.Command, string) []string{
 		"list": c.completeKinds, "get": c.completeIDs, "history": c.completeIDs, "explain": c.completeAccounts,
-		"accept": c.completeAccounts, "login": c.completeAccounts, "runs": c.completeRuns,
+		"accept": c.completeAccounts, "login": c.completeAccounts, "runs": c.completeRuns, "start": c.completeAccounts,
+		"cancel": c.completeAccounts, "pause": c.completeAccounts, "resume": c.completeAccounts,
+		"acknowledge": c.completeAccounts,
 	}
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {

@@ -49,8 +49,8 @@ func (c *cli) dbCheckCommand() *cobra.Command {
 					return err
 				}
 				if len(s.Damage) > 0 {
-					return errors.New("the store is damaged: keep a copy, then start a new store: " +
-						"move collector.db away, or set another store.schema")
+					return errors.New("the store is damaged: keep a copy, stop the collector, and run `collector db restore FILE` " +
+						"with a backup; without one, move collector.db away or set another store.schema")
 				}
 				return nil
 			})

@@ -72,7 +72,7 @@ func (r *receiver) describe(now time.Time) string {
 	defer r.mu.Unlock()
 	text := fmt.Sprintf("http://%s/ simulates a DataKit: %d points accepted", r.addr, r.points)
 	if away := r.away(now); away > 0 {
-		text += fmt.Sprintf("; away on purpose for %s, records wait in the spool", live.Countdown(away))
+		text += fmt.Sprintf("; unavailable on purpose for %s, records wait in the spool", live.Countdown(away))
 	}
 	return text
 }

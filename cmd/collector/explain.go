@@ -223,7 +223,7 @@ func (e *explanation) printSignIn(line func(name, format string, args ...any)) {
 		line("identity", "%s", in.ARN)
 	}
 	if !in.Expires.IsZero() {
-		line("session expires", "%s: then a person must log in", printer.Time(in.Expires))
+		line("session expires", "%s: then run collector login", printer.Time(in.Expires))
 	}
 }
 

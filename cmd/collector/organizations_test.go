@@ -208,7 +208,7 @@ func TestOrganizationOnce(t *testing.T) {
 		}
 		// The organization is not an account: it has no warning about regions, and no row in the summary if it succeeded.
 		for _, not := range []string{
-			"regions uncertain", "│ organization:key", "| organization:key", "\norganization:key ",
+			"regions not readable", "│ organization:key", "| organization:key", "\norganization:key ",
 		} {
 			if strings.Contains(c.stderr.String(), not) {
 				t.Errorf("%q in\n%s", not, c.stderr.String())

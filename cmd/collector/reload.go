@@ -200,7 +200,7 @@ func (p *program) applyMemberChanges(ctx context.Context) error {
 		return nil
 	}
 	c := p.aws.AccountSet(p.config.File, p.members)
-	if !c.Follows(p.accountSet, p.opt.now) { // with --now, members whose first list came late also run at once
+	if !c.MarkNewMembers(p.accountSet, p.opt.now) { // with --now, members whose first list came late also run at once
 		return nil
 	}
 	f := p.runner.Configuration()

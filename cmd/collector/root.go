@@ -60,8 +60,8 @@ func (c *cli) root(args []string) *cobra.Command {
 		Long: `collector lists the EC2 resources of all AWS accounts that a YAML file names. It runs on a cron schedule,
 supports every way to sign in to an account, stores what it finds and sends it to outputs.
 
-To see it work without AWS, run "collector demo". To use it, copy config.example.yaml to config.yaml, edit the
-copy, and run "collector validate".`,
+To see it work without AWS, run "collector demo". To use it, run "collector init", edit
+config.yaml, and run "collector check".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {

@@ -29,8 +29,8 @@ func (c *cli) runsCommand() *cobra.Command {
 		Short: "Show the runs of each account, and what one run could not list",
 		Long: `Shows the stored runs, newest first. A run is one account at one tick of its schedule. A tick without a run
 has a row, too, which says why the run is missing: overlap (an earlier run was still running), downtime (the collector
-was not running), suspended (the machine slept) or drain (the collector was stopping). After a downtime, one row stands
-for all missed ticks of a schedule.
+was not running), suspended (the machine slept), drain (the collector was stopping), paused (the account was paused) or
+cancelled (by a person). After a downtime, one row stands for all missed ticks of a schedule.
 
 With RUN, the id of a run, the command shows that run and why its targets failed. Targets that failed for the same
 reason are one cause, with the region and kind of one of them. The formats json and jsonl always have the causes; csv

@@ -32,7 +32,7 @@ longest was listed completely, for how long a kind is overdue by its own schedul
 and why. Accounts and regions that the configuration names and no run has tried are never_listed. Accounts that the
 configuration no longer names are shown until their resources have ended.
 
-A region that is not enabled and a denial that expect_denied names are no failures and are never overdue. A kind is not
+Regions that are not enabled, and denials that expect_denied names, are no failures and never overdue. A kind is not
 overdue while a run of its account is in progress, up to the account's timeout.
 
 The formats json, jsonl and csv also have the error. The command makes no AWS calls, and it also works while a collector

@@ -55,7 +55,7 @@ func (b *builder) cloudQuerySource(source node) {
 		"aws_debug":                  "use --log-level debug",
 		"custom_endpoint_url":        "set AWS_ENDPOINT_URL in the environment",
 		"use_paid_apis":              onlyEC2,
-		"table_options":              "every resource is collected; choose when you ask: collector list --where",
+		"table_options":              "every resource is collected; select with `collector list --where CONDITION`",
 	})
 	b.noteOthers(source, "", []string{
 		"name", "path", "registry", "version", "tables", "skip_tables", "destinations", "spec",

@@ -75,7 +75,7 @@ func readGuance(b *builder, text []byte) error {
 			continue
 		}
 		if strings.Contains(part(4), "filters") {
-			b.note(line, "filters", "every resource is collected; choose when you ask: collector list --where")
+			b.note(line, "filters", "every resource is collected; select with `collector list --where CONDITION`")
 		}
 		b.guanceAccounts(variables[part(2)], kinds, b.guanceRegions(variables[part(3)]))
 	}

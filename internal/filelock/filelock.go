@@ -1,4 +1,5 @@
-// Package filelock stops two processes from using the same file. A lock ends with its process, even if that is killed.
+// Package filelock stops two processes from using the same file. On Unix, a lock ends with its process, even if that is
+// killed. Elsewhere, TryLock is not supported, and Lock takes over the lock of a killed process after four minutes.
 package filelock
 
 import (

@@ -59,10 +59,13 @@ func (s *Store) recordHistory(ctx context.Context, conn *pgx.Conn) error {
 			"hint", "If the schema was not replaced on purpose, stop the collector and restore it.")
 	case !errors.Is(err, fs.ErrNotExist):
 		aside, errMove := statefile.MoveDamaged(s.idFile)
-		s.log.Warn("store history id file damaged", "path", s.idFile, "error", errors.Join(err, errMove), "moved_to", aside)
+		s.log.Warn("store history id file damaged",
+			"path", s.idFile, "error", errors.Join(err, errMove), "moved_to", aside,
+			"hint", "Nothing to do: the file is written again. A replaced schema is not noticed this time.")
 	}
 	if err := statefile.Write(s.idFile, []byte(current+"\n")); err != nil {
-		s.log.Warn("store history id file not written", "path", s.idFile, "error", err)
+		s.log.Warn("store history id file not written",
+			"path", s.idFile, "error", err, "hint", statefile.Hint(s.idFile, err))
 	}
 	return nil
 }

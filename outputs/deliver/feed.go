@@ -143,7 +143,8 @@ func (f *feed) start(previous *feed, to outputs.Output) {
 		defer close(f.done)
 		if f.isNew {
 			if err := f.saveCursor(); err != nil { // until it is saved, a restart sends changes again
-				f.log.Warn("cannot save the change cursor", "output", f.name, "error", err)
+				f.log.Warn("cannot save the change cursor",
+					"output", f.name, "error", err, "hint", record.HintOf(err))
 			}
 		}
 		f.run(ctx)

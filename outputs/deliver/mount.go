@@ -10,7 +10,7 @@ import (
 
 // errNoStore rejects an output that answers from the store if there is none.
 var errNoStore = &record.Fault{
-	Reason: record.Other, Hint: "Remove `store: none`, or this output.",
+	Reason: record.Other, Hint: "Set store.type to sqlite or postgres, or remove this output.",
 	Err: errors.New("answers from the store, but there is none"),
 }
 

@@ -197,7 +197,7 @@ func (s *Set) openFeed(ctx context.Context, c outputs.Common) (*feed, error) {
 	if s.deps.Store == nil {
 		return nil, errors.New("send: changes needs a store: set store, or send: records")
 	}
-	return newFeed(ctx, folderName(c.Name), s.deps.CursorDir, c.Where, s.deps.Store, s.deps.Log)
+	return newFeed(ctx, directoryName(c.Name), s.deps.CursorDir, c.Where, s.deps.Store, s.deps.Log)
 }
 
 func (s *Set) findWorker(key string) *worker {

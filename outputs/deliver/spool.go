@@ -77,9 +77,9 @@ type spool struct {
 
 // openSpool opens the spool of an output. It sends nothing before applyConfig.
 func openSpool(name string, o outputs.Spool, d outputs.Deps) (*spool, error) {
-	dir := filepath.Join(d.SpoolDir, folderName(name))
+	dir := filepath.Join(d.SpoolDir, directoryName(name))
 	if d.SpoolDir == "" {
-		return nil, errors.New("no folder is set for spools")
+		return nil, errors.New("no directory is set for spools")
 	}
 	s := &spool{
 		name: name, dir: dir, log: d.Log.With("output", name), observer: d.Observer, onChange: func() {}, options: o,
@@ -98,8 +98,8 @@ func openSpool(name string, o outputs.Spool, d outputs.Deps) (*spool, error) {
 	return s, nil
 }
 
-// folderName maps an output name to a unique file name. It escapes every byte that is not plainly part of a name.
-func folderName(name string) string {
+// directoryName maps an output name to a unique file name. It escapes every byte that is not plainly part of a name.
+func directoryName(name string) string {
 	var b strings.Builder
 	for i, c := range []byte(name) {
 		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -446,7 +446,7 @@ func (s *spool) merge(st *State) {
 	}
 }
 
-// wrapError adds the spool's folder and a hint to an error.
+// wrapError adds the spool's directory and a hint to an error.
 func (s *spool) wrapError(doing string, err error) error {
 	if err == nil {
 		return nil

@@ -47,7 +47,7 @@ func (s *Set) reportOrphans() {
 	s.orphansReported = true
 	dirs, err := os.ReadDir(s.deps.SpoolDir)
 	if err != nil {
-		return // the folder does not exist yet: an output with a spool would have created it
+		return // the directory does not exist yet: an output with a spool would have created it
 	}
 	for _, d := range dirs {
 		name, err := url.PathUnescape(d.Name())
@@ -61,7 +61,7 @@ func (s *Set) reportOrphans() {
 		} else if st.Records > 0 {
 			s.deps.Log.Warn("spool without an output holds records", "output", name,
 				"records", st.Records, "oldest", st.Oldest.UTC().Format(time.RFC3339), "spool", dir,
-				"hint", "Configure an output with this name to send them, or remove the folder.")
+				"hint", "Configure an output with this name to send them, or remove the directory.")
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (o *output) explainError(err error) error {
 	case "InvalidAccessKeyId":
 		return fault(
 			record.BadKey,
-			"Check ak_id and endpoint, or the source of the credentials: the store does not know the key.",
+			"Check ak_id and endpoint, or the source of the credentials: the object store does not know the key.",
 		)
 	case "SignatureDoesNotMatch":
 		return fault(
@@ -58,7 +58,7 @@ func (o *output) explainError(err error) error {
 		)
 	case "RequestTimeTooSkewed":
 		return fault(record.ClockSkew,
-			"Synchronize this machine's clock, for example with NTP. The next request uses the store's time.")
+			"Synchronize this machine's clock, for example with NTP. The next request uses the object store's time.")
 	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
 		if c, ok := o.credentials.(interface{ RejectCurrent() }); ok {
 			c.RejectCurrent()
@@ -67,7 +67,7 @@ func (o *output) explainError(err error) error {
 	case "EntityTooLarge", "KeyTooLongError", "MetadataTooLarge":
 		return fmt.Errorf("%w: %w", outputs.ErrRefused, answered)
 	case "NotImplemented", "InvalidStorageClass", "InvalidEncryptionAlgorithmError":
-		return fault(record.Unsupported, "Check sse, kms_key_id and storage_class: the store does not support one of them.")
+		return fault(record.Unsupported, "Check sse, kms_key_id and storage_class: one of them is not supported.")
 	case "InvalidBucketName", "MethodNotAllowed":
 		return fault(record.Other, "Check bucket, endpoint and path_style.")
 	case "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout":
@@ -79,24 +79,24 @@ func (o *output) explainError(err error) error {
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return o.http.WithRetryAfter(
 			answered.response,
-			fault(record.Throttling, "Nothing to do: the store is busy. The upload is repeated."),
+			fault(record.Throttling, "Nothing to do: the object store is busy. The upload is repeated."),
 		)
 	case status == http.StatusInternalServerError:
 		return o.http.WithRetryAfter(
 			answered.response,
 			&record.Fault{
 				Reason: record.Other,
-				Hint:   "Check the store's health: it failed. The upload is repeated.",
+				Hint:   "Check the object store's health: it failed. The upload is repeated.",
 				Err:    fmt.Errorf("%w: %w", outputs.ErrReceiverFailed, answered),
 			},
 		)
 	case status >= 500:
-		return fault(record.Other, "Check the store's health: it failed. The upload is repeated.")
+		return fault(record.Other, "Check the object store's health: it failed. The upload is repeated.")
 	}
 	return fault(record.BadAnswer, "Check bucket, endpoint and path_style, and that endpoint is an S3 API.")
 }
 
-// An answer is the store's answer to a request that it did not accept.
+// An answer is the object store's answer to a request that it did not accept.
 type answer struct {
 	code     string // "" if a proxy answered
 	message  string
@@ -125,7 +125,7 @@ const unknownCode = "UnknownError"
 
 var expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 
-// regionHint returns how to set the bucket's region, if the store named it.
+// regionHint returns how to set the bucket's region, if the object store named it.
 func (a *answer) regionHint() string {
 	region := a.response.Header.Get("X-Amz-Bucket-Region")
 	if m := expectedRegion.FindStringSubmatch(a.message); region == "" && m != nil {

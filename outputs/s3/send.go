@@ -148,7 +148,7 @@ func (o *output) objectKey(obj *object) string {
 }
 
 // upload uploads an object, unless an earlier attempt did. The only object of a batch is always uploaded: the spool may
-// use it to test whether the store works now.
+// use it to test whether the object store works now.
 func (o *output) upload(ctx context.Context, w objectWriter, obj *object, only bool) error {
 	key := o.objectKey(obj)
 	if !only && o.isUploaded(key, false) {
@@ -161,7 +161,7 @@ func (o *output) upload(ctx context.Context, w objectWriter, obj *object, only b
 	timeoutErr := &record.Fault{
 		Reason: record.TimedOut,
 		Err:    fmt.Errorf("no answer within %s", config.Duration(o.timeout)),
-		Hint:   "Raise timeout, or set a smaller max_bytes: the store is slow or cannot be reached.",
+		Hint:   "Raise timeout, or set a smaller max_bytes: the object store is slow or cannot be reached.",
 	}
 	putCtx, cancel := context.WithTimeoutCause(ctx, o.timeout, timeoutErr)
 	defer cancel()
@@ -190,7 +190,7 @@ func (o *output) isUploaded(key string, note bool) bool {
 	return o.uploaded[key]
 }
 
-// Flush has nothing to wait for: when Send returns, the store has answered.
+// Flush has nothing to wait for: when Send returns, the object store has answered.
 func (o *output) Flush(ctx context.Context) error {
 	if err := o.sendMu.Lock(ctx); err != nil {
 		return err

@@ -21,10 +21,10 @@ type account struct {
 	identity      record.Identity
 	plan          *plan // the last; nil: none
 	expires, next instant
-	last          *runState     // nil until a run has ended
-	ended         []endedTarget // by region and kind
-	activity      *activity     // nil while nothing is in progress
-	trouble       *trouble      // nil before the first
+	last          *runState      // nil until a run has ended
+	ended         []endedTarget  // by region and kind
+	activity      *activity      // nil while nothing is in progress
+	failureCounts *failureCounts // nil before the first
 }
 
 // A plan is the regions of an account. Accounts with equal plans share it.
@@ -39,8 +39,8 @@ type activity struct {
 	listings []*Listing  // in no order; few
 }
 
-// A trouble counts missed runs by reason, and failures of outputs and the store by name.
-type trouble struct{ missed, undelivered map[string]int }
+// A failureCounts counts missed runs by reason, and failures of outputs and the store by name.
+type failureCounts struct{ missed, undelivered map[string]int }
 
 // A runState is the stored form of a [RunInfo].
 type runState struct {
@@ -202,11 +202,11 @@ func (a *account) releaseActivity() {
 	}
 }
 
-func (a *account) ensureTrouble() *trouble {
-	if a.trouble == nil {
-		a.trouble = new(trouble)
+func (a *account) ensureFailureCounts() *failureCounts {
+	if a.failureCounts == nil {
+		a.failureCounts = new(failureCounts)
 	}
-	return a.trouble
+	return a.failureCounts
 }
 
 // activeRun returns a run in progress, or nil.
@@ -249,7 +249,7 @@ func (a *account) snapshot() AccountInfo {
 	if p := a.plan; p != nil {
 		info.Regions, info.Disabled, info.Warning = p.regions, p.disabled, p.warning
 	}
-	if t := a.trouble; t != nil {
+	if t := a.failureCounts; t != nil {
 		info.Missed, info.Undelivered = maps.Clone(t.missed), maps.Clone(t.undelivered)
 	}
 	if a.last != nil {

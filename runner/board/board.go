@@ -130,7 +130,7 @@ func (b *Board) Observe(e runner.Event) {
 	case runner.RunEnded:
 		b.runEnded(e)
 	case runner.RunMissed:
-		b.update(e.Account, func(a *account) { increment(&a.ensureTrouble().missed, e.Reason) })
+		b.update(e.Account, func(a *account) { increment(&a.ensureFailureCounts().missed, e.Reason) })
 	case runner.TargetStarted:
 		b.targetStarted(e)
 	case runner.TargetProgress:
@@ -149,12 +149,12 @@ func (b *Board) Observe(e runner.Event) {
 		b.update(e.Account, func(a *account) { a.identity = e.Identity })
 	case runner.RegionsPlanned:
 		b.regionsPlanned(e)
-	case runner.Decided:
+	case runner.DirectivesChanged:
 		b.update(e.Account, func(*account) {}) // it is read from the Directives
 	case runner.NextStart:
 		b.update(e.Account, func(a *account) { a.next = instantOf(e.At) })
 	case runner.Undelivered:
-		b.update(e.Account, func(a *account) { increment(&a.ensureTrouble().undelivered, e.Output) })
+		b.update(e.Account, func(a *account) { increment(&a.ensureFailureCounts().undelivered, e.Output) })
 	}
 }
 

@@ -338,7 +338,7 @@ func (e *Engine) drain() <-chan struct{} {
 	e.mu.Lock()
 	e.draining.Store(true)
 	for _, name := range slices.Collect(maps.Keys(e.accounts)) {
-		e.obey(name, e.situation(e.accounts[name], "").Finished())
+		e.applyDecision(name, e.overlapInput(e.accounts[name], "").Finished())
 	}
 	e.mu.Unlock()
 	ended := make(chan struct{})

@@ -59,9 +59,9 @@ type accountRuns struct{ active, waiting []*run }
 func (e *Engine) admit(n *run) error {
 	e.wg.Add(1)
 	runs := e.accountRuns(n.a.Name)
-	d := e.situation(runs, n.a.Overlap).Due(n.ref())
+	d := e.overlapInput(runs, n.a.Overlap).Due(n.ref())
 	runs.waiting = append(runs.waiting, n) // until it is decided
-	e.obey(n.a.Name, d)
+	e.applyDecision(n.a.Name, d)
 	if len(d.Skip) > 0 {
 		return fmt.Errorf("account %q: %w", n.a.Name, ErrBusy)
 	}
@@ -73,8 +73,8 @@ func (n *run) ref() runner.RunRef {
 	return runner.RunRef{ID: n.id, Schedule: n.spec, Kinds: n.kinds, Begun: n.begun, Deadline: n.expires}
 }
 
-// situation is what the overlap rules look at. e.mu is held.
-func (e *Engine) situation(runs *accountRuns, rule runner.Overlap) runner.AccountRuns {
+// overlapInput is what the overlap rules look at. e.mu is held.
+func (e *Engine) overlapInput(runs *accountRuns, rule runner.Overlap) runner.AccountRuns {
 	refs := func(rs []*run) (list []runner.RunRef) {
 		for _, o := range rs {
 			list = append(list, o.ref())
@@ -86,9 +86,9 @@ func (e *Engine) situation(runs *accountRuns, rule runner.Overlap) runner.Accoun
 	}
 }
 
-// obey does what the overlap rules decided. A run that ends may let others start, which is decided anew: a run that is
+// applyDecision applies a decision of the overlap rules. A run that ends may let others start: a run that is
 // not there any more is left alone. e.mu is held.
-func (e *Engine) obey(account string, d runner.Decision) {
+func (e *Engine) applyDecision(account string, d runner.Decision) {
 	find := func(id string) *run {
 		runs := e.accounts[account]
 		if runs == nil {
@@ -197,7 +197,7 @@ func (e *Engine) finish(n *run, res RunResult) {
 	if n.done != nil {
 		n.done(res)
 	}
-	e.obey(n.a.Name, e.situation(runs, "").Finished())
+	e.applyDecision(n.a.Name, e.overlapInput(runs, "").Finished())
 	if len(runs.active)+len(runs.waiting) == 0 {
 		delete(e.accounts, n.a.Name)
 	}

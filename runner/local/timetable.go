@@ -23,16 +23,16 @@ const (
 // does not wait or start anything. It uses wall-clock times without a monotonic reading, which stops while a machine is
 // suspended. It is used by one goroutine.
 type timetable struct {
-	due       dueHeap
-	byKey     map[TickKey]*due
-	byAccount map[string][]*due
+	due       entryHeap
+	byKey     map[TickKey]*scheduleEntry
+	byAccount map[string][]*scheduleEntry
 	last      map[TickKey]time.Time // the last tick for which a run was started
 	latest    time.Time             // the latest wall clock
 	atStart   bool                  // the first configuration is due at once
 }
 
 // A due is one schedule of one account.
-type due struct {
+type scheduleEntry struct {
 	key       TickKey
 	kinds     []string
 	schedule  runner.Schedule
@@ -43,7 +43,7 @@ type due struct {
 }
 
 // at is when the next run starts.
-func (d *due) at() time.Time {
+func (d *scheduleEntry) at() time.Time {
 	at := d.tick.Add(d.offset)
 	if d.notBefore.After(at) {
 		return d.notBefore
@@ -66,14 +66,14 @@ func newTimetable(last map[TickKey]time.Time) *timetable {
 	if last == nil {
 		last = map[TickKey]time.Time{}
 	}
-	return &timetable{byKey: map[TickKey]*due{}, last: last}
+	return &timetable{byKey: map[TickKey]*scheduleEntry{}, last: last}
 }
 
 // set follows a configuration. Schedules that stay keep their next tick. New ones begin now, except after a restart:
 // a schedule with a saved last tick may have missed one since, which then runs once. It returns the new ones.
-func (t *timetable) set(conf *runner.Configuration, now time.Time, restart bool) (added []*due) {
+func (t *timetable) set(conf *runner.Configuration, now time.Time, restart bool) (added []*scheduleEntry) {
 	old := t.byKey
-	t.byKey, t.byAccount, t.due = map[TickKey]*due{}, map[string][]*due{}, nil
+	t.byKey, t.byAccount, t.due = map[TickKey]*scheduleEntry{}, map[string][]*scheduleEntry{}, nil
 	if conf == nil {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (t *timetable) set(conf *runner.Configuration, now time.Time, restart bool)
 			}
 			d := old[key]
 			if d == nil {
-				d = &due{key: key}
+				d = &scheduleEntry{key: key}
 				d.tick = tick.Schedule.Next(now)
 				added = append(added, d)
 			}
@@ -148,7 +148,7 @@ func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duratio
 }
 
 // take starts the latest tick of d that is due; those before it are missed.
-func (t *timetable) take(d *due, now time.Time) start {
+func (t *timetable) take(d *scheduleEntry, now time.Time) start {
 	s := start{key: d.key, kinds: d.kinds, tick: d.tick, reason: d.reason}
 	if s.reason == "" {
 		s.reason = runner.MissedSuspended
@@ -214,15 +214,15 @@ func jitterOffset(account string, jitter time.Duration, s runner.Schedule, now t
 	return time.Duration(ratio * float64(jitter)).Truncate(time.Millisecond)
 }
 
-type dueHeap []*due
+type entryHeap []*scheduleEntry
 
-func (q dueHeap) Len() int           { return len(q) }
-func (q dueHeap) Less(i, j int) bool { return q[i].at().Before(q[j].at()) }
-func (q dueHeap) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *dueHeap) Push(x any) {
-	*q = append(*q, x.(*due))
+func (q entryHeap) Len() int           { return len(q) }
+func (q entryHeap) Less(i, j int) bool { return q[i].at().Before(q[j].at()) }
+func (q entryHeap) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *entryHeap) Push(x any) {
+	*q = append(*q, x.(*scheduleEntry))
 }
-func (q *dueHeap) Pop() any {
+func (q *entryHeap) Pop() any {
 	o := *q
 	d := o[len(o)-1]
 	o[len(o)-1] = nil

@@ -18,21 +18,21 @@ const (
 )
 
 // logNextRuns logs when accounts are next due, a line for each schedule, the next one first.
-func logNextRuns(log *slog.Logger, dues []*due) {
-	bySpec := map[string][]*due{}
-	for _, d := range dues {
+func logNextRuns(log *slog.Logger, entries []*scheduleEntry) {
+	bySpec := map[string][]*scheduleEntry{}
+	for _, d := range entries {
 		if !d.tick.IsZero() {
 			bySpec[d.key.Spec] = append(bySpec[d.key.Spec], d)
 		}
 	}
-	var groups [][]*due
+	var groups [][]*scheduleEntry
 	for _, group := range bySpec {
-		slices.SortFunc(group, func(a, b *due) int {
+		slices.SortFunc(group, func(a, b *scheduleEntry) int {
 			return cmp.Or(a.at().Compare(b.at()), cmp.Compare(a.key.Account, b.key.Account))
 		})
 		groups = append(groups, group)
 	}
-	slices.SortFunc(groups, func(a, b []*due) int {
+	slices.SortFunc(groups, func(a, b []*scheduleEntry) int {
 		return cmp.Or(a[0].at().Compare(b[0].at()), cmp.Compare(a[0].key.Spec, b[0].key.Spec))
 	})
 	for i, group := range groups {
@@ -53,16 +53,16 @@ func logNextRuns(log *slog.Logger, dues []*due) {
 // logTime is a time as the log shows it.
 func logTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-func countAccounts(dues []*due) int {
+func countAccounts(entries []*scheduleEntry) int {
 	names := map[string]bool{}
-	for _, d := range dues {
+	for _, d := range entries {
 		names[d.key.Account] = true
 	}
 	return len(names)
 }
 
 // nameAccounts names the first accounts and counts the others.
-func nameAccounts(group []*due) string {
+func nameAccounts(group []*scheduleEntry) string {
 	var names []string
 	for _, d := range group[:min(len(group), maxAccountsNamed)] {
 		names = append(names, d.key.Account)

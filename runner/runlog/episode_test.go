@@ -79,7 +79,7 @@ func TestRepeatedFailuresAreLoggedOnChange(t *testing.T) {
 		}
 		l.Observe(runner.RegionsPlanned{Account: "prod"})
 		got := b.String()
-		if strings.Count(got, "level=WARN") != 1 || strings.Count(got, "account regions certain again") != 1 {
+		if strings.Count(got, "level=WARN") != 1 || strings.Count(got, "account regions read from AWS again") != 1 {
 			t.Errorf("%s", got)
 		}
 	})

@@ -1,4 +1,4 @@
-// Package runlog tells people how runs end: as lines of the log, and as the ways in which targets failed. Begin at
+// Package runlog logs how runs end, and groups targets that failed in the same way. Begin at
 // [Logger.Observe].
 package runlog
 
@@ -254,7 +254,7 @@ func (l *Logger) logRegions(account string, regions int, warning error) {
 	e := l.regions[account]
 	if warning == nil {
 		if e != nil {
-			l.log.Info("account regions certain again", "account", account, "duration", e.lasted())
+			l.log.Info("account regions read from AWS again", "account", account, "duration", e.lasted())
 			delete(l.regions, account)
 		}
 		return
@@ -268,7 +268,7 @@ func (l *Logger) logRegions(account string, regions int, warning error) {
 		e.logged = time.Time{}
 	}
 	e.cause = cause
-	e.repeat(l.log, "account regions uncertain, using built-in list", "account", account, "regions", regions,
+	e.repeat(l.log, "account regions not readable, using built-in list", "account", account, "regions", regions,
 		"error", warning, "hint", record.HintOf(warning))
 }
 

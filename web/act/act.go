@@ -159,7 +159,7 @@ func (a *Acts) Pause(who, account, note string) (s PauseState, err error) {
 		return PauseState{}, err
 	}
 	err = a.o.Directives.Pause(account, runner.Directive{By: who, At: time.Now().UTC(), Note: note})
-	a.o.Board.Observe(runner.Decided{Account: account})
+	a.o.Board.Observe(runner.DirectivesChanged{Account: account})
 	return PauseState{account, a.o.Directives.Paused(account)}, err
 }
 
@@ -170,7 +170,7 @@ func (a *Acts) Resume(who, account string) (s PauseState, err error) {
 		return PauseState{}, err
 	}
 	err = a.o.Directives.Resume(account)
-	a.o.Board.Observe(runner.Decided{Account: account})
+	a.o.Board.Observe(runner.DirectivesChanged{Account: account})
 	return PauseState{account, a.o.Directives.Paused(account)}, err
 }
 
@@ -255,10 +255,11 @@ func (a *Acts) Acknowledge(who, account string, f Failure) (ack runner.Acknowled
 			}
 			hint = "Its listings fail with: " + strings.Join(names, ", ") + "."
 		}
-		return ack, refuse(http.StatusNotFound, hint, "account %q: no listing fails so", account)
+		return ack, refuse(http.StatusNotFound, hint,
+			"account %q: no listing fails for this reason in this region and kind", account)
 	}
 	err = a.o.Directives.Acknowledge(ack, func(old *runner.Acknowledgement) bool { return !stands(old) })
-	a.o.Board.Observe(runner.Decided{Account: account})
+	a.o.Board.Observe(runner.DirectivesChanged{Account: account})
 	return ack, err
 }
 

@@ -67,7 +67,7 @@ func (r *request) body(v any) error {
 	}
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != typeJSON {
 		return problem{Status: http.StatusUnsupportedMediaType,
-			Detail: fmt.Sprintf("Content-Type %.100q", r.Header.Get("Content-Type")), Hint: "Send " + typeJSON + "."}
+			Detail: fmt.Sprintf("unsupported Content-Type %.100q", r.Header.Get("Content-Type")), Hint: "Send " + typeJSON + "."}
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func TestActs(t *testing.T) {
 		{"accounts/prod/acknowledge", `{"reason":"access_denied","note":"ticket 4711"}`, 200, `"region":"","kind":""`},
 		{"accounts/prod/acknowledge", `{"reason":"access_denied","kind":"volume"}`, 200, `"kind":"ec2_volume"`},
 		{"accounts/prod/acknowledge", `{"reason":"throttled"}`, 404, "Its listings fail with: access_denied."},
-		{"accounts/prod/acknowledge", `{"reason":"access_denied","region":"eu-west-1"}`, 404, "no listing fails so"},
+		{"accounts/prod/acknowledge", `{"reason":"access_denied","region":"eu-west-1"}`, 404, "no listing fails for this"},
 		{"accounts/test/acknowledge", `{"reason":"access_denied"}`, 404, "No listing of the account fails."},
 		{"accounts/prod/pause", `{"note":"` + strings.Repeat("ä", 201) + `"}`, 400, "the note has 201 characters"},
 		{"accounts/nobody/run", "", 404, `no account has the name \"nobody\"`},

@@ -166,7 +166,7 @@ func (a *API) parse(rt *route, r *http.Request) (*request, error) {
 	req := &request{Request: r, route: rt, values: values}
 	if req.media = acceptable(r, rt.media()); req.media == "" {
 		return nil, problem{Status: http.StatusNotAcceptable,
-			Detail: fmt.Sprintf("Accept %.100q", r.Header.Get("Accept")),
+			Detail: fmt.Sprintf("no media type of this route matches Accept %.100q", r.Header.Get("Accept")),
 			Hint:   "Accept " + strings.Join(rt.media(), ", ") + "."}
 	}
 	o := query.Options{Now: time.Now().UTC(), Kinds: a.o.Kinds}

@@ -44,7 +44,7 @@ func writeProblem(w http.ResponseWriter, p problem) {
 // storeProblem is what a client learns about an error of the store: the log has all.
 func storeProblem(err error) problem {
 	return problem{
-		Status: http.StatusServiceUnavailable, Detail: "the store does not answer: " + err.Error(),
+		Status: http.StatusServiceUnavailable, Detail: "reading the store failed: " + err.Error(),
 		Hint: cmp.Or(record.HintOf(err), "Try again later. See /-/ready and the log."),
 	}
 }

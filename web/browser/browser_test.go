@@ -30,6 +30,7 @@ import (
 // The demo and the browser of all tests.
 var (
 	pageURL string
+	demoDir string // has its configuration
 	browser context.Context
 )
 
@@ -74,7 +75,8 @@ func startDemo(dir string) (stop func() error, err error) {
 	if binary == "" {
 		return nil, errors.New("set COLLECTOR to the path of the program; .ci/run browser does so")
 	}
-	demo := exec.Command(binary, "demo", "--listen", "127.0.0.1:0", "--dir", filepath.Join(dir, "demo"))
+	demoDir = filepath.Join(dir, "demo")
+	demo := exec.Command(binary, "demo", "--listen", "127.0.0.1:0", "--dir", demoDir)
 	lines, err := demo.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -172,12 +172,12 @@ func (c *cause) effect(now time.Time) string {
 		text += ". No resource was there at the last complete listing."
 	default:
 		text += ". " + count(c.resources, "resource") + " shown as of the last complete listing, the oldest of " +
-			clock(now, c.oldest) + "; none is taken for gone."
+			clock(now, c.oldest) + ". None is counted as gone."
 	}
 	return text
 }
 
-// code marks what a person types in a hint: between backquotes, or quoted.
+// code marks what a person types in a hint: the text between backquotes.
 func code(hint string) template.HTML {
 	var b strings.Builder
 	for i, part := range strings.Split(hint, "`") {

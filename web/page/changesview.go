@@ -109,7 +109,8 @@ func (p *Page) changesView(ctx context.Context, r *request) (content, error) {
 	d.Counts = n.done()
 	d.addFilters(r, what)
 	d.addGroups(last)
-	d.Summary = fmt.Sprintf("%s added, %s changed, %s gone since %s. What fails to be listed never counts as gone.",
+	d.Summary = fmt.Sprintf(
+		"%s added, %s changed, %s gone since %s. A resource whose listing fails is never counted as gone.",
 		number(d.Counts.Added), number(d.Counts.Changed), number(d.Counts.Gone), clock(r.now, q.Since))
 	if d.Counts.More {
 		d.Summary = "The first " + number(maxCounted) + " changes: " + d.Summary

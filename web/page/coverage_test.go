@@ -26,6 +26,11 @@ func TestHeadline(t *testing.T) {
 	f.ended("new", "us-east-1", "ec2_instance", nil)
 	requireAll(t, view(t, f.page(), "/"), "<h1>Every account is collected in full</h1>", "All 2 accounts",
 		"Every account was listed completely.", "<b>2</b> healthy")
+	some := newFixture(t)
+	some.account("prod", "222222222222", "us-east-1")
+	some.account("new", "", "us-east-1")
+	some.ended("prod", "us-east-1", "ec2_instance", nil)
+	requireAll(t, view(t, some.page(), "/"), "No listing fails. Not listed yet: 1 account.")
 	f.ended("prod", "eu-west-1", "ec2_instance", throttled)
 	requireAll(t, view(t, f.page(), "/"), "Nothing needs you; 1 account will be tried again", "<b>1</b> retrying")
 	f.ended("prod", "us-east-1", "ec2_volume", denied)
@@ -119,7 +124,7 @@ func TestCauses(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	requireAll(t, view(t, f.page(), "/"), "no MFA code is available", "294 more", "Run <code>collector login</code>.",
-		"2,100 resources shown as of the last complete listing", "none is taken for gone",
+		"2,100 resources shown as of the last complete listing", "None is counted as gone",
 		"Access denied: <code>ec2:DescribeVolumes</code>")
 }
 
@@ -209,7 +214,7 @@ func TestFolding(t *testing.T) {
 	if strings.Contains(text, ">a-008</a>") {
 		t.Error("show=only shows a complete account")
 	}
-	requireAll(t, view(t, p, "/?account=nobody"), "No account fits")
+	requireAll(t, view(t, p, "/?account=nobody"), "No account matches")
 	requireAll(t, view(t, p, "/?account=249"), ">a-249</a>") // by its id
 }
 

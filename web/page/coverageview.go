@@ -23,7 +23,7 @@ type coverageData struct {
 	Next             time.Time
 	Causes           []causeView
 	MoreCauses       string // the URL of the whole list; "" if all are shown
-	Causeless        string // what to say if there is no cause
+	NoCauses         string // what to say if there is no cause
 	Running          []listingView
 	MoreRunning      int
 	Soon             []soonView
@@ -247,20 +247,22 @@ func (d *coverageData) addCauses(c *coverage, all, acts bool, r *request) {
 	n := c.counts()
 	switch {
 	case len(c.accounts) == 0:
-		d.Causeless = "No account is configured."
+		d.NoCauses = "No account is configured."
 	case n[notKnown] == len(c.accounts):
-		d.Causeless = "No listing has ended yet."
+		d.NoCauses = "No listing has ended yet."
 	case n[stale] > 0:
-		d.Causeless = "No listing fails. " + count(n[stale], "account") + " late by the schedule."
+		d.NoCauses = "No listing fails. Late by their own schedules: " + count(n[stale], "account") + "."
+	case n[notKnown] > 0:
+		d.NoCauses = "No listing fails. Not listed yet: " + count(n[notKnown], "account") + "."
 	default:
-		d.Causeless = "Every account was listed completely."
+		d.NoCauses = "Every account was listed completely."
 	}
 }
 
 // CauseCount says how many causes there are, and in how many accounts.
 func (d coverageData) CauseCount() string {
 	if d.MoreCauses != "" {
-		return count(len(d.Causes), "cause") + " of more"
+		return "the first " + count(len(d.Causes), "cause")
 	}
 	return count(len(d.Causes), "cause")
 }

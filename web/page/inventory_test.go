@@ -52,7 +52,7 @@ func TestInventory(t *testing.T) {
 	}
 	requireAll(t, view(t, p, "/inventory?q=10.24.3.17"), "3 resources")
 	requireAll(t, view(t, p, "/inventory?q=10.24.3.17&where="+url.QueryEscape("name=other")), "1 resource", "i-2")
-	requireAll(t, view(t, p, "/inventory?q=nothing"), "Nothing fits", "Not all was seen", accountURL("web"))
+	requireAll(t, view(t, p, "/inventory?q=nothing"), "No resource matches", "Not all was seen", accountURL("web"))
 	requireAll(t, view(t, p, "/inventory?account=333333333333&q=nothing"), "Not all was seen", accountURL("web"))
 	f.account("new", "", "us-east-1")
 	requireAll(t, view(t, f.page(stored(s)), "/inventory?account=new"), "Not all was seen", accountURL("new"))

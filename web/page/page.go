@@ -262,7 +262,7 @@ type message struct {
 // failed is the view of an error. What is in memory is on the coverage page.
 func failed(err error) content {
 	return content{template: "message.html", title: "Not available", status: http.StatusServiceUnavailable, data: message{
-		Heading: "The store did not answer", Text: err.Error(),
+		Heading: "Reading the store failed", Text: err.Error(),
 		Hint: "Try again. Coverage comes from memory and does not need the store.", Back: link{Text: "Coverage", URL: "/"},
 	}}
 }

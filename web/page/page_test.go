@@ -261,7 +261,7 @@ func TestFailedView(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkHTML(t, p, "failed", string(text))
-	requireAll(t, string(text), "The store did not answer", "database &lt;is&gt; locked")
+	requireAll(t, string(text), "Reading the store failed", "database &lt;is&gt; locked")
 }
 
 // The script listens to the events of the API, and replaces blocks that the views have. A view of an earlier instant

@@ -226,7 +226,7 @@ func durationChart(views []runView, now time.Time) template.HTML {
 		}
 	}
 	label := "Runs of the last 24 hours: " + cmp.Or(strings.Join(words, ", "), "none")
-	return template.HTML(`<svg class="lanes" viewBox="0 0 1000 136" role="img" aria-label="` + escape(label) + `">` +
+	return template.HTML(`<svg class="timeline" viewBox="0 0 1000 136" role="img" aria-label="` + escape(label) + `">` +
 		b.String() + "</svg>") //nolint:gosec // numbers, words of this file, and a label that is escaped
 }
 

@@ -25,7 +25,7 @@ type runsData struct {
 	From, To time.Time
 	Earlier  string // URLs
 	Later    string // "" at the present
-	Lanes    template.HTML
+	Timeline template.HTML
 	Named    int
 	Statuses []statusCount
 	Rows     []runView
@@ -133,7 +133,7 @@ func (d *runsData) fill(runs []inventory.Run, r *request, chosen []record.Status
 			d.Later = r.with("to", "", "before", "")
 		}
 	}
-	d.drawLanes(views, show == "all")
+	d.drawTimeline(views, show == "all")
 	bad := len(views) - counts[record.Success] - counts[record.RunRunning]
 	d.Summary = fmt.Sprintf("%s, %s not a success, %d in progress.",
 		count(len(views), "run"), number(bad), counts[record.RunRunning])
@@ -148,65 +148,65 @@ func spanOf(name string) time.Duration {
 	return 0
 }
 
-// A lane is the runs of an account, or of all accounts that are well.
-type lane struct {
+// A timelineRow is the runs of an account, or of all accounts that are well.
+type timelineRow struct {
 	name, url string
 	runs      []runView
 	bad       int
 }
 
 const (
-	maxLanes   = 40
-	laneHeight = 28
-	laneTop    = 24
-	laneLeft   = 150.0
-	laneRight  = 1300.0
+	maxTimelineRows = 40
+	rowHeight       = 28
+	rowTop          = 24
+	rowLeft         = 150.0
+	rowRight        = 1300.0
 )
 
-// drawLanes draws the accounts that are not all well, the worst first, and the others as one.
-func (d *runsData) drawLanes(views []runView, all bool) {
-	byName := map[string]*lane{}
-	var lanes []*lane
+// drawTimeline draws the accounts that are not all well, the worst first, and the others as one.
+func (d *runsData) drawTimeline(views []runView, all bool) {
+	byName := map[string]*timelineRow{}
+	var rows []*timelineRow
 	for _, v := range views {
 		l := byName[v.Account.Text]
 		if l == nil {
-			l = &lane{name: v.Account.Text, url: v.Account.URL}
+			l = &timelineRow{name: v.Account.Text, url: v.Account.URL}
 			byName[l.name] = l
-			lanes = append(lanes, l)
+			rows = append(rows, l)
 		}
 		l.runs = append(l.runs, v)
 		if v.Status.Status != record.Success && v.Status.Status != record.RunRunning {
 			l.bad++
 		}
 	}
-	slices.SortFunc(lanes, func(a, b *lane) int {
+	slices.SortFunc(rows, func(a, b *timelineRow) int {
 		return cmp.Or(cmp.Compare(b.bad, a.bad), cmp.Compare(a.name, b.name))
 	})
-	named := slices.IndexFunc(lanes, func(l *lane) bool { return l.bad == 0 })
-	if named < 0 || all || len(lanes) <= 10 {
-		named = len(lanes)
+	named := slices.IndexFunc(rows, func(l *timelineRow) bool { return l.bad == 0 })
+	if named < 0 || all || len(rows) <= 10 {
+		named = len(rows)
 	}
-	named = min(named, maxLanes)
-	if rest := lanes[named:]; len(rest) > 0 {
-		folded := &lane{name: "+ " + count(len(rest), "account")}
+	named = min(named, maxTimelineRows)
+	if rest := rows[named:]; len(rest) > 0 {
+		folded := &timelineRow{name: "+ " + count(len(rest), "account")}
 		for _, l := range rest {
 			folded.runs = append(folded.runs, l.runs...)
 		}
-		lanes = append(lanes[:named:named], folded)
+		rows = append(rows[:named:named], folded)
 	}
-	d.Named, d.Lanes = named, d.draw(lanes)
+	d.Named, d.Timeline = named, d.draw(rows)
 }
 
 func (d *runsData) x(t time.Time) float64 {
 	part := float64(t.Sub(d.From)) / float64(d.To.Sub(d.From))
-	return laneLeft + (laneRight-laneLeft)*min(max(part, 0), 1)
+	return rowLeft + (rowRight-rowLeft)*min(max(part, 0), 1)
 }
 
-func (d *runsData) draw(lanes []*lane) template.HTML {
-	height := laneTop + laneHeight*max(len(lanes), 1) + 24
+func (d *runsData) draw(rows []*timelineRow) template.HTML {
+	height := rowTop + rowHeight*max(len(rows), 1) + 24
 	bottom := height - 22
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="lanes" viewBox="0 0 1320 %d" role="group" aria-label="%s">`, height,
+	fmt.Fprintf(&b, `<svg class="timeline" viewBox="0 0 1320 %d" role="group" aria-label="%s">`, height,
 		escape(fmt.Sprintf("Runs from %s to %s", d.From.UTC().Format("2 Jan 15:04"), d.To.UTC().Format("2 Jan 15:04"))))
 	step := d.To.Sub(d.From) / 6
 	format := "15:04"
@@ -219,20 +219,20 @@ func (d *runsData) draw(lanes []*lane) template.HTML {
 			`<text x="%.1f" y="%d" text-anchor="middle">%s</text>`,
 			d.x(t), d.x(t), bottom, d.x(t), height-6, t.UTC().Format(format))
 	}
-	for i, l := range lanes {
-		d.drawLane(&b, l, laneTop+laneHeight*i)
+	for i, l := range rows {
+		d.drawRow(&b, l, rowTop+rowHeight*i)
 	}
 	b.WriteString("</svg>")
 	return template.HTML(b.String()) //nolint:gosec // escaped where it is text from outside
 }
 
-// drawLane draws a path for all runs of a status that are well, and a link for each that was not.
-func (d *runsData) drawLane(b *strings.Builder, l *lane, y int) {
+// drawRow draws a path for all runs of a status that are well, and a link for each that was not.
+func (d *runsData) drawRow(b *strings.Builder, l *timelineRow, y int) {
 	name := fmt.Sprintf(`<text class="name" x="8" y="%d">%s</text>`, y+15, escape(shorten(l.name, 20)))
 	if l.url != "" {
 		name = fmt.Sprintf(`<a href="%s">%s</a>`, escape(l.url), name)
 	}
-	fmt.Fprintf(b, `%s<line class="rule" x1="0" x2="1310" y1="%d" y2="%d"/>`, name, y+laneHeight-4, y+laneHeight-4)
+	fmt.Fprintf(b, `%s<line class="rule" x1="0" x2="1310" y1="%d" y2="%d"/>`, name, y+rowHeight-4, y+rowHeight-4)
 	var calm, links strings.Builder
 	for _, v := range l.runs {
 		x := d.x(v.Began)

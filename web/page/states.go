@@ -16,7 +16,7 @@ type tone string
 
 const (
 	toneOK   tone = "ok"   // complete
-	toneWait tone = "wait" // it mends itself: the next run tries again
+	toneWait tone = "wait" // the next run tries again
 	toneAct  tone = "act"  // a person must act
 	toneIdle tone = "idle" // no failure, or not known yet
 )
@@ -117,7 +117,7 @@ var reasonWords = map[record.Reason]string{
 	record.MFANeeded:      "no MFA code is available",
 	record.BadDuration:    "the session is longer than the role allows",
 	record.SSOLogin:       "the SSO token is missing or has expired",
-	record.WrongAccount:   "the account is not the configured one",
+	record.WrongAccount:   "the block signed in to an unexpected AWS account",
 	record.SameAccount:    "another block already signed in to this account",
 	record.RoleRequired:   "the block requires a role, but signed in without one",
 	record.BadPolicy:      "STS refuses the session's policy or tags",

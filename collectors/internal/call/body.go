@@ -76,7 +76,7 @@ func (u *unzipped) open() (err error) {
 		z = &gunzip{in: bufio.NewReaderSize(u.r, prefetch)}
 		z.out, err = gzip.NewReader(z.in)
 	}
-	if err == io.EOF { // not a byte came of what was said to come
+	if err == io.EOF { // the body is empty, although the header announced compressed data
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil {

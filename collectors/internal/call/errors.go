@@ -89,16 +89,16 @@ func (s *Slow) Error() string {
 	return fmt.Sprintf("no bytes for %v while waiting for %s", s.Limit, s.What)
 }
 
-// Timeout makes it one to net.Error's users.
+// Timeout tells users of net.Error that this is a time-out.
 func (s *Slow) Timeout() bool { return true }
 
 // Temporary completes net.Error.
 func (s *Slow) Temporary() bool { return true }
 
-// RetryableError is asked by the SDK's retryer.
+// RetryableError is called by the SDK's retryer.
 func (s *Slow) RetryableError() bool { return !s.last }
 
-// stallReader limits the wait for the next bytes, not the length of the whole: a page of 10 MB may take its time.
+// stallReader limits the wait for the next bytes, not the length of the whole: a page of 10 MB may take long.
 type stallReader struct {
 	r     io.Reader
 	timer *waitTimer
@@ -131,7 +131,7 @@ func (s *stallReader) classify(err error) error {
 	return &final{err}
 }
 
-// truncated is a body that ended early. The SDK retries no such thing by itself.
+// truncated is a body that ended early. The SDK does not retry it by itself.
 type truncated struct{ err error }
 
 func (t *truncated) Error() string      { return t.err.Error() }

@@ -15,7 +15,7 @@ import (
 
 // A Recorder takes the place of the credentials, the signer and the transport of an SDK client, and records the request
 // that the client prepares: address, headers, and how it is to be signed. So settings, variables and rules of endpoints
-// mean what they mean to the SDK.
+// have the same effect as in the SDK.
 type Recorder struct {
 	// What the client would have used. Prepare fills these in.
 	Client       smithyhttp.ClientDo

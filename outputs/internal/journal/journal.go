@@ -1,6 +1,6 @@
 // Package journal is a log on disk with many writers and one reader. Synced entries survive a kill and a power cut.
-// They are read in order, starting after the last acknowledged one. A journal is a folder of segments, a cursor and a
-// lock. Begin at [Open], [Journal.Append] and [Journal.Read].
+// They are read in order, starting after the last acknowledged one. A journal is a directory of segments, a cursor and
+// a lock. Begin at [Open], [Journal.Append] and [Journal.Read].
 //
 // The journal handles faults of the disk: an append that fails leaves nothing behind; the torn end of a segment is cut
 // off; what is damaged is skipped, and its records are counted, in a file of their own if the segment cannot tell. The
@@ -29,7 +29,7 @@ var (
 	ErrFull = errors.New("the spool is full")
 	// ErrTooLarge is returned by Append for lines that would not fit into an empty journal.
 	ErrTooLarge = errors.New("more than the maximum size of the spool")
-	// ErrLocked is returned by Open while another process or journal has the folder open.
+	// ErrLocked is returned by Open while another process or journal has the directory open.
 	ErrLocked = filelock.ErrLocked
 	// ErrClosed is returned by all methods after Close.
 	ErrClosed = errors.New("journal is closed")
@@ -121,7 +121,7 @@ func segmentName(n uint64) string { return fmt.Sprintf("%016d.seg", n) }
 
 func (j *Journal) segmentPath(n uint64) string { return filepath.Join(j.dir, segmentName(n)) }
 
-// Open opens or creates the journal in a folder.
+// Open opens or creates the journal in a directory.
 func Open(o Options) (_ *Journal, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err

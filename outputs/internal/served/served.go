@@ -29,7 +29,7 @@ import (
 // Options holds the options of every output that answers HTTP requests.
 type Options struct {
 	Where  string          `yaml:"where" doc:"Only these resources: a condition as in collector list --where."`
-	MaxAge config.Duration `yaml:"max_age" doc:"Answer 503 if the last complete listing is older, as 2h. 0: no limit."`
+	MaxAge config.Duration `yaml:"max_age" doc:"Answer 503 if the last complete listing is older, such as 2h. 0: no limit."`
 }
 
 // NeedsStore tells package config that these outputs always need a store.

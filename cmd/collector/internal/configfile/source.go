@@ -124,7 +124,7 @@ func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	l := &Loaded{Inputs: Digests{}}
 	b, rereadable, err := s.text(ctx)
 	if err != nil {
-		remedy := "name a file with --config or COLLECTOR_CONFIG, or start from config.example.yaml"
+		remedy := "name a file with --config or COLLECTOR_CONFIG, or run `collector init` to write one"
 		if errors.Is(err, fs.ErrPermission) {
 			remedy = "make the file readable for this user, or name another one with --config or COLLECTOR_CONFIG"
 		}

@@ -35,14 +35,14 @@ type Plan struct {
 
 // A Region is a region in the runs of one schedule of an account.
 type Region struct {
-	Account  string  `json:"account"`
-	Schedule string  `json:"schedule"`
-	Region   string  `json:"region"`
-	OptIn    bool    `json:"opt_in"` // a glob matches it, and it exists only if the account has opted in
-	Kinds    int     `json:"kinds"`
-	Calls    int     `json:"calls"`
-	Seconds  float64 `json:"seconds"`
-	CallsDay float64 `json:"calls_a_day"`
+	Account     string  `json:"account"`
+	Schedule    string  `json:"schedule"`
+	Region      string  `json:"region"`
+	OptIn       bool    `json:"opt_in"` // a glob matches it, and it exists only if the account has opted in
+	Kinds       int     `json:"kinds"`
+	Calls       int     `json:"calls"`
+	Seconds     float64 `json:"seconds"`
+	CallsPerDay float64 `json:"calls_per_day"`
 
 	cost           *listingCost
 	discoveryCalls int // calls that find the regions of the account
@@ -58,34 +58,34 @@ type listingCost struct {
 
 // An Account is the runs of one schedule of an account. Regions that need an opt-in are counted separately.
 type Account struct {
-	Account  string  `json:"account"`
-	Schedule string  `json:"schedule"`
-	Regions  int     `json:"regions"`
-	Calls    int     `json:"calls"`
-	Seconds  float64 `json:"seconds"`
-	RunsDay  float64 `json:"runs_a_day"`
-	CallsDay float64 `json:"calls_a_day"`
+	Account     string  `json:"account"`
+	Schedule    string  `json:"schedule"`
+	Regions     int     `json:"regions"`
+	Calls       int     `json:"calls"`
+	Seconds     float64 `json:"seconds"`
+	RunsPerDay  float64 `json:"runs_per_day"`
+	CallsPerDay float64 `json:"calls_per_day"`
 
-	OptInRegions  int     `json:"opt_in_regions"`
-	OptInCalls    int     `json:"opt_in_calls"`
-	OptInCallsDay float64 `json:"opt_in_calls_a_day"`
+	OptInRegions     int     `json:"opt_in_regions"`
+	OptInCalls       int     `json:"opt_in_calls"`
+	OptInCallsPerDay float64 `json:"opt_in_calls_per_day"`
 }
 
 // A Cost is the cost of one kind in all accounts and regions, without regions that need an opt-in.
 type Cost struct {
-	Kind     string  `json:"kind"`
-	Action   string  `json:"action"`
-	Calls    int     `json:"calls"` // if each schedule runs once
-	CallsDay float64 `json:"calls_a_day"`
+	Kind        string  `json:"kind"`
+	Action      string  `json:"action"`
+	Calls       int     `json:"calls"` // if each schedule runs once
+	CallsPerDay float64 `json:"calls_per_day"`
 }
 
 // A Total is the cost of all accounts.
 type Total struct {
-	Accounts      int     `json:"accounts"`
-	Calls         int     `json:"calls"` // if each schedule runs once
-	Seconds       float64 `json:"seconds"`
-	CallsDay      float64 `json:"calls_a_day"`
-	OptInCallsDay float64 `json:"opt_in_calls_a_day"`
+	Accounts         int     `json:"accounts"`
+	Calls            int     `json:"calls"` // if each schedule runs once
+	Seconds          float64 `json:"seconds"`
+	CallsPerDay      float64 `json:"calls_per_day"`
+	OptInCallsPerDay float64 `json:"opt_in_calls_per_day"`
 }
 
 // Options are the options of a plan.
@@ -145,8 +145,8 @@ func (pl *planner) plan(f *config.File, members *accounts.Directory) (*Plan, err
 			out.Warnings = append(out.Warnings, pl.warnings(a, sum)...)
 			costs.add(rows, pl.runsADay(t))
 			out.Total.Calls += sum.Calls
-			out.Total.CallsDay += sum.CallsDay
-			out.Total.OptInCallsDay += sum.OptInCallsDay
+			out.Total.CallsPerDay += sum.CallsPerDay
+			out.Total.OptInCallsPerDay += sum.OptInCallsPerDay
 			out.Total.Seconds = max(out.Total.Seconds, sum.Seconds)
 		}
 	}
@@ -165,7 +165,7 @@ func (c costs) add(rows []Region, runsADay float64) {
 			c[kind] = &Cost{Kind: kind, Action: actionOf(kind)}
 		}
 		c[kind].Calls += calls
-		c[kind].CallsDay += float64(calls) * runsADay
+		c[kind].CallsPerDay += float64(calls) * runsADay
 	}
 	count(regionDiscovery, 1)
 	regions := map[*listingCost]int{}
@@ -188,7 +188,7 @@ func (c costs) sorted() []Cost {
 		all = append(all, *cost)
 	}
 	slices.SortFunc(all, func(a, b Cost) int {
-		return cmp.Or(cmp.Compare(b.CallsDay, a.CallsDay), cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Kind, b.Kind))
+		return cmp.Or(cmp.Compare(b.CallsPerDay, a.CallsPerDay), cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Kind, b.Kind))
 	})
 	return all
 }
@@ -260,7 +260,7 @@ func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.
 		r := &rows[i]
 		r.Kinds, r.Calls = r.cost.kinds, r.cost.calls+r.discoveryCalls
 		r.Seconds = round(r.cost.seconds + callSeconds(r.discoveryCalls, 1))
-		r.CallsDay = round(float64(r.Calls) * pl.runsADay(t))
+		r.CallsPerDay = round(float64(r.Calls) * pl.runsADay(t))
 	}
 	return rows, nil
 }
@@ -329,7 +329,7 @@ func callSeconds(calls, concurrency int) float64 {
 func round(f float64) float64 { return math.Round(f*100) / 100 }
 
 func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []Region) Account {
-	sum := Account{Account: a.Name, Schedule: t.Spec, RunsDay: round(pl.runsADay(t))}
+	sum := Account{Account: a.Name, Schedule: t.Spec, RunsPerDay: round(pl.runsADay(t))}
 	for _, r := range rows {
 		if r.OptIn {
 			sum.OptInRegions++
@@ -344,8 +344,8 @@ func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []Region) Ac
 	}
 	sum.Seconds = max(sum.Seconds, callSeconds(sum.Calls-1, runner.RunConcurrency(pl.CallsInFlight, sum.Regions)))
 	sum.Seconds = round(sum.Seconds + callSeconds(1, 1))
-	sum.CallsDay = round(float64(sum.Calls) * pl.runsADay(t))
-	sum.OptInCallsDay = round(float64(sum.OptInCalls) * pl.runsADay(t))
+	sum.CallsPerDay = round(float64(sum.Calls) * pl.runsADay(t))
+	sum.OptInCallsPerDay = round(float64(sum.OptInCalls) * pl.runsADay(t))
 	return sum
 }
 
@@ -375,7 +375,7 @@ func (pl *planner) runsADay(t runner.Tick) float64 {
 // warnings reports runs that take longer than they may.
 func (pl *planner) warnings(a *runner.Account, s Account) []string {
 	var out []string
-	if period := 24 * 3600 / s.RunsDay; s.RunsDay > 0 && s.Seconds > period {
+	if period := 24 * 3600 / s.RunsPerDay; s.RunsPerDay > 0 && s.Seconds > period {
 		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than until the next run",
 			s.Account, s.Schedule, formatSeconds(s.Seconds)))
 	}

@@ -112,7 +112,7 @@ func TestPlan(t *testing.T) {
 				if r.OptIn {
 					star = "*"
 				}
-				got = append(got, fmt.Sprintf("%s %s%s %d %d %v", r.Account, r.Region, star, r.Kinds, r.Calls, r.CallsDay))
+				got = append(got, fmt.Sprintf("%s %s%s %d %d %v", r.Account, r.Region, star, r.Kinds, r.Calls, r.CallsPerDay))
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("regions (-want +got):\n%s", diff)
@@ -120,12 +120,12 @@ func TestPlan(t *testing.T) {
 			if p.Accounts[0].Seconds != c.seconds {
 				t.Errorf("takes %v s, want %v", p.Accounts[0].Seconds, c.seconds)
 			}
-			if p.Total.CallsDay != c.calls {
-				t.Errorf("%v calls a day, want %v", p.Total.CallsDay, c.calls)
+			if p.Total.CallsPerDay != c.calls {
+				t.Errorf("%v calls a day, want %v", p.Total.CallsPerDay, c.calls)
 			}
 			sum := 0.0
 			for _, k := range p.Costs {
-				sum += k.CallsDay
+				sum += k.CallsPerDay
 			}
 			if sum != c.calls {
 				t.Errorf("the costs sum up to %v, want %v", sum, c.calls)

@@ -16,7 +16,7 @@ const shownCosts = 10
 // Print prints the plan as tables. Adjacent regions with the same cost share a line.
 func (p *Plan) Print(w io.Writer) error {
 	regions := printer.Table{Columns: []string{
-		"account", "schedule", "region", "kinds", "calls_a_run", "takes", "calls_a_day",
+		"account", "schedule", "region", "kinds", "calls_per_run", "takes", "calls_per_day",
 	}}
 	for i := 0; i < len(p.Regions); {
 		r, n := p.Regions[i], 1
@@ -32,30 +32,30 @@ func (p *Plan) Print(w io.Writer) error {
 		}
 		regions.Rows = append(regions.Rows, map[string]any{
 			"account": r.Account, "schedule": r.Schedule, "region": name, "kinds": r.Kinds,
-			"calls_a_run": atLeast(float64(r.Calls)), "takes": "≥ " + formatSeconds(r.Seconds),
-			"calls_a_day": atLeast(r.CallsDay),
+			"calls_per_run": atLeast(float64(r.Calls)), "takes": "≥ " + formatSeconds(r.Seconds),
+			"calls_per_day": atLeast(r.CallsPerDay),
 		})
 		i += n
 	}
 	accounts := printer.Table{Columns: []string{
-		"account", "schedule", "regions", "calls_a_run", "takes", "runs_a_day", "calls_a_day", "with_opt-in",
+		"account", "schedule", "regions", "calls_per_run", "takes", "runs_per_day", "calls_per_day", "with_opt-in",
 	}}
 	for _, a := range p.Accounts {
 		row := map[string]any{
 			"account": a.Account, "schedule": a.Schedule, "regions": a.Regions,
-			"calls_a_run": atLeast(float64(a.Calls)), "takes": "≥ " + formatSeconds(a.Seconds),
-			"runs_a_day": formatNumber(a.RunsDay), "calls_a_day": atLeast(a.CallsDay), "with_opt-in": "",
+			"calls_per_run": atLeast(float64(a.Calls)), "takes": "≥ " + formatSeconds(a.Seconds),
+			"runs_per_day": formatNumber(a.RunsPerDay), "calls_per_day": atLeast(a.CallsPerDay), "with_opt-in": "",
 		}
 		if a.OptInRegions > 0 {
-			row["with_opt-in"] = atLeast(a.CallsDay + a.OptInCallsDay)
+			row["with_opt-in"] = atLeast(a.CallsPerDay + a.OptInCallsPerDay)
 		}
 		accounts.Rows = append(accounts.Rows, row)
 	}
-	costs := printer.Table{Columns: []string{"highest_costs", "action", "calls_a_run", "calls_a_day"}}
+	costs := printer.Table{Columns: []string{"highest_costs", "action", "calls_per_run", "calls_per_day"}}
 	for _, c := range p.Costs[:min(shownCosts, len(p.Costs))] {
 		costs.Rows = append(costs.Rows, map[string]any{
 			"highest_costs": c.Kind, "action": c.Action,
-			"calls_a_run": atLeast(float64(c.Calls)), "calls_a_day": atLeast(c.CallsDay),
+			"calls_per_run": atLeast(float64(c.Calls)), "calls_per_day": atLeast(c.CallsPerDay),
 		})
 	}
 	for _, l := range []printer.Table{regions, accounts, costs} {
@@ -67,11 +67,11 @@ func (p *Plan) Print(w io.Writer) error {
 	t := p.Total
 	fmt.Fprintf(w, "Total: %s calls if every schedule runs once, which takes ≥ %s",
 		atLeast(float64(t.Calls)), formatSeconds(t.Seconds))
-	if t.CallsDay > 0 {
-		fmt.Fprintf(w, "; %s calls per day", atLeast(t.CallsDay))
+	if t.CallsPerDay > 0 {
+		fmt.Fprintf(w, "; %s calls per day", atLeast(t.CallsPerDay))
 	}
-	if t.OptInCallsDay > 0 {
-		fmt.Fprintf(w, ", %s if every account has opted in to every region", atLeast(t.CallsDay+t.OptInCallsDay))
+	if t.OptInCallsPerDay > 0 {
+		fmt.Fprintf(w, ", %s if every account has opted in to every region", atLeast(t.CallsPerDay+t.OptInCallsPerDay))
 	}
 	fmt.Fprint(w, ".\n")
 	for _, s := range p.Warnings {
