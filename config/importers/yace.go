@@ -18,7 +18,7 @@ var yaceKinds = map[string]string{
 
 const (
 	noMetrics    = "collector inventories resources and reads no CloudWatch metrics; keep YACE for them"
-	everyTag     = "every resource is collected with all its tags; choose when you ask: list --where tags.KEY=VALUE"
+	everyTag     = "every resource is collected with all its tags; select with `collector list --where tags.KEY=VALUE`"
 	everyMetrics = "every resource has all its tags; outputs choose labels: see the output prometheus"
 )
 
