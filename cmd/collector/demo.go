@@ -38,7 +38,6 @@ var demoConfig string
 // sign in, a schedule, outputs and metrics. Only the addresses of AWS differ.
 func (c *cli) demoCommand() *cobra.Command {
 	var o demoOptions
-	var duration time.Duration
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the whole program against a built-in fake AWS; needs no account",
@@ -54,14 +53,8 @@ terminal and with TERM=dumb, the demo prints log lines instead.`,
 				return usageError(fmt.Errorf("--accounts must be at least %d, and --days between 0 and %d",
 					leastAccounts, mostDays))
 			}
-			ctx := cmd.Context()
-			if duration > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, duration, errors.New("the time of --for is over"))
-				defer cancel()
-			}
 			o.anyPort = !cmd.Flags().Changed("listen") && c.getenv("COLLECTOR_LISTEN") == ""
-			return c.demo(ctx, o)
+			return c.demo(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
@@ -70,7 +63,7 @@ terminal and with TERM=dumb, the demo prints log lines instead.`,
 	f.StringVar(&o.dir, "dir", "",
 		"`DIRECTORY` for the configuration, the log and the records; default: a temporary one, removed at the end")
 	f.DurationVar(&o.every, "every", 15*time.Second, "how often to collect")
-	f.DurationVar(&duration, "for", 0, "stop after this time; 0: run until Ctrl-C")
+	f.DurationVar(&o.duration, "for", 0, "collect for this time, then stop; 0: run until Ctrl-C")
 	f.IntVar(&o.accounts, "accounts", 200, fmt.Sprintf("how many accounts to simulate, at least %d", leastAccounts))
 	f.IntVar(&o.days, "days", 14, "how many days of history to simulate before the start; 0: none")
 	f.DurationVar(&o.latency, "latency", 80*time.Millisecond, "how long the fake AWS takes to answer")
@@ -82,6 +75,7 @@ type demoOptions struct {
 	listen, dir    string
 	anyPort        bool // if the address is in use
 	every, latency time.Duration
+	duration       time.Duration // 0: until Ctrl-C
 	plain          bool
 	accounts, days int
 }
@@ -101,7 +95,7 @@ type demo struct {
 	pageURL   string
 	dir       string
 	onPurpose map[string]string // what is wrong with the accounts that are meant to fail
-	started   time.Time
+	started   time.Time         // when the daemon began to collect
 
 	board *board.Board
 	table *live.View // nil: plain lines
@@ -127,7 +121,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	defer listener.Close() // for an early error; the server closes it, too
 
 	d := &demo{
-		cli: c, options: o, scene: scene, receiver: receiver, fakeURL: fake.URL, started: time.Now(),
+		cli: c, options: o, scene: scene, receiver: receiver, fakeURL: fake.URL,
 		pageURL: (&url.URL{Scheme: "http", Host: listener.Addr().String()}).String(), dir: o.dir,
 		onPurpose: map[string]string{},
 	}
@@ -211,9 +205,18 @@ func (d *demo) config() ([]byte, error) {
 
 // run runs the daemon until ctx ends or the terminal is closed.
 func (d *demo) run(ctx context.Context, listener net.Listener) error {
+	if d.log != nil {
+		defer d.log.Close()
+	}
 	d.printIntroduction()
 	if err := d.begin(ctx); err != nil || ctx.Err() != nil {
 		return err
+	}
+	d.started = time.Now()
+	if d.options.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d.options.duration, errors.New("the time of --for is over"))
+		defer cancel()
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -222,9 +225,6 @@ func (d *demo) run(ctx context.Context, listener net.Listener) error {
 	wg.Go(func() { d.evolve(ctx) })
 	if printer.IsTerminal(printable.Unwrap(d.cli.stderr)) {
 		wg.Go(func() { d.stopWithTerminal(ctx, stop) })
-	}
-	if d.log != nil {
-		defer d.log.Close()
 	}
 	defer func() { // also after a panic: the table must not stand between the shell's lines
 		if d.table != nil {
@@ -242,6 +242,8 @@ func (d *demo) begin(ctx context.Context) error {
 		d.scene.BeginLasting()
 		return nil
 	}
+	// An error only means that the terminal is closed.
+	_ = printer.Fprintf(d.cli.stderr, "Simulating %d days of history. This takes some seconds.\n", d.options.days)
 	if err := d.writeHistory(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("simulate %d days of history: %w", d.options.days, err)
 	}
@@ -394,7 +396,6 @@ func (d *demo) printIntroduction() {
 // end removes the temporary directory and prints the one line of the end.
 func (d *demo) end() error {
 	now := time.Now()
-	s := live.Summarize(d.board, d.onPurpose, now)
 	what := "Records and database"
 	if d.log != nil {
 		what = "Log, records and database"
@@ -406,6 +407,11 @@ func (d *demo) end() error {
 		}
 		where = "were removed; --dir keeps them"
 	}
+	if d.board == nil {
+		_ = printer.Fprintf(d.cli.stderr, "The demo was stopped before its first run. %s %s.\n", what, where)
+		return nil
+	}
+	s := live.Summarize(d.board, d.onPurpose, now)
 	// An error only means that the terminal is closed.
 	_ = printer.Fprintf(d.cli.stderr, "The demo ran for %s: %d accounts, %d resources, %d problems. %s %s.\n",
 		live.Countdown(now.Sub(d.started)), s.Accounts, s.Resources, len(s.Problems), what, where)

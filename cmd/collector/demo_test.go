@@ -217,6 +217,38 @@ func TestDemoPrintsLines(t *testing.T) {
 	}
 }
 
+// Stopped while it simulates the past, the demo says so and removes its files.
+func TestDemoStoppedBeforeItsFirstRun(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	ctx, stop := context.WithCancel(t.Context())
+	stderr := &stopWriter{at: "Simulating 2 days", stop: stop}
+	args := []string{"demo", "--accounts", "15", "--days", "2", "--listen", "127.0.0.1:0"}
+	err := run(ctx, args, func(string) string { return "" }, io.Discard, stderr)
+	want := "\nThe demo was stopped before its first run. Records and database were removed; --dir keeps them.\n"
+	if text := stderr.text.String(); err != nil || !strings.HasSuffix(text, want) {
+		t.Errorf("%v, it ends with %q", err, text[max(0, len(text)-200):])
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left in the temporary directory: %v, %v", left, err)
+	}
+}
+
+// A stopWriter calls stop when it has got a text.
+type stopWriter struct {
+	text bytes.Buffer
+	at   string
+	stop func()
+}
+
+func (w *stopWriter) Write(b []byte) (int, error) {
+	n, err := w.text.Write(b) // printers may write a text in parts
+	if strings.Contains(w.text.String(), w.at) {
+		w.stop()
+	}
+	return n, err
+}
+
 // checkDemoLines finds lines that the demo must not print when it prints lines.
 func checkDemoLines(t *testing.T, text string) {
 	t.Helper()
