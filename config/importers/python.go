@@ -104,6 +104,12 @@ const maxDepth = 50
 
 func (p *pyParser) rest() string { return p.source[p.at:] }
 
+// atString reports whether a string begins here. It is asked at nearly every byte, so it looks at the first one before
+// it asks the regular expression.
+func (p *pyParser) atString() bool {
+	return p.at < len(p.source) && strings.IndexByte(`'"rbufRBUF`, p.source[p.at]) >= 0 && pyString.MatchString(p.rest())
+}
+
 // skip passes white space, comments and continued lines.
 func (p *pyParser) skip() {
 	for p.at < len(p.source) {
@@ -134,7 +140,7 @@ func (p *pyParser) parse(depth int) (pyValue, error) {
 		v.value, err = p.dict(depth)
 	case c == '[' || c == '(':
 		v.value, err = p.list(depth, c == '(')
-	case pyString.MatchString(p.rest()):
+	case p.atString():
 		isFormat := strings.ContainsAny(pyString.FindStringSubmatch(p.rest())[1], "fF")
 		if v.value, err = p.text(); isFormat {
 			v.value = pyExpression{}
@@ -154,7 +160,7 @@ func (p *pyParser) skipOperation() (some bool) {
 	for p.skip(); p.at < len(p.source) && strings.IndexByte(",:]})", p.source[p.at]) < 0; p.skip() {
 		some = true
 		switch c := p.source[p.at]; {
-		case pyString.MatchString(p.rest()):
+		case p.atString():
 			if _, err := p.text(); err != nil {
 				return true
 			}
@@ -208,7 +214,7 @@ func (p *pyParser) close(open int) error {
 		if p.at == len(p.source) {
 			return errSyntax
 		}
-		if pyString.MatchString(p.rest()) {
+		if p.atString() {
 			if _, err := p.text(); err != nil {
 				return err
 			}
@@ -253,7 +259,7 @@ func (p *pyParser) text() (string, error) {
 		p.at += len(quote)
 		before := p.at
 		p.skip()
-		if !pyString.MatchString(p.rest()) {
+		if !p.atString() {
 			p.at = before
 			return out.String(), nil
 		}
