@@ -162,7 +162,7 @@ type tab struct {
 	problems []string
 }
 
-const tabTimeout = 30 * time.Second
+const tabTimeout = time.Minute
 
 func newTab(t *testing.T, width, height int64) *tab {
 	t.Helper()
@@ -272,6 +272,24 @@ func (b *tab) wants(selector chromedp.CSS, want string) {
 	if got := get(b, chromedp.Text(selector)); !strings.Contains(got, want) {
 		b.t.Errorf("%s does not say %q but %q", selector, want, got)
 	}
+}
+
+// awaits waits until the text of an element contains a text: an act takes its time, and the page behind it is another.
+func (b *tab) awaits(selector, want string) {
+	b.t.Helper()
+	script := fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, selector)
+	got := ""
+	for b.ctx.Err() == nil {
+		text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script))
+		if err == nil { // else the page is just being replaced
+			got = text
+		}
+		if strings.Contains(got, want) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	b.t.Fatalf("%s does not say %q but %q", selector, want, got)
 }
 
 // screenshot keeps a picture of the whole page.
