@@ -86,7 +86,7 @@ web: {listen: "127.0.0.1:0"}
 	})
 	d.waitUntil(
 		"the first one to end",
-		d.logMatches(`account removed from the configuration.*account_id=`+scene.Accounts[0].Account.ID),
+		d.logMatches(`marked account_removed.*account_id=`+scene.Accounts[0].Account.ID),
 	)
 	changes := command("changes", "-o", "jsonl")
 	if strings.Contains(changes, `"ended":"absent"`) || !strings.Contains(changes, `"ended":"account_removed"`) {
