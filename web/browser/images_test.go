@@ -26,7 +26,7 @@ func TestImages(t *testing.T) {
 	dir := filepath.Join("..", "..", "docs", "images")
 	for name, path := range map[string]string{
 		"coverage.png": "/",
-		"resource.png": "/resources/ec2_instance/" + changeOf(t, "changed", "kind=instance&account=prod").ID,
+		"resource.png": "/resources/ec2_instance/" + changeOf(t, "changed", "since=3d&kind=instance").ID,
 	} {
 		file := filepath.Join(dir, name)
 		if os.Getenv("UPDATE_IMAGES") == "1" {
