@@ -207,7 +207,7 @@ scrape daemon | grep '^collector_build_info' >/dev/null || fail "daemon: no coll
 stop daemon
 
 # The demo with its fake AWS, with the same restrictions.
-bundle demo demo
+bundle demo demo --accounts 15 --days 1
 start demo
 for _ in $(seq 60); do
   if scrape demo >"$work/metrics" && grep -q '^collector_targets{.*state="ok".* [1-9]' "$work/metrics"; then break; fi

@@ -66,7 +66,7 @@ collector=$(realpath "$collector")
 
 free
 target=127.0.0.1:$port
-"$collector" demo --listen "$target" --dir "$work/demo" --every 5s >"$work/demo.log" 2>&1 &
+"$collector" demo --listen "$target" --dir "$work/demo" --every 5s --accounts 15 --days 0 >"$work/demo.log" 2>&1 &
 demo=$!
 pids+=("$demo")
 healthy() {
