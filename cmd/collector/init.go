@@ -65,7 +65,7 @@ type foundSignIns struct {
 	instanceErr error
 }
 
-// imdsTimeout is how long a machine may take that is no instance.
+// imdsTimeout is how long to wait for the metadata service: a machine that is not an EC2 instance never answers.
 const imdsTimeout = 5 * time.Second
 
 func (c *cli) findInstanceRole(ctx context.Context) error {

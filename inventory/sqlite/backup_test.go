@@ -143,7 +143,7 @@ func TestRestore(t *testing.T) {
 	wantNoCopies(t, dir)
 }
 
-// A lost database begins a new history; its backup brings the old one back, which is said.
+// A lost database begins a new history. Restore brings the old one back, and reports that.
 func TestRestoreOverAnotherHistory(t *testing.T) {
 	dir := t.TempDir()
 	path, file := filepath.Join(dir, "collector.db"), filepath.Join(dir, "backup.db")
