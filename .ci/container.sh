@@ -126,7 +126,7 @@ bundle() {
     | .process.args = ["/collector"] + $ARGS.positional
     | .mounts |= (map(select(.destination != "/data"))
         + [{destination: "/data", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "noexec", "mode=0700", "uid=65532", "gid=65532"]}])
-  ' "$work/$name/config.json" --args "$@" >"$work/config.json"
+  ' "$work/$name/config.json" --args -- "$@" >"$work/config.json"
   mv "$work/config.json" "$work/$name/config.json"
 }
 

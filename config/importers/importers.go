@@ -11,6 +11,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -36,6 +38,9 @@ var Formats = []Format{
 // Import returns the YAML of a configuration, with comments that name the variables to set and what was not carried
 // over. kinds are all kinds that collector lists. The error says why the file cannot be read.
 func (f Format) Import(file string, text []byte, kinds []string) (string, error) {
+	if !utf8.Valid(text) {
+		return "", fmt.Errorf("%s: it is not text in UTF-8", file)
+	}
 	b := &builder{kinds: kinds, references: map[string]string{}, variables: map[string]bool{}, names: map[string]bool{}}
 	if err := f.read(b, text); err != nil {
 		return "", fmt.Errorf("%s: %w", file, err)
@@ -282,5 +287,12 @@ func (b *builder) render(format, file string) (string, error) {
 	return out.String(), nil
 }
 
-// plain keeps a text on one line.
-func plain(s string) string { return strings.Join(strings.Fields(s), " ") }
+// plain keeps a text on one line, of characters that a comment may have.
+func plain(s string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || unicode.IsSpace(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)), " ")
+}

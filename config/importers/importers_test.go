@@ -105,6 +105,7 @@ func TestRefused(t *testing.T) {
 			"a list":    "- " + secret,
 			"scalars":   "scrape_configs: " + secret + "\ndiscovery: " + secret + "\nspec: " + secret,
 			"only text": "account = '''" + secret,
+			"not UTF-8": "account = {'name': '" + secret + "\xff'}",
 		} {
 			got, err := f.Import("FILE", []byte(text), kinds)
 			if err == nil || strings.Contains(err.Error(), secret) || strings.Contains(got, secret) {
