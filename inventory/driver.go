@@ -72,19 +72,19 @@ type ScopeUpdate interface {
 
 // A Commit is the end of a scope update.
 type Commit struct {
-	Outcome   record.Outcome
-	ExtraTags []byte   // of the account, a JSON object; nil: no page arrived, keep them
-	Gone      []string // ids of resources that end
-	Hold      []string // ids of resources that the listing did not find, whose end waits for the next complete one
-	Back      []string // ids of resources that were held, and that the listing found
+	Outcome     record.Outcome
+	ExtraTags   []byte   // of the account, a JSON object; nil: no page arrived, keep them
+	Gone        []string // ids of resources that end
+	Unconfirmed []string // ids that the listing did not find; whether they ended, the next complete listing decides
+	Reappeared  []string // ids that were unconfirmed, and that the listing found
 }
 
 // A LiveResource is what a [ScopeWriter] needs of a live resource.
 type LiveResource struct {
-	ID         []byte // valid until the function that got it returns
-	Sum        record.Digest
-	SumVersion int
-	Held       bool // see Commit.Hold
+	ID          []byte // valid until the function that got it returns
+	Sum         record.Digest
+	SumVersion  int
+	Unconfirmed bool // see Commit.Unconfirmed
 }
 
 // A Reader answers queries, also while another process writes. Its results own their memory.

@@ -15,11 +15,11 @@ type index struct {
 }
 
 type entry struct {
-	id     string
-	sum    record.Digest
-	seen   bool // found by this listing
-	oldSum bool // the hash is of another version of the canonical form
-	held   bool // the last complete listing did not find it, and its end waits for a second one
+	id          string
+	sum         record.Digest
+	seen        bool // found by this listing
+	oldSum      bool // the hash is of another version of the canonical form
+	unconfirmed bool // the last complete listing did not find it, and its end waits for a second one
 }
 
 // newIndex makes the map as large as it must be: growing it step by step would take as long as reading the ids.
@@ -57,7 +57,7 @@ func (x *index) add(e entry) {
 // not find.
 func (x *index) missing() (missing, expected int) {
 	for i := range x.known {
-		if e := &x.entries[i]; !e.held {
+		if e := &x.entries[i]; !e.unconfirmed {
 			expected++
 			if !e.seen {
 				missing++
@@ -72,16 +72,16 @@ func (x *index) gone() []string {
 	return x.ids(func(e *entry) bool { return !e.seen })
 }
 
-// confirmed returns the ids that neither this listing nor the one before found. toHold are those that only this one did
-// not find.
-func (x *index) confirmed() (gone, toHold []string) {
-	gone = x.ids(func(e *entry) bool { return !e.seen && e.held })
-	return gone, x.ids(func(e *entry) bool { return !e.seen && !e.held })
+// confirmed returns the ids that neither this listing nor the one before found, and as unconfirmed those that only this
+// one did not find.
+func (x *index) confirmed() (gone, unconfirmed []string) {
+	gone = x.ids(func(e *entry) bool { return !e.seen && e.unconfirmed })
+	return gone, x.ids(func(e *entry) bool { return !e.seen && !e.unconfirmed })
 }
 
-// back returns the ids of held resources that the listing found.
-func (x *index) back() []string {
-	return x.ids(func(e *entry) bool { return e.seen && e.held })
+// reappeared returns the ids of unconfirmed resources that the listing found.
+func (x *index) reappeared() []string {
+	return x.ids(func(e *entry) bool { return e.seen && e.unconfirmed })
 }
 
 func (x *index) ids(match func(*entry) bool) (ids []string) {

@@ -393,7 +393,7 @@ func (w *scopeWriter) loadIndex(ctx context.Context) error {
 	var entries []entry
 	err := w.update.Live(ctx, func(l LiveResource) error {
 		entries = append(entries, entry{
-			id: string(l.ID), sum: l.Sum, oldSum: l.SumVersion != record.DigestVersion, held: l.Held,
+			id: string(l.ID), sum: l.Sum, oldSum: l.SumVersion != record.DigestVersion, unconfirmed: l.Unconfirmed,
 		})
 		return nil
 	})
@@ -434,13 +434,13 @@ func (w *scopeWriter) End(ctx context.Context, o record.Outcome) error {
 			return w.inv.observe(ctx, fmt.Errorf("store: %w", err), false)
 		}
 		if isUnconfirmed {
-			c.Gone, c.Hold = w.live.confirmed()
+			c.Gone, c.Unconfirmed = w.live.confirmed()
 		} else {
 			c.Gone = w.live.gone()
 		}
 	}
 	if w.live != nil {
-		c.Back = w.live.back()
+		c.Reappeared = w.live.reappeared()
 	}
 	w.live = nil // free it now: a hundred writers may wait for their commit
 	w.trackIndexSize()

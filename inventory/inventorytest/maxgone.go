@@ -85,7 +85,7 @@ func (fx *fixture) othersGone() {
 	fx.wantText("five others", string(fx.listWithin(limit, "i-4", "i-5", "i-6", "i-7", "i-8")), "unconfirmed")
 	fx.wantText("live", fx.ids(inventory.Query{}), all)
 
-	// i-1, i-2 and i-3 are held. A partial listing finds i-1, so the next one does not confirm its end.
+	// i-1, i-2 and i-3 are unconfirmed. A partial listing finds i-1, so the next one does not confirm its end.
 	fx.list(record.Partial, Item{ID: "i-1", State: "running", Type: "t3.large"}, Item{ID: "i-2", State: "running"})
 	fx.wantText("all but two", string(fx.listWithin(limit, "i-4", "i-5")), "unconfirmed")
 	fx.wantText("live", fx.ids(inventory.Query{}), "i-1 i-2 i-4 i-5 i-6 i-7 i-8")

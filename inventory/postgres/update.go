@@ -123,7 +123,7 @@ func (u *scopeUpdate) Live(ctx context.Context, f func(inventory.LiveResource) e
 			return fmt.Errorf("scope %d: a hash of %d bytes", u.scope, len(raw[1]))
 		}
 		version := int32(raw[0][0])<<24 | int32(raw[0][1])<<16 | int32(raw[0][2])<<8 | int32(raw[0][3])
-		l.ID, l.SumVersion, l.Held = raw[2], int(version), raw[3][0] != 0
+		l.ID, l.SumVersion, l.Unconfirmed = raw[2], int(version), raw[3][0] != 0
 		copy(l.Sum[:], raw[1])
 		errCall = f(l)
 	}
@@ -330,8 +330,8 @@ func (u *scopeUpdate) endMissing(ctx context.Context, tx pgx.Tx, b *batch, c inv
 	}{
 		{`valid_to = (SELECT last FROM clock), ended = CASE WHEN state IN ('terminated', 'deleted')
 			THEN '` + inventory.Terminated + `' ELSE '` + inventory.Absent + `' END`, c.Gone},
-		{"missing_since = (SELECT last FROM clock)", c.Hold},
-		{"missing_since = NULL", c.Back},
+		{"missing_since = (SELECT last FROM clock)", c.Unconfirmed},
+		{"missing_since = NULL", c.Reappeared},
 	} {
 		for ids := range slices.Chunk(change.ids, idsPerStatement) {
 			b.add("UPDATE version SET "+change.set+" WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)", u.scope, ids)

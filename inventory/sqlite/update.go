@@ -133,7 +133,7 @@ func (u *scopeUpdate) Live(ctx context.Context, f func(inventory.LiveResource) e
 	var id, sum sql.RawBytes
 	for rows.Next() {
 		var l inventory.LiveResource
-		if err := rows.Scan(&id, &sum, &l.SumVersion, &l.Held); err != nil {
+		if err := rows.Scan(&id, &sum, &l.SumVersion, &l.Unconfirmed); err != nil {
 			return explain(err)
 		}
 		if len(sum) != len(record.Digest{}) {
@@ -297,8 +297,8 @@ func (u *scopeUpdate) endMissing(ctx context.Context, tx *sql.Tx, at int64, c in
 	}{
 		{`valid_to = ?3, ended = CASE WHEN state IN ('terminated', 'deleted')
 			THEN '` + inventory.Terminated + `' ELSE '` + inventory.Absent + `' END`, at, c.Gone},
-		{"missing_since = ?3", at, c.Hold},
-		{"missing_since = ?3", nil, c.Back},
+		{"missing_since = ?3", at, c.Unconfirmed},
+		{"missing_since = ?3", nil, c.Reappeared},
 	} {
 		if len(change.ids) == 0 {
 			continue
