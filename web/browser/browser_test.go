@@ -134,7 +134,7 @@ func overdue() (n int, err error) {
 		return 1, nil
 	}
 	for _, item := range all.Items {
-		if item.State == "unknown" || item.State == "ok" && item.Overdue > 0 {
+		if item.State == "never_listed" || item.State == "ok" && item.Overdue > 0 {
 			n++
 		}
 	}

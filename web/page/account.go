@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
@@ -76,8 +77,8 @@ func (p *Page) accountView(ctx context.Context, r *request) (content, error) {
 		d.Warning = a.Warning.Error()
 	}
 	d.Notice, d.Health = a.notice(), infoOf(record.OK)
-	if a.worst != nil && a.failed > 0 || a.health == notKnown {
-		d.Health = infoOf(unknown)
+	if a.worst != nil && a.failed > 0 || a.health == neverListed {
+		d.Health = infoOf(query.NeverListed)
 		if a.worst != nil {
 			d.Health = infoOf(a.worst.state)
 		}

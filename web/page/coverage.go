@@ -16,12 +16,12 @@ import (
 type health string
 
 const (
-	needsYou health = "trouble"  // a listing fails until a person acts
-	retrying health = "retrying" // a listing fails, and the next run tries again
-	notKnown health = "unknown"  // no listing has ended
-	known    health = "known"    // every failure is acknowledged
-	stale    health = "stale"    // nothing fails, but something is late by its own schedule
-	healthy  health = "healthy"
+	needsYou     health = "needs_you"               // a listing fails until a person acts
+	retrying     health = "retrying"                // a listing fails, and the next run tries again
+	neverListed  health = health(query.NeverListed) // no listing has ended
+	acknowledged health = "acknowledged"            // every failure is acknowledged
+	overdue      health = "overdue"                 // nothing fails, but something is overdue by its own schedule
+	healthy      health = "healthy"
 )
 
 // A coverage is the state of everything that is configured, at one moment. It is shared by requests: read only.
@@ -134,7 +134,7 @@ func (r coverageReader) addUnknown(a *account) {
 
 func (a *account) cell(region string) *cell {
 	if a.cells[region] == nil {
-		a.cells[region] = &cell{region: region, state: unknown}
+		a.cells[region] = &cell{region: region, state: query.NeverListed}
 	}
 	return a.cells[region]
 }
@@ -188,18 +188,18 @@ func (a *account) sum() {
 	case a.failed > a.known:
 		a.health = retrying
 	case a.listings == 0:
-		a.health = notKnown
+		a.health = neverListed
 	case a.failed > 0:
-		a.health = known
+		a.health = acknowledged
 	case a.late > 0:
-		a.health = stale
+		a.health = overdue
 	default:
 		a.health = healthy
 	}
 }
 
-// trouble reports whether the account is named also where others are folded into one line.
-func (a *account) trouble() bool { return a.health != healthy }
+// isProblem reports whether the account is named also where others are folded into one line.
+func (a *account) isProblem() bool { return a.health != healthy }
 
 // columns are the regions of these accounts, ordered by where they are.
 func columns(accounts []*account) []string {

@@ -35,8 +35,8 @@ func TestHeadline(t *testing.T) {
 	requireAll(t, view(t, f.page(), "/"), "Nothing needs you; 1 account will be tried again", "<b>1</b> retrying")
 	f.ended("prod", "us-east-1", "ec2_volume", denied)
 	f.account("later", "")
-	requireAll(t, view(t, f.page(), "/"), "1 of 3 accounts is not collected in full and needs you", "1 has not run yet",
-		"<title>(1) Coverage", "14 not confirmed")
+	requireAll(t, view(t, f.page(), "/"), "1 of 3 accounts is not collected in full and needs you", "1 is not listed yet",
+		"<title>(1) Coverage", "14 not confirmed", "show=needs_you", "show=never_listed")
 }
 
 func unusable(o *record.Outcome) { o.State, o.AccountUnusable = record.RegionDisabled, true }
@@ -154,12 +154,12 @@ func TestLate(t *testing.T) {
 	f := newFixture(t)
 	f.account("prod", "222222222222", "us-east-1")
 	f.ended("prod", "us-east-1", "ec2_instance", func(o *record.Outcome) { o.Ended = f.now.Add(-7 * time.Hour) })
-	for spec, want := range map[string]health{"@hourly": stale, "@daily": healthy} {
+	for spec, want := range map[string]health{"@hourly": overdue, "@daily": healthy} {
 		conf := schedule(t, "prod", spec)
 		p := f.page(func(o *Options) { o.Accounts = func() query.Accounts { return query.Accounts{Configuration: conf} } })
 		a := p.coverage(f.now).account("prod")
 		bar, drawn := a.cells["us-east-1"].bar(f.now)
-		if a.health != want || drawn != (want == stale) || drawn && bar.words != "over 6 h" {
+		if a.health != want || drawn != (want == overdue) || drawn && bar.words != "over 6 h" {
 			t.Errorf("%s: %s, bar %v %+v", spec, a.health, drawn, bar)
 		}
 	}
@@ -188,7 +188,7 @@ type every time.Duration
 
 func (e every) Next(t time.Time) time.Time { return t.Add(time.Duration(e)) }
 
-// Above forty accounts, a group names those in trouble and folds the rest; all are a click away, page by page.
+// Above forty accounts, a group names those with problems and sums up the rest; all are a click away, page by page.
 func TestFolding(t *testing.T) {
 	f := newFixture(t)
 	for i := range 250 {

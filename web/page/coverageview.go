@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner/board"
 )
@@ -26,7 +27,8 @@ type coverageData struct {
 	NoCauses         string // what to say if there is no cause
 	Running          []listingView
 	MoreRunning      int
-	Soon             []soonView
+	Ending           []endingView
+	Organizations    []string // whose members could not be listed
 	Matrix           matrix
 	Show             []option
 	Groups           []option
@@ -54,17 +56,16 @@ type listingView struct {
 	Took    time.Duration
 }
 
-// A soonView is something that will need a person.
-type soonView struct {
+// An endingView is an MFA session that nothing renews.
+type endingView struct {
 	Account link
-	What    string
-	When    time.Time
+	Ends    time.Time
 }
 
 const (
 	maxCauses  = 6
 	maxRunning = 6
-	soonWithin = 12 * time.Hour
+	endsWithin = 12 * time.Hour
 )
 
 func (p *Page) coverageView(ctx context.Context, r *request) (content, error) {
@@ -75,14 +76,15 @@ func (p *Page) coverageView(ctx context.Context, r *request) (content, error) {
 		accounts = slices.DeleteFunc(slices.Clone(accounts), func(a *account) bool { return !a.matches(globs) })
 	}
 	f := matrixFilter{
-		show: r.oneOf("show", "problems", "only", "all", string(needsYou), string(retrying), string(known),
-			string(stale), string(notKnown), string(healthy), "causes"),
+		show: r.oneOf("show", "problems", "only", "all", string(needsYou), string(retrying), string(acknowledged),
+			string(overdue), string(neverListed), string(healthy), "causes"),
 		after: r.param("after"),
 	}
 	f.group = p.grouping(r, accounts)
 	d := coverageData{
 		Configured: len(all.accounts), Account: strings.Join(globs, ", "), Healths: healthCounts(all, r),
-		Running: runningNow(all.listings), MoreRunning: max(len(all.listings)-maxRunning, 0), Soon: soon(all),
+		Running: runningNow(all.listings), MoreRunning: max(len(all.listings)-maxRunning, 0),
+		Ending: ending(all), Organizations: notListed(all.organizations),
 		Shown: count(len(accounts), "account") + ", " + count(len(columns(accounts)), "region") + ", " +
 			count(all.kinds, "kind"),
 	}
@@ -158,9 +160,9 @@ func headline(c *coverage) (heading, summary string) {
 		}
 	}
 	add(retrying, "tries again by itself", "try again by themselves")
-	add(known, "has only failures that are acknowledged", "have only failures that are acknowledged")
-	add(stale, "is late by its own schedule", "are late by their own schedules")
-	add(notKnown, "has not run yet", "have not run yet")
+	add(acknowledged, "has only failures that are acknowledged", "have only failures that are acknowledged")
+	add(overdue, "is overdue by its own schedule", "are overdue by their own schedules")
+	add(neverListed, "is not listed yet", "are not listed yet")
 	switch {
 	case all == 0:
 		return "No account is configured", "Add one to the configuration file: accounts: [{name: here}]."
@@ -168,11 +170,11 @@ func headline(c *coverage) (heading, summary string) {
 		heading = "1 of " + count(all, "account") + " is not collected in full and needs you"
 	case n[needsYou] > 1:
 		heading = number(n[needsYou]) + " of " + count(all, "account") + " are not collected in full and need you"
-	case n[notKnown] == all:
+	case n[neverListed] == all:
 		return "Nothing has been collected yet", count(all, "account") + " configured."
 	case n[retrying] > 0:
 		heading = "Nothing needs you; " + count(n[retrying], "account") + " will be tried again"
-	case n[known] > 0:
+	case n[acknowledged] > 0:
 		heading = "Nothing needs you; what fails is acknowledged"
 	case len(rest) > 0:
 		heading = "No listing fails"
@@ -205,9 +207,9 @@ func healthCounts(c *coverage, r *request) []healthCount {
 		{Name: string(healthy), Words: "healthy", State: infoOf(record.OK), Tone: toneOK},
 		{Name: string(needsYou), Words: "need you", State: infoOf(record.AuthFailed), Tone: toneAct},
 		{Name: string(retrying), Words: "retrying", State: infoOf(record.Throttled), Tone: toneWait},
-		{Name: string(known), Words: "acknowledged", State: infoOf(record.Skipped), Tone: toneIdle},
-		{Name: string(stale), Words: "late", State: infoOf(record.Skipped), Tone: toneIdle},
-		{Name: string(notKnown), Words: "not known yet", State: infoOf(unknown), Tone: toneIdle},
+		{Name: string(acknowledged), Words: "acknowledged", State: infoOf(record.Skipped), Tone: toneIdle},
+		{Name: string(overdue), Words: "overdue", State: infoOf(record.Skipped), Tone: toneIdle},
+		{Name: string(neverListed), Words: "not listed yet", State: infoOf(query.NeverListed), Tone: toneIdle},
 	}
 	x := 0.0
 	for i := range all {
@@ -248,12 +250,12 @@ func (d *coverageData) addCauses(c *coverage, all, acts bool, r *request) {
 	switch {
 	case len(c.accounts) == 0:
 		d.NoCauses = "No account is configured."
-	case n[notKnown] == len(c.accounts):
+	case n[neverListed] == len(c.accounts):
 		d.NoCauses = "No listing has ended yet."
-	case n[stale] > 0:
-		d.NoCauses = "No listing fails. Late by their own schedules: " + count(n[stale], "account") + "."
-	case n[notKnown] > 0:
-		d.NoCauses = "No listing fails. Not listed yet: " + count(n[notKnown], "account") + "."
+	case n[overdue] > 0:
+		d.NoCauses = "No listing fails. Overdue by their own schedules: " + count(n[overdue], "account") + "."
+	case n[neverListed] > 0:
+		d.NoCauses = "No listing fails. Not listed yet: " + count(n[neverListed], "account") + "."
 	default:
 		d.NoCauses = "Every account was listed completely."
 	}
@@ -279,23 +281,27 @@ func runningNow(listings []board.Listing) []listingView {
 	return views
 }
 
-// soon lists what will need a person within hours: sessions that nothing renews. What failed for an organization is
-// there, too, because it has no row in the matrix.
-func soon(c *coverage) []soonView {
-	var views []soonView
+// ending returns the sessions that end within hours and that nothing renews: they will need a person.
+func ending(c *coverage) []endingView {
+	var views []endingView
 	for _, a := range c.accounts {
-		if !a.Expires.IsZero() && a.Expires.Before(c.now.Add(soonWithin)) {
-			views = append(views, soonView{link{Text: a.Name, URL: accountURL(a.Name)},
-				"the MFA session ends, and nothing renews it", a.Expires})
+		if !a.Expires.IsZero() && a.Expires.Before(c.now.Add(endsWithin)) {
+			views = append(views, endingView{link{Text: a.Name, URL: accountURL(a.Name)}, a.Expires})
 		}
 	}
-	slices.SortFunc(views, func(x, y soonView) int {
-		return cmp.Or(x.When.Compare(y.When), cmp.Compare(x.Account.Text, y.Account.Text))
+	slices.SortFunc(views, func(x, y endingView) int {
+		return cmp.Or(x.Ends.Compare(y.Ends), cmp.Compare(x.Account.Text, y.Account.Text))
 	})
-	for _, o := range c.organizations {
+	return views
+}
+
+// notListed returns the organizations whose last run failed. They have no row in the matrix.
+func notListed(organizations []board.AccountInfo) []string {
+	var names []string
+	for _, o := range organizations {
 		if o.Last.Run != "" && o.Last.Status != record.Success {
-			views = append(views, soonView{Account: link{Text: o.Name}, What: "its members could not be listed"})
+			names = append(names, o.Name)
 		}
 	}
-	return views
+	return names
 }

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 )
 
-// The scale of the matrix: up to maxNamed accounts all have a row of their own; above, a group names its accounts in
-// trouble and folds the rest into one line. A page of all accounts has maxRows of them. Where more than maxLinks cells
-// are in trouble, they are no longer links of their own: the row's link remains.
+// The scale of the matrix: up to maxNamed accounts all have a row of their own; above, a group names its accounts with
+// problems and folds the rest into one line. A page of all accounts has maxRows of them. Where more than maxLinks cells
+// are problems, they are no longer links of their own: the row's link remains.
 const (
 	maxNamed = 40
 	maxRows  = 200
@@ -75,7 +76,7 @@ func (c *coverage) matrix(accounts []*account, f matrixFilter, link func(matrixF
 			accounts, m.Next = accounts[:maxRows], link(next)
 		}
 	}
-	d := drawing{regions: columns(accounts), links: countTrouble(accounts) <= maxLinks, now: c.now}
+	d := drawing{regions: columns(accounts), links: countProblems(accounts) <= maxLinks, now: c.now}
 	m.Head = d.head()
 	for _, g := range groupAccounts(accounts, f.group) {
 		m.add(g, d, folds, link)
@@ -88,15 +89,15 @@ func (f matrixFilter) shows(a *account) bool {
 	case "problems", "all":
 		return true
 	case "only":
-		return a.trouble()
+		return a.isProblem()
 	}
 	return a.health == health(f.show)
 }
 
-func countTrouble(accounts []*account) (n int) {
+func countProblems(accounts []*account) (n int) {
 	for _, a := range accounts {
 		for _, c := range a.cells {
-			if c.inTrouble() {
+			if c.isProblem() {
 				n++
 			}
 		}
@@ -104,7 +105,7 @@ func countTrouble(accounts []*account) (n int) {
 	return n
 }
 
-func (c *cell) inTrouble() bool {
+func (c *cell) isProblem() bool {
 	tone := infoOf(c.state).tone
 	return tone == toneAct || tone == toneWait
 }
@@ -112,8 +113,8 @@ func (c *cell) inTrouble() bool {
 // An accountGroup is the accounts with one value of the tag that the matrix is grouped by.
 type accountGroup struct {
 	name     string
-	accounts []*account // those in trouble first
-	trouble  int
+	accounts []*account // those with problems first
+	problems int
 }
 
 // groupAccounts groups accounts: the group with the worst account first.
@@ -126,8 +127,8 @@ func groupAccounts(accounts []*account, by string) []accountGroup {
 		}
 		g := groups[name]
 		g.accounts = append(g.accounts, a)
-		if a.trouble() {
-			g.trouble++
+		if a.isProblem() {
+			g.problems++
 		}
 	}
 	for _, g := range groups {
@@ -148,7 +149,7 @@ func groupValues(groups map[string]*accountGroup) map[string]accountGroup {
 
 // order sorts accounts by who must act first.
 func (a *account) order() int {
-	return slices.Index([]health{needsYou, retrying, notKnown, known, stale, healthy}, a.health)
+	return slices.Index([]health{needsYou, retrying, neverListed, acknowledged, overdue, healthy}, a.health)
 }
 
 func groupName(a *account, by string) string {
@@ -167,12 +168,12 @@ func groupName(a *account, by string) string {
 
 func (m *matrix) add(g accountGroup, d drawing, folds bool, link func(matrixFilter) string) {
 	group := matrixGroup{Name: g.name, Count: count(len(g.accounts), "account")}
-	if g.trouble > 0 {
-		group.Count += fmt.Sprintf(", %d not complete", g.trouble)
+	if g.problems > 0 {
+		group.Count += fmt.Sprintf(", %d not complete", g.problems)
 	}
 	named := g.accounts
-	if folds { // those in trouble come first
-		named = g.accounts[:min(g.trouble, maxRows-m.Named)]
+	if folds { // those with problems come first
+		named = g.accounts[:min(g.problems, maxRows-m.Named)]
 	}
 	for _, a := range named {
 		group.Rows = append(group.Rows, d.row(a))
@@ -180,7 +181,7 @@ func (m *matrix) add(g accountGroup, d drawing, folds bool, link func(matrixFilt
 	m.Named += len(named)
 	if rest := g.accounts[len(named):]; len(rest) > 0 {
 		row := d.rest(rest)
-		switch more := g.trouble - len(named); {
+		switch more := g.problems - len(named); {
 		case more > 0:
 			row.Name, row.Why = "+ "+count(len(rest), "account"), fmt.Sprintf("%d of them not complete", more)
 			row.URL = link(matrixFilter{show: "only", group: "none"})
@@ -227,12 +228,12 @@ func (d drawing) row(a *account) matrixRow {
 		Listed: a.listings > 0,
 	}
 	switch {
-	case a.health == notKnown:
-		row.State = infoOf(unknown)
+	case a.health == neverListed:
+		row.State = infoOf(query.NeverListed)
 	case a.worst != nil && a.failed > 0:
 		row.State, row.Why = infoOf(a.worst.state), d.why(a)
-	case a.health == stale:
-		row.Why = "late by " + span(a.late.Truncate(time.Minute))
+	case a.health == overdue:
+		row.Why = "overdue by " + span(a.late.Truncate(time.Minute))
 	}
 	row.Cells = d.cells(a.Name, func(region string) *cell { return a.cells[region] })
 	return row
@@ -293,7 +294,7 @@ func (d drawing) cells(name string, cellOf func(region string) *cell) template.H
 		if c.listing {
 			fmt.Fprintf(&outlines, `<rect class="now" x="%d" y="0" width="16" height="16" rx="4"/>`, x-2)
 		}
-		if c.inTrouble() && d.links {
+		if c.isProblem() && d.links {
 			d.link(&links, name, c, x)
 			continue
 		}

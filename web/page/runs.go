@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
@@ -33,7 +34,7 @@ var statusTable = []statusInfo{
 	{record.RunTimeout, "Timed out", toneAct, record.Timeout, "r-timeout"},
 	{record.RunSkipped, "Missed", toneIdle, record.Skipped, "r-missed"},
 	{record.RunExpired, "Expired", toneIdle, record.Skipped, "r-missed"},
-	{record.RunRunning, "In progress", toneIdle, unknown, "r-running"},
+	{record.RunRunning, "In progress", toneIdle, query.NeverListed, "r-running"},
 	{record.RunInterrupted, "Interrupted", toneWait, record.Error, "r-partial"},
 }
 
@@ -43,7 +44,7 @@ func statusOf(s record.Status) statusInfo {
 			return info
 		}
 	}
-	return statusInfo{s, string(s), toneIdle, unknown, "r-missed"}
+	return statusInfo{s, string(s), toneIdle, query.NeverListed, "r-missed"}
 }
 
 // missedWords say why a run did not begin; the letter is its sign in a time line.

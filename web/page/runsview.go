@@ -116,9 +116,9 @@ func (d *runsData) fill(runs []inventory.Run, r *request, chosen []record.Status
 	if len(views) > shownRuns {
 		d.Next = r.with("before", views[shownRuns-1].ID)
 	}
-	show := r.oneOf("show", "trouble", "all")
+	show := r.oneOf("show", "problems", "all")
 	d.Show = []option{
-		{"Not all well", "trouble", r.with("show", ""), show == "trouble"},
+		{"Only problems", "problems", r.with("show", ""), show == "problems"},
 		{"All", "all", r.with("show", "all"), show == "all"},
 	}
 	for _, s := range spans {

@@ -5,11 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 )
-
-// unknown is the state of a target that no listing of which has ended. It exists only on the page.
-const unknown record.State = "unknown"
 
 // A tone says who must act. It is also the class of a state's colour.
 type tone string
@@ -18,7 +16,7 @@ const (
 	toneOK   tone = "ok"   // complete
 	toneWait tone = "wait" // the next run tries again
 	toneAct  tone = "act"  // a person must act
-	toneIdle tone = "idle" // no failure, or not known yet
+	toneIdle tone = "idle" // no failure, or not listed yet
 )
 
 // A stateInfo is how the page shows a state: in words, in the colour of its tone, and by a shape of its own, so that
@@ -51,7 +49,7 @@ var stateTable = []stateInfo{
 	{record.Timeout, "Timed out", toneWait, square + "m4 2h2v3.4h3v2h-5z"},
 	{record.Throttled, "Throttled", toneWait, square + "m2.3 3h2v6h-2z m4 0h2v6h-2z"},
 	{record.Unconfirmed, "Unconfirmed", toneWait, square + "m2.2 2.2h5.6v2h-5.6z m0 3.6h2.6v2h-2.6z"},
-	{unknown, "Not known yet", toneIdle, "m0 0h4v1.5h-2.5v2.5h-1.5z m8 0h4v4h-1.5v-2.5h-2.5z " +
+	{query.NeverListed, "Not listed yet", toneIdle, "m0 0h4v1.5h-2.5v2.5h-1.5z m8 0h4v4h-1.5v-2.5h-2.5z " +
 		"m-8 8h1.5v2.5h2.5v1.5h-4z m12 0v4h-4v-1.5h2.5v-2.5z m-7 -3h2v2h-2z"},
 	{record.Skipped, "Skipped", toneIdle, "m3 5.2h6v1.6h-6z"},
 	{record.RegionDisabled, "Region not enabled", toneIdle, "m5 5h2v2h-2z"},
@@ -96,7 +94,7 @@ type ageBar struct {
 	shape string
 }
 
-// The bars, by age. A bar is drawn only for what is late by its own schedule.
+// The bars, by age. A bar is drawn only for what is overdue by its own schedule.
 var (
 	neverComplete = ageBar{"never", "m0 14h2v2h-2z m5 0h2v2h-2z m5 0h2v2h-2z"}
 	ageBars       = [...]ageBar{
