@@ -102,7 +102,7 @@ func TestDaemonActs(t *testing.T) {
 	}
 	d.waitUntil("a run with the session", d.logMatches(`run ended" account=payments run=\w+ status=success`))
 	expect(`no account has the name "nobody"`, 2, "start", "nobody")
-	for _, act := range []string{"pause", "run", "cancel", "check", "resume", "acknowledge", "mfa"} {
+	for _, act := range []string{"pause", "start", "cancel", "check", "resume", "acknowledge", "mfa"} {
 		if !strings.Contains(d.log(), "act="+act+" by=loopback") && act != "pause" {
 			t.Errorf("the log has no act %s", act)
 		}

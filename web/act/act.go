@@ -108,9 +108,9 @@ const (
 	checkTimeout = 50 * time.Second
 )
 
-// Run starts a run of an account now, by its overlap rule. It does not matter whether the account is paused.
-func (a *Acts) Run(ctx context.Context, who, account string) (s Started, err error) {
-	defer func() { a.log("run", who, account, err, "run", s.Run) }()
+// Start starts a run of an account now, by its overlap rule. It does not matter whether the account is paused.
+func (a *Acts) Start(ctx context.Context, who, account string) (s Started, err error) {
+	defer func() { a.log("start", who, account, err, "run", s.Run) }()
 	if err := a.known(account); err != nil {
 		return Started{}, err
 	}

@@ -84,7 +84,7 @@ func answerAct[T any](w http.ResponseWriter, r *request, result T, err error) er
 }
 
 func (a *API) startRun(w http.ResponseWriter, r *request) error {
-	started, err := a.o.Acts.Run(r.Context(), r.who, r.PathValue("name"))
+	started, err := a.o.Acts.Start(r.Context(), r.who, r.PathValue("name"))
 	if err == nil {
 		w.Header().Set("Location", Prefix+"runs/"+url.PathEscape(started.Run))
 	}

@@ -116,9 +116,9 @@ func TestActs(t *testing.T) {
 	}
 	log := fx.log.String()
 	for _, want := range []string{
-		`msg="act done" act=run by=alice account=prod run=01JDSTARTED`, "act=cancel by=alice", "act=pause by=alice",
+		`msg="act done" act=start by=alice account=prod run=01JDSTARTED`, "act=cancel by=alice", "act=pause by=alice",
 		"act=resume by=alice", "act=check by=alice account=prod status=success", "act=mfa by=alice",
-		"act=acknowledge by=alice", `msg="act refused or failed" act=run by=alice account=nobody`,
+		"act=acknowledge by=alice", `msg="act refused or failed" act=start by=alice account=nobody`,
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("not in the log: %s\n%s", want, log)

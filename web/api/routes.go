@@ -39,8 +39,8 @@ func acts() []route {
 			status: http.StatusOK,
 		}
 	}
-	run := one("run", "Start a run of the account now, by its overlap rule")
-	run.status, run.answer, run.serve = http.StatusAccepted, act.Started{}, (*API).startRun
+	start := one("run", "Start a run of the account now, by its overlap rule")
+	start.status, start.answer, start.serve = http.StatusAccepted, act.Started{}, (*API).startRun
 	cancel := one("cancel", "Cancel the runs of the account that are in progress or wait")
 	cancel.status, cancel.answer, cancel.serve = http.StatusAccepted, act.Cancelled{}, (*API).cancelRuns
 	pause := one("pause", "Pause the schedule of the account until it is resumed")
@@ -54,7 +54,7 @@ func acts() []route {
 	acknowledge := one("acknowledge", "Acknowledge a failure of the account until it changes")
 	acknowledge.body = act.Failure{Reason: record.AccessDenied, Kind: "ec2_volume", Note: "ticket 4711"}
 	acknowledge.answer, acknowledge.serve = runner.Acknowledgement{}, (*API).acknowledge
-	return []route{run, cancel, pause, resume, check, mfa, acknowledge}
+	return []route{start, cancel, pause, resume, check, mfa, acknowledge}
 }
 
 // questions are the routes that only read.

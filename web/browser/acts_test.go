@@ -23,7 +23,7 @@ func TestPauseAndRunNow(t *testing.T) {
 	b.screenshot("paused")
 	waitUntilIdle(t, "china")
 	b.open("/accounts/china")
-	b.follow(`form[action$="/china/run"] button`)
+	b.follow(`form[action$="/china/start"] button`)
 	b.awaits(".notice[role=status]", "A run was started.")
 	b.screenshot("run-started")
 	b.follow(`form[action$="/china/resume"] button`)

@@ -34,8 +34,8 @@ type actRoute struct {
 // actRoutes are the forms; a check has a view of its own.
 func actRoutes() []actRoute {
 	return []actRoute{
-		{"run", "A run was started.", func(p *Page, r *request, who, account string) error {
-			_, err := p.o.Acts.Run(r.Context(), who, account)
+		{"start", "A run was started.", func(p *Page, r *request, who, account string) error {
+			_, err := p.o.Acts.Start(r.Context(), who, account)
 			return err
 		}},
 		{"cancel", "The run is being cancelled.", func(p *Page, r *request, who, account string) error {
@@ -66,7 +66,7 @@ func (p *Page) enterCode(r *request, who, account string) error {
 	if _, err := p.o.Acts.MFA(r.Context(), who, account, r.PostFormValue("code")); err != nil {
 		return err
 	}
-	if _, err := p.o.Acts.Run(r.Context(), who, account); act.StatusOf(err) != http.StatusConflict {
+	if _, err := p.o.Acts.Start(r.Context(), who, account); act.StatusOf(err) != http.StatusConflict {
 		return err
 	}
 	return nil // the run in progress uses the session, or the next one does

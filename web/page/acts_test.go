@@ -116,7 +116,7 @@ func viewAs(t *testing.T, p *Page, who, target string) string {
 // Forms are shown to those who may act, and to nobody else.
 func TestFormsAreForThoseWhoMayAct(t *testing.T) {
 	p, _, _ := acting(newFixture(t))
-	requireAll(t, viewAs(t, p, "alice", "/accounts/prod"), `action="/accounts/prod/run"`, `action="/accounts/prod/check"`,
+	requireAll(t, viewAs(t, p, "alice", "/accounts/prod"), `action="/accounts/prod/start"`, `action="/accounts/prod/check"`,
 		`action="/accounts/prod/pause"`, `action="/accounts/prod/acknowledge"`, `value="access_denied"`)
 	requireAll(t, viewAs(t, p, "alice", "/accounts/ops"), `id="code"`, `autocomplete="one-time-code"`,
 		`action="/accounts/ops/mfa"`)
@@ -148,7 +148,7 @@ func TestForms(t *testing.T) {
 			requireAll(t, viewAs(t, p, "alice", back), said)
 		}
 	}
-	done("run", "A run was started.", nil)
+	done("start", "A run was started.", nil)
 	done("cancel", "The run is being cancelled.", nil)
 	done("pause", "The schedule is paused</b> by alice", url.Values{"note": {"<b>migration</b>"}})
 	requireAll(t, viewAs(t, p, "bob", "/accounts/prod"), "&lt;b&gt;migration&lt;/b&gt;",
@@ -172,16 +172,16 @@ func TestForms(t *testing.T) {
 		status    int
 		says      string
 	}{
-		{"bob", "/accounts/prod/run", nil, 403, "you may not act"},
+		{"bob", "/accounts/prod/start", nil, 403, "you may not act"},
 		{"bob", "/accounts/prod/check", nil, 403, "Ask alice."},
 		{"bob", "/accounts/ops/mfa", url.Values{"code": {"123456"}}, 403, "you may not act"},
-		{"alice", "/accounts/prod/run", nil, 409, "an earlier run is still in progress"},
+		{"alice", "/accounts/prod/start", nil, 409, "an earlier run is still in progress"},
 		{"alice", "/accounts/ops/mfa", url.Values{"code": {"000000"}}, 422, "code &lt;b&gt;refused"},
 		{"alice", "/accounts/ops/mfa", nil, 400, "a code has 6 digits"},
 		{"alice", "/accounts/prod/acknowledge", url.Values{"reason": {"<x>"}}, 404, "access_denied"},
 		{"alice", "/accounts/prod/pause", url.Values{"note": {strings.Repeat("x", 300)}}, 400, "at most 200"},
 		{"alice", "/accounts/" + url.PathEscape("<script>") + "/resume", nil, 404, "&lt;script&gt;"},
-		{"alice", "/accounts/%ff/run", nil, 400, "not text in UTF-8"},
+		{"alice", "/accounts/%ff/start", nil, 400, "not text in UTF-8"},
 	} {
 		w := post(t, p, c.who, c.path, c.form)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) {
