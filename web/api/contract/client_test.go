@@ -69,7 +69,7 @@ func TestClientIsGenerated(t *testing.T) {
 
 // The generated client lists the instances of an inventory that is served, and reads its refusals.
 func TestClientListsInstances(t *testing.T) {
-	a, _ := newAPI(t)
+	a, _ := newAPI(t, &fakeEngine{})
 	server, err := web.NewServer(web.Options{Gather: prometheus.NewRegistry(), API: a})
 	if err != nil {
 		t.Fatal(err)

@@ -29,13 +29,15 @@ import (
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
+	"github.com/aws-collector/collector/web/act"
 	"github.com/aws-collector/collector/web/api"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newAPI returns an API over an account with one instance and one run, and the id of the run.
-func newAPI(t *testing.T) (a *api.API, run string) {
+// newAPI returns an API over an account with one instance, one run and a kind that cannot be listed, and the id of the
+// run. Its acts are those of an engine.
+func newAPI(t *testing.T, engine *fakeEngine) (a *api.API, run string) {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db")})
 	if err != nil {
@@ -62,10 +64,25 @@ func newAPI(t *testing.T) (a *api.API, run string) {
 	}
 	status := board.New()
 	target, identity := inventorytest.Target()
-	status.Observe(runner.Configured{Kinds: map[string][]string{"prod": {"ec2_instance"}, "new": {"ec2_instance"}}})
+	directives, err := runner.OpenDirectives("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status.Observe(runner.Configured{
+		Kinds:         map[string][]string{"prod": {"ec2_instance", "ec2_volume"}, "new": {"ec2_instance"}},
+		Configuration: &runner.Configuration{Directives: directives},
+	})
 	status.Observe(runner.SignedIn{Account: "prod", Identity: identity})
 	status.Observe(runner.TargetEnded{Outcome: record.Outcome{Target: target, State: record.OK, Run: run, Ended: now}})
+	target.Kind = "ec2_volume"
+	status.Observe(runner.TargetEnded{Outcome: record.Outcome{
+		Target: target, State: record.Denied, Reason: record.AccessDenied, Run: run, Ended: now,
+	}})
 	return api.New(api.Options{
+		Acts: act.New(act.Options{
+			Engine: engine, Board: status, Directives: directives, Check: engine.check, Login: engine.login,
+		}),
+		Actor: engine.actor,
 		Store: store, Board: status, Kinds: query.Catalogue{{Kind: "ec2_instance", Service: "ec2"}},
 		Accounts:  func() query.Accounts { return query.Accounts{} },
 		Relations: func() []api.Relation { return nil },
@@ -94,6 +111,7 @@ func (o *operation) isEvents() bool {
 type checker struct {
 	*testing.T
 	api       *api.API
+	engine    *fakeEngine // of the acts
 	names     *strings.Replacer
 	validator validator.Validator
 	paths     map[string]map[string]operation
@@ -101,8 +119,9 @@ type checker struct {
 
 func newChecker(t *testing.T) *checker {
 	t.Helper()
-	a, run := newAPI(t)
-	c := &checker{T: t, api: a, names: strings.NewReplacer(
+	engine := &fakeEngine{}
+	a, run := newAPI(t, engine)
+	c := &checker{T: t, api: a, engine: engine, names: strings.NewReplacer(
 		"{run}", run, "{kind}", "instance", "{id}", "i-1", "{name}", "prod",
 		"i-0123456789abcdef0", "i-1", "01JDEXAMPLE0000000000000000", run, "at=7d", "at=0s",
 	)}
@@ -134,8 +153,19 @@ func newChecker(t *testing.T) *checker {
 // ask asks a question, which the document must allow, and checks the answer.
 func (c *checker) ask(method, path string, headers ...string) *http.Response {
 	c.Helper()
+	return c.send(method, path, nil, headers...)
+}
+
+// act sends the body of an act, which the document must allow, as somebody, and checks the answer.
+func (c *checker) act(path, who string, body []byte) *http.Response {
+	c.Helper()
+	return c.send(http.MethodPost, path, body, "Authorization", who, "Content-Type", "application/json")
+}
+
+func (c *checker) send(method, path string, body []byte, headers ...string) *http.Response {
+	c.Helper()
 	newRequest := func() *http.Request {
-		r := httptest.NewRequestWithContext(c.Context(), method, c.names.Replace(path), nil)
+		r := httptest.NewRequestWithContext(c.Context(), method, c.names.Replace(path), bytes.NewReader(body))
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Set(headers[i], headers[i+1])
 		}
@@ -159,20 +189,6 @@ func (c *checker) ask(method, path string, headers ...string) *http.Response {
 	return answer
 }
 
-// allows checks that the document allows a request with a body. This API has nothing that acts, so it is not asked.
-func (c *checker) allows(method, path string, body []byte) {
-	c.Helper()
-	r := httptest.NewRequestWithContext(c.Context(), method, c.names.Replace(path), bytes.NewReader(body))
-	if len(body) > 0 {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if ok, errs := c.validator.ValidateHttpRequest(r); !ok {
-		for _, err := range errs {
-			c.Errorf("%s %s: %+v", method, path, err)
-		}
-	}
-}
-
 // Every example of the document is asked and answered as the document says. An operation without an example fails, but
 // for events, which have no end.
 func TestExamples(t *testing.T) {
@@ -191,7 +207,7 @@ func TestExamples(t *testing.T) {
 			}
 			asked++
 			if method != http.MethodGet {
-				c.allows(method, example, op.RequestBody.Content["application/json"].Example)
+				c.actExample(path, example, &op)
 				continue
 			}
 			if answer := c.ask(method, example); answer.StatusCode != http.StatusOK {
@@ -252,17 +268,25 @@ func TestErrors(t *testing.T) {
 // The validator notices a route that the document lacks, a parameter and a member that it does not have.
 func TestValidatorNotices(t *testing.T) {
 	c := newChecker(t)
-	fails := func(what, path, body string) {
-		r := httptest.NewRequest(http.MethodGet, api.Prefix+path, nil)
+	notices := func(what, method, path, body string, status int) {
+		r := httptest.NewRequest(method, api.Prefix+path, nil)
 		w := httptest.NewRecorder()
 		w.Header().Set("Content-Type", "application/json")
+		if status >= http.StatusBadRequest {
+			w.Header().Set("Content-Type", "application/problem+json")
+		}
+		w.WriteHeader(status)
 		_, _ = w.WriteString(body)
 		if ok, _ := c.validator.ValidateHttpRequestResponse(r, w.Result()); ok {
 			t.Errorf("%s: it is valid", what)
 		}
 	}
+	fails := func(what, path, body string) { notices(what, http.MethodGet, path, body, http.StatusOK) }
 	fails("a route", "nothing", `{}`)
 	fails("a limit", "runs?limit=many", `{"items":[],"as_of":"2026-11-01T08:00:00Z"}`)
 	fails("a missing member", "runs", `{"items":[]}`)
 	fails("an unknown member", "runs", `{"items":[],"as_of":"2026-11-01T08:00:00Z","other":1}`)
+	run := "accounts/prod/run"
+	notices("a missing member of an act", http.MethodPost, run, `{}`, http.StatusAccepted)
+	notices("a missing member of an error", http.MethodPost, run, `{"detail":"busy"}`, http.StatusConflict)
 }
