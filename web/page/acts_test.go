@@ -116,7 +116,8 @@ func viewAs(t *testing.T, p *Page, who, target string) string {
 // Forms are shown to those who may act, and to nobody else.
 func TestFormsAreForThoseWhoMayAct(t *testing.T) {
 	p, _, _ := acting(newFixture(t))
-	requireAll(t, viewAs(t, p, "alice", "/accounts/prod"), `action="/accounts/prod/start"`, `action="/accounts/prod/check"`,
+	requireAll(t, viewAs(t, p, "alice", "/accounts/prod"), `action="/accounts/prod/start"`,
+		`action="/accounts/prod/check"`,
 		`action="/accounts/prod/pause"`, `action="/accounts/prod/acknowledge"`, `value="access_denied"`)
 	requireAll(t, viewAs(t, p, "alice", "/accounts/ops"), `id="code"`, `autocomplete="one-time-code"`,
 		`action="/accounts/ops/mfa"`)
