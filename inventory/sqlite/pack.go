@@ -19,8 +19,9 @@ import (
 // A pack is rows whose bodies are compressed together. Resources of one listing are much alike: compressing thirty-two
 // instances together takes less time and space than eight of them one by one.
 type pack struct {
-	rows   []inventory.Row // without bodies
+	rows   []inventory.Row // without bodies and texts
 	bodies []byte          // compressed, a line each
+	search packSearch
 }
 
 // packRows is the maximum number of rows in a pack. A pack is also closed when its bodies reach packBytes.
@@ -75,7 +76,12 @@ func (p *packer) closePack() {
 		return
 	}
 	closed := pack{rows: p.rows, bodies: p.encode(p.lines)}
-	p.bytes += len(closed.bodies)
+	texts := make([]string, len(closed.rows))
+	for i := range closed.rows {
+		texts[i], closed.rows[i].Search = closed.rows[i].Search, ""
+	}
+	closed.search = newPackSearch(texts, p.encode)
+	p.bytes += len(closed.bodies) + closed.search.size()
 	for i := range closed.rows {
 		p.bytes += closed.rows[i].Size()
 	}
@@ -103,7 +109,7 @@ type inserter struct {
 	update    *scopeUpdate
 	tx        *sql.Tx
 	bodyStmt  *sql.Stmt
-	indexStmt *sql.Stmt
+	index     packIndexer
 	stageStmt *sql.Stmt // stages a row
 	batchStmt *sql.Stmt // inserts batchRows new rows
 	rowStmt   *sql.Stmt // inserts one new row
@@ -117,11 +123,12 @@ const batchRows = 8
 
 func (u *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, error) {
 	body, err := tx.PrepareContext(ctx, "INSERT INTO body (pack, data) VALUES (?, ?)")
-	return &inserter{update: u, tx: tx, bodyStmt: body}, err
+	return &inserter{update: u, tx: tx, bodyStmt: body, index: packIndexer{tx: tx}}, err
 }
 
 func (in *inserter) close() {
-	for _, s := range []*sql.Stmt{in.bodyStmt, in.indexStmt, in.stageStmt, in.batchStmt, in.rowStmt} {
+	in.index.close()
+	for _, s := range []*sql.Stmt{in.bodyStmt, in.stageStmt, in.batchStmt, in.rowStmt} {
 		if s != nil {
 			_ = s.Close() // it ends with the transaction anyway
 		}
@@ -166,15 +173,12 @@ func (in *inserter) insertPack(ctx context.Context, p *pack, instant int64) erro
 	if _, err := in.bodyStmt.ExecContext(ctx, in.update.store.lastPack, p.bodies); err != nil {
 		return err
 	}
+	if err := in.index.add(ctx, in.update.scope, in.update.store.lastPack, p.search); err != nil {
+		return err
+	}
 	first := in.update.store.lastPack << lineBits
 	for i := range p.rows {
 		r, n := &p.rows[i], first+int64(i)
-		if err := in.prepare(ctx, &in.indexStmt, func() string { return indexStatement }); err != nil {
-			return err
-		}
-		if _, err := in.indexStmt.ExecContext(ctx, n, r.Search); err != nil {
-			return err
-		}
 		if instant > 0 && r.Op == inventory.Added {
 			if err := in.addRow(ctx, r, n, instant); err != nil {
 				return err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 
 	"github.com/aws-collector/collector/inventory"
@@ -15,30 +16,26 @@ const maxScopesPerStatement = 256
 // matches, for each page; this reads some scopes after others, in order, until there are enough. The first are few,
 // because most pages need no more; then twice as many each time, because a condition may match nothing.
 func (s *snapshot) page(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool) error {
-	scopes, err := s.liveScopes(ctx, q)
+	scopes, err := s.scopes(ctx, q, hasLive)
 	if err != nil {
 		return err
 	}
-	for size := 1; len(scopes) > 0 && q.Limit > 0; size = min(2*size, maxScopesPerStatement) {
-		n := min(size, len(scopes))
-		for n < len(scopes) && scopes[n].place == scopes[n-1].place {
-			n++ // the order of such scopes is that of their resources
+	defer scopes.close()
+	for size := 1; q.Limit > 0; size = min(2*size, maxScopesPerStatement) {
+		some, err := scopes.next(size)
+		if len(some) == 0 || err != nil {
+			return err
 		}
 		b := sqlquery.New(dialect)
 		b.Add("v.valid_to IS NULL")
 		b.Versions(q)
-		b.Search(q)
 		b.After(q.After, "v")
-		var params []string
-		for _, scope := range scopes[:n] {
-			params = append(params, b.Param(scope.id))
-		}
-		b.Add("v.scope IN (" + strings.Join(params, ", ") + ")")
+		b.Add("v." + scopeIn(b, some))
 		where, limit, order := b.Where(), b.Limit(q), sqlquery.KeyOrder("v")
-		if n == 1 {
+		if len(some) == 1 {
 			order = "v.id" // that of the index, so nothing is sorted
 		}
-		err := s.selectVersions(ctx, q, func(r *inventory.Resource) bool {
+		err = s.selectVersions(ctx, q, func(r *inventory.Resource) bool {
 			if q.Limit--; !yield(r) {
 				q.Limit = 0
 			}
@@ -47,41 +44,77 @@ func (s *snapshot) page(ctx context.Context, q inventory.Query, yield func(*inve
 		if err != nil {
 			return err
 		}
-		scopes, q.After = scopes[n:], nil
+		q.After = nil
 	}
 	return nil
 }
+
+// hasLive is the condition that a scope has live resources. Most scopes of many accounts have none: each costs one look
+// into the index.
+const hasLive = "EXISTS (SELECT 1 FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)"
 
 // A scopePlace is the part of a key that all resources of a scope share, in the order of keys.
 type scopePlace struct{ kind, account, region string }
 
 type placedScope struct {
-	place scopePlace
-	id    int64
+	place     scopePlace
+	accountID string
+	id        int64
+	whole     bool // all its resources are found
 }
 
-// liveScopes returns the scopes that a query selects and that have live resources, in the order of keys, without those
-// before q.After. Most scopes of many accounts have none: each costs one look into the index.
-func (s *snapshot) liveScopes(ctx context.Context, q inventory.Query) (scopes []placedScope, err error) {
+// scopeIn is the condition that a row is of one of some scopes.
+func scopeIn(b *sqlquery.Builder, scopes []placedScope) string {
+	params := make([]string, len(scopes))
+	for i, scope := range scopes {
+		params[i] = b.Param(scope.id)
+	}
+	return "scope IN (" + strings.Join(params, ", ") + ")"
+}
+
+// A scopeReader reads scopes in the order of keys, as they are needed: there may be tens of thousands.
+type scopeReader struct {
+	rows  *sql.Rows
+	keep  func(*placedScope) (bool, error) // nil: all
+	ahead []placedScope                    // what was read of the next group
+}
+
+// scopes reads the scopes that a query selects and that satisfy a condition, without those before q.After.
+func (s *snapshot) scopes(ctx context.Context, q inventory.Query, condition string) (*scopeReader, error) {
 	b := sqlquery.New(dialect)
 	b.Scopes(q)
-	b.Add("EXISTS (SELECT 1 FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)")
+	b.Add(condition)
 	if k := q.After; k != nil {
 		b.Add("(s.kind, s.account, s.region) >= (" + b.Param(k.Kind) + ", " + b.Param(k.Account) + ", " +
 			b.Param(k.Region) + ")")
 	}
-	rows, err := s.tx.QueryContext(ctx, "SELECT s.kind, s.account, s.region, s.scope FROM scope s"+b.Where()+
-		" ORDER BY s.kind, s.account, s.region", b.Params()...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	rows, err := s.tx.QueryContext(ctx, "SELECT s.kind, s.account, s.region, s.account_id, s.scope FROM scope s"+
+		b.Where()+" ORDER BY s.kind, s.account, s.region", b.Params()...)
+	return &scopeReader{rows: rows}, err
+}
+
+func (r *scopeReader) close() { _ = r.rows.Close() }
+
+// next returns the next n scopes and those with the same place as the last: their order is that of their resources.
+func (r *scopeReader) next(n int) (scopes []placedScope, err error) {
+	scopes, r.ahead = r.ahead, nil
+	for r.rows.Next() {
 		var p placedScope
-		if err := rows.Scan(&p.place.kind, &p.place.account, &p.place.region, &p.id); err != nil {
+		if err := r.rows.Scan(&p.place.kind, &p.place.account, &p.place.region, &p.accountID, &p.id); err != nil {
 			return nil, err
+		}
+		if r.keep != nil {
+			if keep, err := r.keep(&p); err != nil {
+				return nil, err
+			} else if !keep {
+				continue
+			}
+		}
+		if len(scopes) >= n && scopes[len(scopes)-1].place != p.place {
+			r.ahead = []placedScope{p}
+			return scopes, nil
 		}
 		scopes = append(scopes, p)
 	}
-	return scopes, rows.Err()
+	return scopes, r.rows.Err()
 }

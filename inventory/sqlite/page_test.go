@@ -57,7 +57,12 @@ func TestPagesOverManyTargets(t *testing.T) {
 	last := find(inventory.Query{})
 	for after, want := range map[*inventory.Key]int{nil: 24, &last[len(last)-1]: 1} {
 		for n, err := range inSnapshot(t.Context(), s.Reader, func(v *snapshot, yield func(int) bool) error {
-			scopes, err := v.liveScopes(t.Context(), inventory.Query{After: after})
+			reader, err := v.scopes(t.Context(), inventory.Query{After: after}, hasLive)
+			if err != nil {
+				return err
+			}
+			defer reader.close()
+			scopes, err := reader.next(1000)
 			yield(len(scopes))
 			return err
 		}) {

@@ -26,6 +26,7 @@ type Reader struct {
 	db           *sql.DB
 	dec          *zstd.Decoder
 	queryTimeout time.Duration // of statements of the user
+	searchLimits searchLimits
 }
 
 var _ inventory.Reader = (*Reader)(nil)
@@ -95,7 +96,7 @@ func newReader(path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{db: db, dec: dec, queryTimeout: defaultQueryTimeout}, nil
+	return &Reader{db: db, dec: dec, queryTimeout: defaultQueryTimeout, searchLimits: defaultSearchLimits}, nil
 }
 
 // Close may be called more than once.
@@ -263,32 +264,19 @@ var dialect = sqlquery.Dialect{
 	Placeholder: "?",
 	Glob:        func(column, param string) string { return column + " GLOB " + param },
 	Pattern:     func(glob string) string { return glob },
-	Search:      searchCondition,
 }
 
 // Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	if q.Limit > 0 && q.ID == "" && !indexed(q.Search) && q.At.IsZero() {
-		return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
+	return inventory.First(q.Limit, inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
+		switch {
+		case q.Search != "":
+			return v.search(ctx, q, yield)
+		case q.Limit > 0 && q.ID == "" && q.At.IsZero():
 			return v.page(ctx, q, yield)
-		})
-	}
-	b := sqlquery.New(dialect)
-	from := "version v"
-	if q.At.IsZero() {
-		b.Add("v.valid_to IS NULL")
-	} else { // two branches, each with an index of its own
-		at := b.Param(q.At.UnixMicro())
-		from = "(SELECT * FROM version WHERE valid_to IS NULL AND valid_from <= " + at +
-			" UNION ALL SELECT * FROM version WHERE valid_to > " + at + " AND valid_from <= " + at + ") v"
-	}
-	b.Versions(q)
-	b.Search(q)
-	b.After(q.After, "v")
-	where, limit := b.Where(), b.Limit(q)
-	all := r.versions(ctx, q, "SELECT "+versionColumns+" FROM "+from+" JOIN scope s ON s.scope = v.scope"+where+
-		" ORDER BY "+sqlquery.KeyOrder("v")+limit, b.Params())
-	return inventory.First(q.Limit, all)
+		}
+		return v.find(ctx, q, nil, yield)
+	}))
 }
 
 // History yields every version.

@@ -364,7 +364,7 @@ func (s *Store) recoverState(ctx context.Context) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
 		if err := execAll(
 			ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)",
-			"DELETE FROM search WHERE rowid IN (SELECT version FROM staged)", "DELETE FROM staged", restartBuild,
+			"DELETE FROM staged", restartBuild,
 		); err != nil {
 			return err
 		}

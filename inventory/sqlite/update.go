@@ -80,11 +80,6 @@ func discardStaged(ctx context.Context, tx *sql.Tx, update int64) error {
 	); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(
-		ctx, "DELETE FROM search WHERE rowid IN (SELECT version FROM staged WHERE turn = ?)", update,
-	); err != nil {
-		return err
-	}
 	_, err := tx.ExecContext(ctx, "DELETE FROM staged WHERE turn = ?", update)
 	return err
 }

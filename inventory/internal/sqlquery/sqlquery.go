@@ -118,13 +118,18 @@ func (b *Builder) Search(q inventory.Query) {
 	if q.Search == "" {
 		return
 	}
-	text := strings.Map(func(r rune) rune { // no database takes all of these, and lines part what is searched
+	b.Add(b.dialect.Search(SearchedText(q), q.At.IsZero(), b.Param))
+}
+
+// SearchedText is the search text of a query without control characters: no database takes all of these, and lines part
+// what is searched.
+func SearchedText(q inventory.Query) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return utf8.RuneError
 		}
 		return r
 	}, q.Search)
-	b.Add(b.dialect.Search(text, q.At.IsZero(), b.Param))
 }
 
 // Containing is the pattern of LIKE, with the escape character \, for what contains a text.
