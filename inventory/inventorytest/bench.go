@@ -2,6 +2,8 @@ package inventorytest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,77 @@ func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 				b.Fatal(err)
 			}
 		})
+	}
+}
+
+// BenchmarkSearch finds the first 100 resources with a text among 100,000 in 100 targets: parts of ids, addresses and
+// tags, most of which few resources have, and texts that all have. d is empty.
+func BenchmarkSearch(b *testing.B, d inventory.Driver) {
+	const targets, items = 100, 1000
+	inv := inventory.New(d, inventory.Options{})
+	for n := range targets {
+		listForSearch(b, inv, n, items)
+	}
+	for name, text := range map[string]func(i int) string{
+		"id":      func(i int) string { return fmt.Sprintf("%05x", uint32(i)*2654435761>>8&0xfffff) },
+		"address": func(i int) string { return fmt.Sprintf("10.%d.%d.%d", i%targets, i%4, i%250) },
+		"name":    func(i int) string { return fmt.Sprintf("web-%d-%d", i%targets, i%items) },
+		"all":     func(int) string { return "platform" },
+		"last":    func(int) string { return "in-the-last-target" },
+		"short":   func(int) string { return "i-" },
+	} {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				n := 0
+				q := inventory.Query{Search: text(7919 * len(took)), Limit: 101}
+				for _, err := range d.Find(b.Context(), q) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+				if n > q.Limit || n == 0 && name != "id" {
+					b.Fatalf("%q finds %d", q.Search, n)
+				}
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+		})
+	}
+}
+
+func listForSearch(b *testing.B, inv *inventory.Inventory, target, items int) {
+	b.Helper()
+	t, identity := Target()
+	t.Region = fmt.Sprintf("us-east-%02d", target)
+	w, err := inv.Begin(b.Context(), t, identity, "one")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tags := map[string]string{"team": "platform"}
+	if target == 99 {
+		tags["place"] = "in-the-last-target"
+	}
+	list := make([]Item, items)
+	for i := range list {
+		own := maps.Clone(tags)
+		own["Name"] = fmt.Sprintf("web-%d-%d", target, i)
+		list[i] = Item{
+			ID: fmt.Sprintf("i-%08x%09x", uint32(i*7919+target)*2654435761, i*target), State: "running",
+			Address: fmt.Sprintf("10.%d.%d.%d", target, i/250, i%250), Tags: own,
+		}
+	}
+	if err := w.Page(b.Context(), Page(t, identity, "one", list...)); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.End(
+		b.Context(), record.Outcome{Target: t, Run: "one", State: record.OK, Started: time.Now()},
+	); err != nil {
+		b.Fatal(err)
 	}
 }
 
