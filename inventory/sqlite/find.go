@@ -49,9 +49,9 @@ func (s *snapshot) newMatcher(ctx context.Context, text string) (*matcher, error
 		return nil, err
 	}
 	m := &matcher{s: s, text: text, textsOf: stmt, lines: map[int64]uint64{}}
-	expression := matchExpression(text)
-	if expression == "" {
-		return m, nil
+	expression, err := s.matchExpression(ctx, text)
+	if expression == "" || err != nil {
+		return m, err
 	}
 	m.end = math.MaxInt64
 	most := s.r.searchLimits.maxEntries
@@ -75,6 +75,9 @@ func (s *snapshot) newMatcher(ctx context.Context, text string) (*matcher, error
 	}
 	return m, rows.Err()
 }
+
+// knowsAll reports whether only packs with an entry may have the text.
+func (m *matcher) knowsAll() bool { return m.end == math.MaxInt64 }
 
 func (m *matcher) close() { _ = m.textsOf.Close() } // it ends with the transaction anyway
 
@@ -148,46 +151,49 @@ func (s *snapshot) search(ctx context.Context, q inventory.Query, yield func(*in
 		return err
 	}
 	defer m.close()
-	if m.end == math.MaxInt64 && len(m.entries) <= s.r.searchLimits.fewEntries {
-		inAccount, err := s.isInAccount(ctx, m.text)
-		if err != nil {
-			return err
-		}
-		if !inAccount {
-			return s.searchFew(ctx, q, m, yield)
-		}
+	names, ids, err := s.accountsWith(ctx, m.text)
+	if err != nil {
+		return err
 	}
-	w := &searchWalk{s: s, m: m, q: q, left: q.Limit, yield: yield}
+	if m.knowsAll() && len(m.entries) <= s.r.searchLimits.fewEntries && len(names)+len(ids) == 0 {
+		return s.searchFew(ctx, q, m, yield)
+	}
+	w := &searchWalk{s: s, m: m, q: q, names: names, ids: ids, left: q.Limit, yield: yield}
 	if q.Limit == 0 {
 		w.left = math.MaxInt
 	}
 	return w.walk(ctx)
 }
 
-// isInAccount reports whether the name or the id of an account contains a text. It jumps from account to account in an
+// accountsWith returns the names and the ids of accounts that contain a text.
+func (s *snapshot) accountsWith(ctx context.Context, text string) (names, ids []string, err error) {
+	if names, err = s.accountColumn(ctx, "account", text); err == nil {
+		ids, err = s.accountColumn(ctx, "account_id", text)
+	}
+	return names, ids, err
+}
+
+// accountColumn returns the values of a column of scopes that contain a text. It jumps from one to the next in an
 // index: an account may have thousands of scopes.
-func (s *snapshot) isInAccount(ctx context.Context, text string) (bool, error) {
-	for _, column := range []string{"account", "account_id"} {
-		found := false
-		rows, err := s.tx.QueryContext(ctx, strings.ReplaceAll(`WITH RECURSIVE a (name) AS (
-				SELECT min(COLUMN) FROM scope
-				UNION ALL SELECT (SELECT min(COLUMN) FROM scope WHERE COLUMN > a.name) FROM a WHERE a.name IS NOT NULL)
-			SELECT name FROM a WHERE name IS NOT NULL`, "COLUMN", column))
-		if err != nil {
-			return false, err
+func (s *snapshot) accountColumn(ctx context.Context, column, text string) (values []string, err error) {
+	rows, err := s.tx.QueryContext(ctx, strings.ReplaceAll(`WITH RECURSIVE a (value) AS (
+			SELECT min(COLUMN) FROM scope
+			UNION ALL SELECT (SELECT min(COLUMN) FROM scope WHERE COLUMN > a.value) FROM a WHERE a.value IS NOT NULL)
+		SELECT value FROM a WHERE value IS NOT NULL`, "COLUMN", column))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
 		}
-		for !found && rows.Next() {
-			var name string
-			if err := rows.Scan(&name); err != nil {
-				return false, errors.Join(err, rows.Close())
-			}
-			found = strings.Contains(fold(name), text)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil || found {
-			return found, err
+		if strings.Contains(fold(value), text) {
+			values = append(values, value)
 		}
 	}
-	return false, nil
+	return values, rows.Err()
 }
 
 // searchFew finds resources by a list of all versions that have the text.
@@ -215,19 +221,21 @@ type searchWalk struct {
 	s     *snapshot
 	m     *matcher
 	q     inventory.Query
+	names []string // of accounts with the text
+	ids   []string
 	left  int // resources to find
 	batch []int64
 	yield func(*inventory.Resource) bool
 }
 
 func (w *searchWalk) walk(ctx context.Context) error {
-	scopes, err := w.s.scopes(ctx, w.q, "true")
+	scopes, err := w.s.scopes(ctx, w.q, w.onlyPossible)
 	if err != nil {
 		return err
 	}
 	defer scopes.close()
 	scopes.keep = func(p *placedScope) (bool, error) {
-		p.whole = strings.Contains(fold(p.place.account), w.m.text) || strings.Contains(fold(p.accountID), w.m.text)
+		p.whole = slices.Contains(w.names, p.place.account) || slices.Contains(w.ids, p.accountID)
 		if p.whole {
 			return true, nil
 		}
@@ -247,6 +255,31 @@ func (w *searchWalk) walk(ctx context.Context) error {
 		w.q.After = nil
 	}
 	return nil
+}
+
+// maxListedScopes limits the scopes that are listed in a statement.
+const maxListedScopes = 8192
+
+// onlyPossible adds that a scope may have the text. It leaves that to the caller if there are many: their list would
+// take longer than to read them.
+func (w *searchWalk) onlyPossible(b *sqlquery.Builder) {
+	scopes := []int64{}
+	for _, entry := range w.m.entries {
+		if n := entry >> scopeShift; len(scopes) == 0 || scopes[len(scopes)-1] != n {
+			scopes = append(scopes, n)
+		}
+	}
+	if !w.m.knowsAll() || len(scopes) > maxListedScopes {
+		return
+	}
+	b.Add("(s.scope IN " + list(b, scopes) + " OR s.account IN " + list(b, w.names) +
+		" OR s.account_id IN " + list(b, w.ids) + ")")
+}
+
+// list is a list of any number of values as a parameter.
+func list[T int64 | string](b *sqlquery.Builder, values []T) string {
+	text, _ := json.Marshal(values) // numbers and texts cannot fail
+	return "(SELECT value FROM json_each(" + b.Param(string(text)) + "))"
 }
 
 // search finds the resources of scopes with the same place.
@@ -330,11 +363,7 @@ func (s *snapshot) find(
 	b := sqlquery.New(dialect)
 	condition := "true"
 	if versions != nil {
-		list, err := json.Marshal(versions)
-		if err != nil {
-			return err
-		}
-		condition = "version IN (SELECT value FROM json_each(" + b.Param(string(list)) + "))"
+		condition = "version IN " + list(b, versions)
 	}
 	from := versionsAt(b, q, condition)
 	if versions != nil {

@@ -49,9 +49,11 @@ func (s *snapshot) page(ctx context.Context, q inventory.Query, yield func(*inve
 	return nil
 }
 
-// hasLive is the condition that a scope has live resources. Most scopes of many accounts have none: each costs one look
-// into the index.
-const hasLive = "EXISTS (SELECT 1 FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)"
+// hasLive adds that a scope has live resources. Most scopes of many accounts have none: each costs one look into the
+// index.
+func hasLive(b *sqlquery.Builder) {
+	b.Add("EXISTS (SELECT 1 FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)")
+}
 
 // A scopePlace is the part of a key that all resources of a scope share, in the order of keys.
 type scopePlace struct{ kind, account, region string }
@@ -79,11 +81,13 @@ type scopeReader struct {
 	ahead []placedScope                    // what was read of the next group
 }
 
-// scopes reads the scopes that a query selects and that satisfy a condition, without those before q.After.
-func (s *snapshot) scopes(ctx context.Context, q inventory.Query, condition string) (*scopeReader, error) {
+// scopes reads the scopes that a query selects, without those before q.After. conditions adds others.
+func (s *snapshot) scopes(
+	ctx context.Context, q inventory.Query, conditions func(*sqlquery.Builder),
+) (*scopeReader, error) {
 	b := sqlquery.New(dialect)
 	b.Scopes(q)
-	b.Add(condition)
+	conditions(b)
 	if k := q.After; k != nil {
 		b.Add("(s.kind, s.account, s.region) >= (" + b.Param(k.Kind) + ", " + b.Param(k.Account) + ", " +
 			b.Param(k.Region) + ")")

@@ -209,26 +209,57 @@ func (s *Store) packsToIndex(ctx context.Context, tx *sql.Tx) (packs map[int64]*
 	return packs, lowest, rows.Err()
 }
 
-// trigram is the length of what the index finds, in characters.
-const trigram = 3
+const trigram = 3 // characters
 
 // maxTrigrams limits the condition of a long text: fewer trigrams only find more packs, whose texts are read.
 const maxTrigrams = 32
 
-// matchExpression finds the packs with all trigrams of a text; "" if it is too short to have one.
-func matchExpression(text string) string {
+// maxShortTrigrams limits the trigrams that a text of one or two characters is looked up by.
+const maxShortTrigrams = 64
+
+// matchExpression finds the packs that may have a text: those with all its trigrams, or, if it is too short to have
+// one, with a trigram that begins with it. "" means that any pack may have it.
+func (s *snapshot) matchExpression(ctx context.Context, text string) (string, error) {
+	runes := []rune(text)
+	if len(runes) < trigram {
+		return s.shortExpression(ctx, text)
+	}
 	var terms []string
 	seen := map[string]bool{}
-	runes := []rune(text)
 	for i := 0; i+trigram <= len(runes) && len(terms) < maxTrigrams; i++ {
 		term := string(runes[i : i+trigram])
 		if !seen[term] {
 			seen[term] = true
-			terms = append(terms, `"`+strings.ReplaceAll(term, `"`, `""`)+`"`) // so that nothing in it is an operator
+			terms = append(terms, quoteTerm(term))
 		}
 	}
-	return strings.Join(terms, " AND ")
+	return strings.Join(terms, " AND "), nil
 }
+
+func (s *snapshot) shortExpression(ctx context.Context, text string) (string, error) {
+	rows, err := s.tx.QueryContext(
+		ctx, "SELECT term FROM search_trigram WHERE term >= ? AND term < ? LIMIT ?",
+		text, text+string(unicode.MaxRune), maxShortTrigrams+1,
+	)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	terms := []string{quoteTerm(string([]rune(text + "\n\n")[:trigram]))} // so that there is one
+	for rows.Next() {
+		var term string
+		if err := rows.Scan(&term); err != nil {
+			return "", err
+		}
+		if terms = append(terms, quoteTerm(term)); len(terms) > maxShortTrigrams {
+			return "", nil
+		}
+	}
+	return strings.Join(terms, " OR "), rows.Err()
+}
+
+// quoteTerm quotes a term, so that nothing in it is an operator.
+func quoteTerm(term string) string { return `"` + strings.ReplaceAll(term, `"`, `""`) + `"` }
 
 // searchedText is the text of a query as texts contain it.
 func searchedText(q inventory.Query) string { return fold(sqlquery.SearchedText(q)) }

@@ -14,6 +14,9 @@ CREATE TABLE search_text (
 -- rowid is scope << 32 | pack, so that the entries of a scope are neighbours.
 CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, detail=none, tokenize='trigram');
 
+-- Its trigrams: a shorter text is looked up by those that begin with it.
+CREATE VIRTUAL TABLE search_trigram USING fts5vocab(search, row);
+
 CREATE TRIGGER body_deleted AFTER DELETE ON body BEGIN
   DELETE FROM search WHERE rowid = (SELECT scope << 32 | pack FROM search_text WHERE pack = OLD.pack);
   DELETE FROM search_text WHERE pack = OLD.pack;
