@@ -69,8 +69,8 @@ func (d *demo) writeHistory(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, driver.Close()) }()
 	return backfill.Write(ctx, backfill.Options{
-		Simulation: d.scene, Accounts: simulated, Store: inventory.New(driver, inventory.Options{Log: log}), Clock: &clock,
-		Process: thisProcess(), From: now.AddDate(0, 0, -d.options.days), To: now,
+		Simulation: d.scene, Accounts: simulated, Store: inventory.New(driver, inventory.Options{Log: log}),
+		Batch: driver.Batch, Clock: &clock, Process: thisProcess(), From: now.AddDate(0, 0, -d.options.days), To: now,
 	})
 }
 

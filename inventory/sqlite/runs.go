@@ -18,7 +18,7 @@ const day = 24 * time.Hour
 // StartRun stores a run that begins.
 func (s *Store) StartRun(ctx context.Context, r inventory.Run) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		process, err := processNumber(ctx, tx, r.Process)
+		process, err := s.processNumber(ctx, tx, r.Process)
 		if err != nil {
 			return err
 		}
@@ -28,6 +28,14 @@ func (s *Store) StartRun(ctx context.Context, r inventory.Run) error {
 		return err
 	})
 }
+
+const putEndedRun = `INSERT INTO run (run, account, tick, started, ended, status, missed, ticks,
+		targets, failed, records, calls, throttles, causes, process)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ON CONFLICT (run) DO UPDATE SET ended = excluded.ended, status = excluded.status, targets = excluded.targets,
+		failed = excluded.failed, records = excluded.records, calls = excluded.calls,
+		throttles = excluded.throttles, causes = excluded.causes
+	WHERE run.ended IS NULL`
 
 // EndRun stores all of a run that ended.
 func (s *Store) EndRun(ctx context.Context, r inventory.Run) error {
@@ -39,7 +47,7 @@ func (s *Store) EndRun(ctx context.Context, r inventory.Run) error {
 		targets = []byte("{}")
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		process, err := processNumber(ctx, tx, r.Process)
+		process, err := s.processNumber(ctx, tx, r.Process)
 		if err != nil {
 			return err
 		}
@@ -47,14 +55,8 @@ func (s *Store) EndRun(ctx context.Context, r inventory.Run) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO run (run, account, tick, started, ended, status, missed, ticks,
-				targets, failed, records, calls, throttles, causes, process)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (run) DO UPDATE SET ended = excluded.ended, status = excluded.status, targets = excluded.targets,
-				failed = excluded.failed, records = excluded.records, calls = excluded.calls,
-				throttles = excluded.throttles, causes = excluded.causes
-			WHERE run.ended IS NULL`,
-			r.ID, r.Account, r.Tick.UnixMicro(), nullMicros(r.Started), r.Ended.UnixMicro(), string(r.Status), r.Missed,
+		if _, err := tx.StmtContext(ctx, s.putEndedRun).ExecContext(
+			ctx, r.ID, r.Account, r.Tick.UnixMicro(), nullMicros(r.Started), r.Ended.UnixMicro(), string(r.Status), r.Missed,
 			max(r.Ticks, 1), string(targets), r.Failed, r.Records, r.Calls, r.Throttles, causes, process); err != nil {
 			return err
 		}
@@ -76,10 +78,11 @@ func expireRuns(ctx context.Context, tx *sql.Tx, before time.Time, n int) error 
 	return err
 }
 
-func processNumber(ctx context.Context, tx *sql.Tx, p inventory.Process) (n int64, err error) {
-	err = tx.QueryRowContext(ctx, `INSERT INTO process (replica, version) VALUES (?, ?)
-		ON CONFLICT (replica, version) DO UPDATE SET version = excluded.version RETURNING process`,
-		p.Replica, p.Version).Scan(&n)
+const putProcess = `INSERT INTO process (replica, version) VALUES (?, ?)
+	ON CONFLICT (replica, version) DO UPDATE SET version = excluded.version RETURNING process`
+
+func (s *Store) processNumber(ctx context.Context, tx *sql.Tx, p inventory.Process) (n int64, err error) {
+	err = tx.StmtContext(ctx, s.putProcess).QueryRowContext(ctx, p.Replica, p.Version).Scan(&n)
 	return n, err
 }
 

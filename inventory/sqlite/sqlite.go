@@ -63,6 +63,10 @@ type Store struct {
 	writeToken chan struct{} // a mutex whose wait ends with a context
 	txStart    atomic.Int64  // when the current transaction began, in ns since 1970; 0: none
 	recovered  bool          // recoverState succeeded; guarded by the token
+	batch      *sql.Tx       // of Batch, which all writes use; guarded by the token
+
+	findScope, findCommitted, findLive            *sql.Stmt // of the reader
+	addScope, putOutcome, putProcess, putEndedRun *sql.Stmt // of writeDB
 
 	mu          sync.Mutex
 	lastInstant int64            // the latest instant given to a commit
@@ -210,8 +214,35 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	} else if err != nil {
 		return nil, err
 	}
-	s.Reader, err = newReader(o.Path)
+	if s.Reader, err = newReader(o.Path); err != nil {
+		return nil, err
+	}
+	if err = s.prepare(ctx); err != nil {
+		err = errors.Join(err, s.Reader.Close())
+	}
 	return s, err
+}
+
+// prepare prepares what runs for each target and run: SQLite takes longer to parse these statements than to run them.
+func (s *Store) prepare(ctx context.Context) (err error) {
+	for _, p := range []struct {
+		db    *sql.DB
+		stmt  **sql.Stmt
+		query string
+	}{
+		{s.db, &s.findScope, findScope},
+		{s.db, &s.findCommitted, findCommitted},
+		{s.db, &s.findLive, findLive},
+		{s.writeDB, &s.addScope, addScope},
+		{s.writeDB, &s.putOutcome, putOutcome},
+		{s.writeDB, &s.putProcess, putProcess},
+		{s.writeDB, &s.putEndedRun, putEndedRun},
+	} {
+		if *p.stmt, err = p.db.PrepareContext(ctx, p.query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // connect returns a pool of connections to the file.
@@ -406,18 +437,64 @@ func (s *Store) lockWriter(ctx context.Context) error {
 
 func (s *Store) unlockWriter() { <-s.writeToken }
 
-// write runs f in a short transaction.
+// write runs f in a short transaction, or in that of Batch.
 func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
 	}
 	defer s.unlockWriter()
-	if !s.recovered {
-		if err := s.recoverState(ctx); err != nil {
-			return err
-		}
+	if s.batch != nil {
+		return explain(f(s.batch))
+	}
+	if err := s.ensureRecovered(ctx); err != nil {
+		return err
 	}
 	return s.transact(ctx, f)
+}
+
+func (s *Store) ensureRecovered(ctx context.Context) error {
+	if s.recovered {
+		return nil
+	}
+	return s.recoverState(ctx)
+}
+
+// Batch runs f, and commits what is written meanwhile in one transaction: many small ones cost much more. Nobody can
+// read the writes before the commit, f neither, so f may store one listing of each target, from its begin to its end.
+// If f fails, nothing is written.
+func (s *Store) Batch(ctx context.Context, f func() error) error {
+	tx, err := s.beginBatch(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	err = f()
+	s.writeToken <- struct{}{} // wait for the last write
+	defer s.unlockWriter()
+	s.batch = nil
+	if err != nil {
+		return err
+	}
+	return explain(tx.Commit())
+}
+
+func (s *Store) beginBatch(ctx context.Context) (*sql.Tx, error) {
+	if err := s.lockWriter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.unlockWriter()
+	if err := s.ensureRecovered(ctx); err != nil {
+		return nil, err
+	}
+	tx, err := s.beginTx(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkWAL(); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	s.batch = tx
+	return tx, nil
 }
 
 // transact runs f in a transaction. The caller has the right to write.

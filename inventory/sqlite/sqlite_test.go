@@ -111,6 +111,41 @@ func TestOneWriterManyReaders(t *testing.T) {
 	}
 }
 
+// The writes of a batch appear together, or not at all.
+func TestBatch(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	inv := inventory.New(s, inventory.Options{})
+	if err := s.Batch(t.Context(), func() error {
+		if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+			return err
+		}
+		if got := inventorytest.IDs(t, s, inventory.Query{}); got != "" {
+			t.Errorf("in the batch, a reader sees %q", got)
+		}
+		return s.EndRun(t.Context(), inventory.Run{ID: inventory.FirstRunID(time.Now()), Account: "prod"})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" {
+		t.Errorf("after the batch, a reader sees %q", got)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM run"); n != 1 {
+		t.Errorf("%d runs", n)
+	}
+	wrong := errors.New("wrong")
+	if err := s.Batch(t.Context(), func() error {
+		return errors.Join(inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}), wrong)
+	}); !errors.Is(err, wrong) {
+		t.Error(err)
+	}
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" {
+		t.Errorf("after a batch with an error, a reader sees %q", got)
+	}
+	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
+		t.Errorf("after the batches: %v", err)
+	}
+}
+
 func TestReaderCannotWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	openAt(t, path)

@@ -58,14 +58,15 @@ func (s *Store) Begin(
 	return u, err
 }
 
+const findCommitted = `SELECT state, reason, error, hint, expected, records, calls, throttles, started, ended
+	FROM scope WHERE scope = ? AND run = ? AND state <> ''`
+
 // committedBy returns the outcome that a run has committed for a scope, or nil. Called after the epoch was taken, so
 // that no update of the run can commit later.
 func (s *Store) committedBy(ctx context.Context, scope int64, t record.Target, run string) (*record.Outcome, error) {
 	o := record.Outcome{Target: t, Run: run}
 	var started, ended sql.NullInt64
-	err := s.db.QueryRowContext(ctx, `SELECT state, reason, error, hint, expected, records, calls, throttles,
-		started, ended
-		FROM scope WHERE scope = ? AND run = ? AND state <> ''`, scope, run).Scan(&o.State, &o.Reason, &o.Error, &o.Hint,
+	err := s.findCommitted.QueryRowContext(ctx, scope, run).Scan(&o.State, &o.Reason, &o.Error, &o.Hint,
 		&o.Expected, &o.Records, &o.Calls, &o.Throttles, &started, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -84,6 +85,15 @@ func discardStaged(ctx context.Context, tx *sql.Tx, update int64) error {
 	return err
 }
 
+const (
+	findScope = `SELECT scope, account, retired IS NOT NULL FROM scope
+		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`
+	addScope = `INSERT INTO scope (account_id, partition, region, kind, account) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (account_id, partition, region, kind) DO UPDATE
+			SET account = excluded.account, retired = NULL, why = NULL
+		RETURNING scope`
+)
+
 // ensureScope returns the number of the scope. It creates a scope that has an account id and does not exist.
 func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.Scope) (scope int64, err error) {
 	if sc.AccountID == "" {
@@ -97,9 +107,7 @@ func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.S
 	}
 	var name string
 	var retired bool
-	err = s.db.QueryRowContext(ctx, `SELECT scope, account, retired IS NOT NULL FROM scope
-		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`,
-		sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&scope, &name, &retired)
+	err = s.findScope.QueryRowContext(ctx, sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&scope, &name, &retired)
 	switch {
 	case err == nil && name == t.Account && !retired:
 		return scope, nil
@@ -107,20 +115,20 @@ func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.S
 		return 0, explain(err)
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `INSERT INTO scope (account_id, partition, region, kind, account)
-			VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (account_id, partition, region, kind) DO UPDATE
-				SET account = excluded.account, retired = NULL, why = NULL
-			RETURNING scope`, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account).Scan(&scope)
+		return tx.StmtContext(ctx, s.addScope).QueryRowContext(
+			ctx, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account,
+		).Scan(&scope)
 	})
 	return scope, err
 }
 
 func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
+const findLive = `SELECT id, sum, sum_version, missing_since IS NOT NULL FROM version
+	WHERE scope = ? AND valid_to IS NULL`
+
 func (u *scopeUpdate) Live(ctx context.Context, f func(inventory.LiveResource) error) error {
-	rows, err := u.store.db.QueryContext(ctx,
-		"SELECT id, sum, sum_version, missing_since IS NOT NULL FROM version WHERE scope = ? AND valid_to IS NULL", u.scope)
+	rows, err := u.store.findLive.QueryContext(ctx, u.scope)
 	if err != nil {
 		return explain(err)
 	}
@@ -316,6 +324,13 @@ func (u *scopeUpdate) endMissing(ctx context.Context, tx *sql.Tx, at int64, c in
 	return nil
 }
 
+const putOutcome = `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6,
+	expected = ?7, records = ?8, calls = ?9, throttles = ?10, started = ?11, ended = ?12,
+	state_since = CASE WHEN state = ?3 THEN state_since ELSE ?12 END, -- NULL stays: from before it was stored
+	last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13),
+	extra_tags = coalesce(?14, extra_tags),
+	retired = NULL, why = NULL WHERE scope = ?1`
+
 func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
 	o := c.Outcome
 	var lastSeen, extra any
@@ -325,13 +340,8 @@ func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 	if c.ExtraTags != nil {
 		extra = string(c.ExtraTags)
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6,
-		expected = ?7, records = ?8, calls = ?9, throttles = ?10, started = ?11, ended = ?12,
-		state_since = CASE WHEN state = ?3 THEN state_since ELSE ?12 END, -- NULL stays: from before it was stored
-		last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13),
-		extra_tags = coalesce(?14, extra_tags),
-		retired = NULL, why = NULL WHERE scope = ?1`,
-		u.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
+	_, err := tx.StmtContext(ctx, u.store.putOutcome).ExecContext(
+		ctx, u.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
 		o.Calls, o.Throttles, o.Started.UnixMicro(), at, lastSeen, extra)
 	return err
 }

@@ -54,7 +54,8 @@ type Account struct {
 type Options struct {
 	Simulation *awsfake.Simulation
 	Accounts   []*Account
-	Store      *inventory.Inventory // its instants are those of Clock
+	Store      *inventory.Inventory                            // its instants are those of Clock
+	Batch      func(ctx context.Context, f func() error) error // commits what f writes to Store at once
 	Clock      *Clock
 	Process    inventory.Process // that the runs name
 	From, To   time.Time
@@ -74,7 +75,7 @@ func Write(ctx context.Context, o Options) error {
 	}
 	defer o.Simulation.AWS.SetResourceTime(time.Time{})
 	for n, tick := 0, o.From.Truncate(period); !tick.After(o.To); n, tick = n+1, tick.Add(period) {
-		if err := w.step(ctx, n, tick); err != nil {
+		if err := w.Batch(ctx, func() error { return w.step(ctx, n, tick) }); err != nil {
 			return fmt.Errorf("write the past of %s: %w", tick.UTC().Format(time.RFC3339), err)
 		}
 	}

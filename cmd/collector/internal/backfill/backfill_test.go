@@ -47,8 +47,8 @@ func past(t *testing.T, signIn error) (*sqlite.Store, time.Time, error) {
 		SignIn: func(context.Context) error { return signIn },
 	}
 	return d, to, Write(t.Context(), Options{
-		Simulation: s, Accounts: []*Account{account}, Store: inventory.New(d, inventory.Options{}), Clock: &clock,
-		From: to.AddDate(0, 0, -10), To: to,
+		Simulation: s, Accounts: []*Account{account}, Store: inventory.New(d, inventory.Options{}), Batch: d.Batch,
+		Clock: &clock, From: to.AddDate(0, 0, -10), To: to,
 	})
 }
 
