@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -90,8 +91,9 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 			n = 256
 		}
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = n+16, n // each region is a host; 16 more for sign-ins
-		// A buffer holds a request or the header of a response; bodies bypass it. Each connection has both buffers.
-		tr.ReadBufferSize, tr.WriteBufferSize = 2<<10, 2<<10
+		// Each connection has both buffers. A request with its session token fits, and so does the response of a small
+		// listing, so each is one system call.
+		tr.ReadBufferSize, tr.WriteBufferSize = 8<<10, 4<<10
 		tr.DisableCompression = true // package collectors asks EC2 for gzip and unpacks it; other responses are small
 		tr.OnProxyConnectResponse = fault.ProxyRefusal
 		if o.DialContext != nil {
@@ -114,7 +116,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	l.baseEndpoint = cfg.BaseEndpoint
 	// Given a BuildableClient, each SDK client would build its own transport with its own connections.
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = withPlainBodies(b.Freeze()) // includes the CA bundle
+		cfg.HTTPClient = withBodiesInMemory(b.Freeze()) // includes the CA bundle
 	}
 	l.metadata = l.client.WithTransportOptions(func(tr *http.Transport) {
 		tr.Proxy = nil // a metadata service is on this machine
@@ -174,11 +176,14 @@ func (l *loader) profileConfig(files *awsfiles.Files, profile string) aws.Config
 	return cfg
 }
 
-// withPlainBodies is a client that reads request bodies through Read, not WriteTo. The SDK closes a body as soon as the
-// header of the response arrives. From then on its WriteTo returns EOF as an error, which net/http takes for a failed
-// write: it closes the connection during the response, and the next call needs a new one.
-func withPlainBodies(c aws.HTTPClient) aws.HTTPClient {
-	return withTransport(c, func(t http.RoundTripper) http.RoundTripper { return plainBodyTransport{t} })
+// withBodiesInMemory is a client that reads a small request body before it sends the request. net/http sends the
+// header of a request alone, in a packet and a TLS record of its own, unless it knows that the body is in memory.
+//
+// The client reads larger bodies through Read, not WriteTo. The SDK closes a body as soon as the header of the response
+// arrives. From then on its WriteTo returns EOF as an error, which net/http takes for a failed write: it closes the
+// connection during the response, and the next call needs a new one.
+func withBodiesInMemory(c aws.HTTPClient) aws.HTTPClient {
+	return withTransport(c, func(t http.RoundTripper) http.RoundTripper { return memoryBodyTransport{t} })
 }
 
 // withTransport is the same client with a wrapped transport, if it has a transport.
@@ -192,19 +197,43 @@ func withTransport(c aws.HTTPClient, transport func(http.RoundTripper) http.Roun
 	return &other
 }
 
-type plainBodyTransport struct{ http.RoundTripper }
+// maxBodyInMemory is the largest body that is read before its request is sent. Those of calls are some hundred bytes.
+const maxBodyInMemory = 64 << 10
 
-func (t plainBodyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if _, ok := r.Body.(io.WriterTo); ok {
-		plain := *r
-		plain.Body = struct{ io.ReadCloser }{r.Body}
-		r = &plain
+type memoryBodyTransport struct{ http.RoundTripper }
+
+func (t memoryBodyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	other := *r
+	switch _, ok := r.Body.(io.WriterTo); {
+	case r.Body != nil && 0 < r.ContentLength && r.ContentLength <= maxBodyInMemory:
+		body, err := readBody(r)
+		if err != nil {
+			return nil, err
+		}
+		other.Body = body()
+		other.GetBody = func() (io.ReadCloser, error) { return body(), nil } // if the idle connection was closed
+	case ok:
+		other.Body = struct{ io.ReadCloser }{r.Body}
+	default:
+		return t.RoundTripper.RoundTrip(r)
 	}
-	return t.RoundTripper.RoundTrip(r)
+	return t.RoundTripper.RoundTrip(&other)
+}
+
+// readBody reads and closes the body of a request, and returns a func that returns a body with the same bytes. It reads
+// one byte more than the request announces, so that net/http finds a body that is too long.
+func readBody(r *http.Request) (func() io.ReadCloser, error) {
+	defer r.Body.Close() // its error does not matter: the bytes are read
+	b := make([]byte, r.ContentLength+1)
+	n, err := io.ReadFull(r.Body, b)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	return func() io.ReadCloser { return io.NopCloser(bytes.NewReader(b[:n])) }, nil
 }
 
 // CloseIdleConnections is called by the method of http.Client.
-func (t plainBodyTransport) CloseIdleConnections() {
+func (t memoryBodyTransport) CloseIdleConnections() {
 	if c, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
