@@ -66,18 +66,19 @@ func (e *openStep) signIn(ctx context.Context, account *signedInAccount) error {
 	}
 	identity := o.Identity()
 	account.opened, account.identity = o, identity
+	claimErr := j.r.o.Claim(j.Account, identity)
+	if j.Region != "" {
+		return claimErr // the run's opening job has stored the sign-in
+	}
 	signIn := o.SignIn()
 	signIn.AccountID, signIn.Partition, signIn.ARN = identity.AccountID, identity.Partition, identity.ARN
-	if err := j.r.o.Claim(j.Account, identity); err != nil {
-		signIn.Error, signIn.Hint = err.Error(), record.HintOf(err)
-		e.storeSignIn(signIn)
-		return err
-	}
-	if j.Region == "" {
+	if claimErr != nil {
+		signIn.Error, signIn.Hint = claimErr.Error(), record.HintOf(claimErr)
+	} else {
 		j.r.observe(SignedIn{j.Account, identity})
-		e.storeSignIn(signIn)
 	}
-	return nil
+	e.storeSignIn(signIn)
+	return claimErr
 }
 
 func (e *openStep) findRegions(ctx context.Context, plan *Plan) error {

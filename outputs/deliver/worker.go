@@ -478,7 +478,7 @@ func (w *worker) catchUpFeed(ctx context.Context, f *feed) error {
 // withTimeout returns ctx with a timeout of d, or without one if d is 0. The cause becomes the output's error.
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d == 0 {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("no answer within %s: %w", d, context.DeadlineExceeded))
 }

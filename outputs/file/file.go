@@ -115,6 +115,7 @@ type output struct {
 // activeFile is the file being written.
 type activeFile struct {
 	*os.File
+	info         fs.FileInfo // at the time it was opened, to recognize it
 	size         int64
 	oldestRecord time.Time // its time
 
@@ -281,12 +282,8 @@ func (a *activeFile) shutdown() error {
 
 // isAt reports whether path still leads to this file.
 func (a *activeFile) isAt(path string) bool {
-	have, err := a.Stat()
-	if err != nil {
-		return false
-	}
 	current, err := os.Stat(path)
-	return err == nil && os.SameFile(have, current)
+	return err == nil && os.SameFile(a.info, current)
 }
 
 // rotationDue reports whether the file must be finished before more bytes are written.
@@ -374,6 +371,9 @@ func (f *output) open() (_ *activeFile, err error) {
 			_ = h.Close() // nothing was written
 		}
 	}()
+	if a.info, err = h.Stat(); err != nil {
+		return nil, err
+	}
 	if err := filelock.TryLock(h); errors.Is(err, filelock.ErrLocked) {
 		return nil, err
 	} else if err != nil {
@@ -391,7 +391,7 @@ func (f *output) open() (_ *activeFile, err error) {
 
 // repair removes an incomplete last line, and finds the file's size and age.
 func (f *output) repair(a *activeFile) error {
-	st, err := a.Stat()
+	st, err := a.Stat() // the owner before may have written until the file was locked
 	if err != nil {
 		return err
 	}

@@ -422,8 +422,13 @@ func TestNoSpace(t *testing.T) {
 		t.Skip("SKIPPED, NOT PASSED: no /dev/full here: ", err)
 	}
 	defer h.Close()
+	info, err := h.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := &output{
-		path: "/dev/full", log: slog.New(slog.DiscardHandler), mu: contextmutex.New(), active: &activeFile{File: h},
+		path: "/dev/full", log: slog.New(slog.DiscardHandler), mu: contextmutex.New(),
+		active: &activeFile{File: h, info: info},
 	}
 	f.opts.Store(&Options{})
 	err = f.Send(t.Context(), outputs.Batch{Lines: []byte(line)})

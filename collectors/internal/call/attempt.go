@@ -116,6 +116,8 @@ func (a *attempt) signAndSend(
 
 func (a *attempt) sign(ctx context.Context, request *smithyhttp.Request) error {
 	e := a.endpoint
+	delete(request.Header, "Accept-Encoding") // of the attempt before: it is not signed
+	delete(request.Header, "X-Amz-Security-Token")
 	if e.signer == nil {
 		return nil
 	}

@@ -55,9 +55,13 @@ func (c *Caller) endpoint(s *Service, region string) (*endpoint, error) {
 	}
 	meter := r.Meters.Meter(scope(s.ID))
 	e.transport = smithyhttp.NewClientHandlerWithOptions(r.Client, func(h *smithyhttp.ClientHandler) { h.Meter = meter })
-	e.retries = retry.NewAttemptMiddleware(c.retryer, smithyhttp.RequestCloner, func(m *retry.Attempt) {
+	e.retries = retry.NewAttemptMiddleware(c.retryer, sameRequest, func(m *retry.Attempt) {
 		m.ClientSkew, m.DisableClockSkewCorrection, m.OperationMeter = &e.skew, e.skewDisabled, meter
 	})
 	c.endpoints[key] = e
 	return e, nil
 }
+
+// sameRequest is for attempts that share a request: the transport sends a copy, and sign replaces what the attempt
+// before has added.
+func sameRequest(request any) any { return request }

@@ -176,6 +176,13 @@ func TestSameOutcome(t *testing.T) {
 		"canceled in sleep": {scenario{options: Options{MaxBackoff: time.Hour, Attempts: 50},
 			script: script{refusal(503, "SlowDown")}, cancelIn: 1}, 1},
 		"deadline": {scenario{script: script{hangs(false)}, deadline: 3 * time.Second}, 1},
+		"no session token any more": {scenario{creds: func(n int) (aws.Credentials, error) {
+			c := aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "x"}
+			if n <= 2 { // the first attempt asks before and after the gate
+				c.SessionToken = "tok"
+			}
+			return c, nil
+		}, script: script{refusal(503, "SlowDown"), reply(200, whole)}}, 2},
 		"deadline far away": {scenario{script: script{refusal(503, "SlowDown"), reply(200, whole)}, deadline: time.Hour},
 			2},
 	} {
