@@ -74,11 +74,7 @@ func (o *Opener) Account(b *config.Account) (*runner.Account, error) {
 		return nil, err
 	}
 	signIn := &opening{Opener: o, block: b}
-	a := &runner.Account{Name: b.Name, AccountSpec: spec, Open: signIn.open}
-	if o.Once {
-		a.AfterRun = signIn.forgetSession
-	}
-	return a, nil
+	return &runner.Account{Name: b.Name, AccountSpec: spec, Open: signIn.open, AfterRun: signIn.endRun}, nil
 }
 
 // spec returns the options of an account.
@@ -127,9 +123,16 @@ type opening struct {
 	*Opener
 	block           *config.Account
 	regionsComplete atomic.Bool
+	opened          atomic.Pointer[Opened] // of the run in progress: its jobs share the session
 }
 
 func (o *opening) open(ctx context.Context) (runner.OpenedAccount, error) {
+	if opened := o.opened.Load(); opened != nil {
+		if _, err := opened.Session.Retrieve(ctx); err == nil {
+			own := *opened
+			return &own, nil
+		} // else sign in: it finds the cause, or to which account the credentials belong now
+	}
 	a := *o.block
 	s, err := o.AWS.Sessions.Open(ctx, a)
 	if err != nil {
@@ -143,14 +146,22 @@ func (o *opening) open(ctx context.Context) (runner.OpenedAccount, error) {
 			return nil, fmt.Errorf("extra_tags: %w", err)
 		}
 	}
-	return &Opened{
+	opened := &Opened{
 		Session: s, lister: o.AWS.Lister, extra: extra, collect: a.Collect, regionGlobs: o.Selection.Regions,
 		regionsComplete: &o.regionsComplete, unknownFields: o.UnknownFields,
-	}, nil
+	}
+	o.opened.Store(opened)
+	own := *opened
+	return &own, nil
 }
 
-// forgetSession frees the session after the only run of a process.
-func (o *opening) forgetSession(ctx context.Context) { o.AWS.Sessions.Forget(ctx, *o.block) }
+// endRun makes the next run sign in again. If there is none, it frees the credentials.
+func (o *opening) endRun(ctx context.Context) {
+	o.opened.Store(nil)
+	if o.Once {
+		o.AWS.Sessions.Forget(ctx, *o.block)
+	}
+}
 
 func runnerKind(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
