@@ -32,7 +32,7 @@ func (f *Store) Load() error {
 
 // loadLocked is Load if the file has changed since. f.mu is held.
 func (f *Store) loadLocked() error {
-	if f.options.Path == "" {
+	if f.options.Path == "" || f.writing { // nobody else changes the file while it is written: it is locked
 		return nil
 	}
 	info, err := os.Lstat(f.options.Path)
@@ -241,22 +241,19 @@ func (f *Store) update(change func() error) error {
 	if err == nil {
 		s, done = f.snapshot()
 	}
+	f.writing = len(done) > 0
 	f.mu.Unlock()
 	if err != nil || len(done) == 0 {
 		return err
 	}
-	text, err := json.Marshal(s)
+	info, err := writeIdentityFile(f.options.Path, s)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writing = false
 	if err != nil {
 		return err
 	}
-	if err := statefile.Write(f.options.Path, append(text, '\n')); err != nil {
-		return err
-	}
-	statefile.ChownToDirOwner(f.options.Path)
-	info, err := os.Lstat(f.options.Path)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err == nil {
+	if info != nil {
 		f.fileInfo = info
 	}
 	for _, c := range done {
@@ -265,6 +262,23 @@ func (f *Store) update(change func() error) error {
 		}
 	}
 	return nil
+}
+
+// writeIdentityFile writes the file. info is that of the new file; nil: it cannot be had.
+func writeIdentityFile(path string, s identityFile) (info fs.FileInfo, err error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := statefile.Write(path, append(text, '\n')); err != nil {
+		return nil, err
+	}
+	statefile.ChownToDirOwner(path)
+	info, err = os.Lstat(path)
+	if err != nil {
+		return nil, nil // the next load reads the file
+	}
+	return info, nil
 }
 
 // snapshot returns the content to write, and which of it is pending. f.mu is held.

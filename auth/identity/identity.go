@@ -67,6 +67,7 @@ type Store struct {
 	mu         sync.Mutex
 	identities map[blockKey]*BlockIdentity // as last read or written, and unwritten ones; immutable values
 	fileInfo   fs.FileInfo                 // at that time; nil: no file
+	writing    bool                        // this process writes the file, and has read it under the file's lock
 	pending    map[blockKey]bool           // to be written
 	timer      *time.Timer                 // of the scheduled flush
 	lastErr    error                       // of the last write
