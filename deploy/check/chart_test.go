@@ -1,7 +1,8 @@
 // Package check holds the files of deploy against the tools that read them and against the program: Helm and Kustomize
-// render, the Kubernetes API's types decode strictly, and what is rendered (ports, paths, volumes, users) is what the
-// image and the program have. It is a module of its own because of its many dependencies. It needs no cluster and no
-// network, and so does not check what only a cluster knows: defaulting, admission, and required members that are empty.
+// render, the Kubernetes API's types decode strictly, no member is missing that its OpenAPI document requires, and what
+// is rendered (ports, paths, volumes, users) is what the image and the program have. It is a module of its own because
+// of its many dependencies. It needs no cluster and no network, and so does not check what only a cluster knows:
+// defaulting and admission.
 package check
 
 import (

@@ -15,6 +15,8 @@ import (
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 	"sigs.k8s.io/yaml"
 )
 
@@ -61,9 +63,72 @@ func decode(t *testing.T, documents []string) (all []object) {
 		if head.Metadata.Name == "" {
 			t.Errorf("a %s has no name", head.Kind)
 		}
+		if schema := schemaOf(head.APIVersion, head.Kind); schema != nil {
+			var value any
+			if err := yaml.Unmarshal([]byte(doc), &value); err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range missing(schema, head.Kind, value) {
+				t.Errorf("%s: %s is required", head.Metadata.Name, path)
+			}
+		} else if !strings.HasPrefix(head.APIVersion, "monitoring.coreos.com/") {
+			t.Errorf("Kubernetes' OpenAPI document has no %s %s", head.APIVersion, head.Kind)
+		}
 		all = append(all, object{head.Kind, head.Metadata.Name, typed})
 	}
 	return all
+}
+
+// schemaOf returns the schema of a type in the OpenAPI document of Kubernetes that Kustomize has, or nil. The document
+// is of Kubernetes 1.21, so members that are newer are not in it.
+func schemaOf(apiVersion, kind string) *openapi.ResourceSchema {
+	return openapi.SchemaForResourceType(kyaml.TypeMeta{APIVersion: apiVersion, Kind: kind})
+}
+
+// missing returns the required members that a value does not have. The types of Go cannot tell: they decode without.
+func missing(schema *openapi.ResourceSchema, path string, value any) (all []string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, name := range schema.Schema.Required {
+			if value[name] == nil {
+				all = append(all, path+"."+name)
+			}
+		}
+		for name, below := range value {
+			if field := schema.Field(name); field != nil {
+				all = append(all, missing(field, path+"."+name, below)...)
+			}
+		}
+	case []any:
+		if elements := schema.Elements(); elements != nil {
+			for i, below := range value {
+				all = append(all, missing(elements, path+"["+strconv.Itoa(i)+"]", below)...)
+			}
+		}
+	}
+	return all
+}
+
+// Required members are found at any depth.
+func TestMissing(t *testing.T) {
+	var value any
+	if err := yaml.Unmarshal([]byte(`
+spec:
+  selector: {}
+  template: {spec: {containers: [{image: a, ports: [{name: http}]}]}}
+  volumeClaimTemplates: []
+`), &value); err != nil {
+		t.Fatal(err)
+	}
+	got := missing(schemaOf("apps/v1", "StatefulSet"), "StatefulSet", value)
+	slices.Sort(got)
+	want := []string{
+		"StatefulSet.spec.serviceName", "StatefulSet.spec.template.spec.containers[0].name",
+		"StatefulSet.spec.template.spec.containers[0].ports[0].containerPort",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("missing %v, want %v", got, want)
+	}
 }
 
 // find returns the objects of a type.
