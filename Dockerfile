@@ -26,13 +26,15 @@ ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
 ARG REVISION=unknown
+# The date of the commit: the same source makes the same binary.
+ARG DATE=unknown
 # The build cache is what makes a second build quick: service/ec2 alone compiles for minutes.
 # timetzdata carries the time zones inside the binary, for the config's `timezone`.
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOMODCACHE=/go/pkg/mod \
     go build -trimpath -buildvcs=false -tags timetzdata \
-      -ldflags "-s -w -X main.version=$VERSION -X main.revision=$REVISION" \
+      -ldflags "-s -w -X main.version=$VERSION -X main.revision=$REVISION -X main.date=$DATE" \
       -o /out/collector ./cmd/collector
 
 FROM scratch

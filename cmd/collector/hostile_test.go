@@ -242,6 +242,7 @@ func hostileCases() map[string][]hostileCase {
 		"collector completion zsh":        newHostileCases(false, "completion zsh"),
 		"collector healthcheck":           newHostileCases(false, "healthcheck --listen 127.0.0.1:1"),
 		"collector version":               newHostileCases(false, "version"),
+		"collector manual":                newHostileCases(false, "manual"),
 	}
 }
 

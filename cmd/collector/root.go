@@ -91,7 +91,7 @@ config.yaml, and run "collector check".`,
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
 		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
 		c.healthcheckCommand(), c.versionCommand(), c.importCommand(),
-		c.explainCommand(), c.initCommand(), c.completionCommand(),
+		c.explainCommand(), c.initCommand(), c.completionCommand(), c.manualCommand(),
 	)
 	root.Version = versionText()
 	root.SetVersionTemplate("{{.Version}}\n")

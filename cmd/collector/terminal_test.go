@@ -141,6 +141,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"help": {"help", "help run"}, "completion": {"completion"},
 		"completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
 		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
+		"manual": {"manual"},
 	}
 	lines := args["run"]
 	for _, command := range commandPaths(root) {

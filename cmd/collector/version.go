@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,14 +12,14 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// version and revision are set by the linker: -X main.version=v1.2.3 -X main.revision=COMMIT. Other builds use the
-// values of the Go module system.
-var version, revision string
+// The linker sets these: -X main.version=v1.2.3 -X main.revision=COMMIT -X main.date=TIME. The date is that of the
+// commit, so that a second build of the commit is the same. Other builds use the values of the Go module system.
+var version, revision, date string
 
 func (c *cli) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, the revision and the Go version",
+		Short: "Print the version, the revision, its date and the Go version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(c.stdout, versionText())
@@ -29,31 +30,30 @@ func (c *cli) versionCommand() *cobra.Command {
 
 func versionText() string {
 	b := buildInfo()
-	return fmt.Sprintf("collector %s (revision %s, %s, %s/%s)",
-		b.version, b.revision, b.goVersion, runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("collector %s (revision %s, date %s, %s, %s/%s)",
+		b.version, b.revision, b.date, b.goVersion, runtime.GOOS, runtime.GOARCH)
 }
 
-type build struct{ version, revision, goVersion string }
+type build struct{ version, revision, date, goVersion string }
 
 func buildInfo() build {
-	b := build{version: version, revision: revision, goVersion: runtime.Version()}
+	b := build{version: version, revision: revision, date: date, goVersion: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if ok {
 		if b.version == "" {
 			b.version = info.Main.Version
 		}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && b.revision == "" {
+			switch {
+			case s.Key == "vcs.revision" && b.revision == "":
 				b.revision = s.Value
+			case s.Key == "vcs.time" && b.date == "":
+				b.date = s.Value
 			}
 		}
 	}
-	if b.version == "" {
-		b.version = "(devel)"
-	}
-	if b.revision == "" {
-		b.revision = "unknown"
-	}
+	b.version, b.revision = cmp.Or(b.version, "(devel)"), cmp.Or(b.revision, "unknown")
+	b.date = cmp.Or(b.date, "unknown")
 	return b
 }
 

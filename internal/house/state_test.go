@@ -16,6 +16,7 @@ import (
 var mutableExceptions = map[string]string{
 	"cmd/collector.version":  "only the linker's -X sets it",
 	"cmd/collector.revision": "only the linker's -X sets it",
+	"cmd/collector.date":     "only the linker's -X sets it",
 }
 
 // Functions whose results are immutable and so may be package variables.
