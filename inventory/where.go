@@ -42,6 +42,37 @@ func ParseWhere(s string, now time.Time) (*Where, error) {
 	return &Where{expr: e, data: p.data}, nil
 }
 
+// WhereTerms splits a condition into the terms that must all be true, each as it is written. A condition with
+// alternatives is one term, in parentheses. A condition that [ParseWhere] refuses has no terms.
+func WhereTerms(s string) (terms []string) {
+	p := &parser{text: s}
+	for p.next(); p.tok.kind != endToken; p.next() {
+		begin := p.tok.at
+		p.unary(0)
+		terms = append(terms, strings.TrimSpace(s[begin:p.tok.at]))
+		if !p.tok.is("and") {
+			break
+		}
+	}
+	switch {
+	case p.err != nil:
+		return nil
+	case p.tok.is("or"):
+		return []string{"(" + strings.TrimSpace(s) + ")"}
+	}
+	return terms
+}
+
+// QuoteWord writes a text as one word of a condition: a value, or a field with any tag key.
+func QuoteWord(s string) string {
+	plain := s != "" && !slices.Contains([]string{"and", "or", "not", "in"}, strings.ToLower(s)) &&
+		!strings.ContainsAny(s, special+"'\" \t\r\n")
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"
+}
+
 // Match reports whether r satisfies the condition. A nil Where matches everything.
 func (w *Where) Match(r *Resource) (bool, error) {
 	if w == nil {

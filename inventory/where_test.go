@@ -187,6 +187,41 @@ func FuzzParseWhere(f *testing.F) {
 	})
 }
 
+// The terms of a condition, joined again, are the condition; without one of them it is less strict.
+func TestWhereTerms(t *testing.T) {
+	for where, want := range map[string]string{
+		"": "", " state=running ": "state=running", "a.b": "", "state=": "",
+		"state=running and tags.team=web":        "state=running | tags.team=web",
+		"name='x and y' AND not (kind or id)":    "name='x and y' | not (kind or id)",
+		"state=running or id=a and id=b":         "(state=running or id=a and id=b)",
+		"(state=running or id=a) and id=b":       "(state=running or id=a) | id=b",
+		"type in (a, b) and older than 3d":       "type in (a, b) | older than 3d",
+		"(state=running and id=a) and (id=b)":    "(state=running and id=a) | (id=b)",
+		`name="it's" and tags.'a and b'=c or id`: `(name="it's" and tags.'a and b'=c or id)`,
+	} {
+		if got := strings.Join(WhereTerms(where), " | "); got != want {
+			t.Errorf("%q: %q, want %q", where, got, want)
+		}
+	}
+}
+
+// A value is found whatever it has, and so is a tag key.
+func TestQuoteWord(t *testing.T) {
+	for _, id := range []string{"i-1", `a"b`, "a'b", `a'"b`, "'", "x' or id='y", "a b\n", `\'`, "and", "In", "a=b"} {
+		w, err := ParseWhere(QuoteWord("tags."+id)+"="+QuoteWord(id), now)
+		if err != nil {
+			t.Errorf("%q: %v", id, err)
+			continue
+		}
+		for _, other := range []string{id, "y"} {
+			ok, err := w.Match(&Resource{Record: record.Record{Tags: map[string]string{id: other}}})
+			if ok != (other == id) || err != nil {
+				t.Errorf("%q matches %q: %v %v", id, other, ok, err)
+			}
+		}
+	}
+}
+
 func TestOnly(t *testing.T) {
 	for text, want := range map[string]string{
 		"state=running":                           "[running]",

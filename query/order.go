@@ -40,44 +40,55 @@ func (q *Question) FindSorted(find func(inventory.Query) iter.Seq2[*inventory.Re
 		query.Limit = q.Limit
 		return find(query)
 	}
-	for _, k := range q.Sort {
-		query.Data = query.Data || k.field.NeedsData()
-	}
+	query.Data = query.Data || q.SortNeedsData()
 	return func(yield func(*inventory.Resource, error) bool) {
-		type row struct {
-			resource *inventory.Resource
-			values   []any
-		}
-		var rows []row
+		var rows []*inventory.Resource
 		for r, err := range find(query) {
-			var values []any
-			if err == nil {
-				values, err = q.sortValues(r)
-			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			rows = append(rows, row{r, values})
+			rows = append(rows, r)
 		}
-		slices.SortStableFunc(rows, func(a, b row) int { return q.compare(a.values, b.values) })
-		for i, row := range rows {
-			if q.Limit > 0 && i == q.Limit || !yield(row.resource, nil) {
+		if err := q.SortResources(rows); err != nil {
+			yield(nil, err)
+			return
+		}
+		for i, r := range rows {
+			if q.Limit > 0 && i == q.Limit || !yield(r, nil) {
 				return
 			}
 		}
 	}
 }
 
-func (q *Question) sortValues(r *inventory.Resource) (values []any, err error) {
-	for _, k := range q.Sort {
-		v, err := k.field.Value(r)
-		if err != nil {
-			return nil, err
-		}
-		values = append(values, v)
+// SortNeedsData reports whether the order depends on the data of resources.
+func (q *Question) SortNeedsData() bool {
+	return slices.ContainsFunc(q.Sort, func(k SortKey) bool { return k.field.NeedsData() })
+}
+
+// SortResources sorts resources in the order of the question.
+func (q *Question) SortResources(resources []*inventory.Resource) error {
+	type row struct {
+		resource *inventory.Resource
+		values   []any
 	}
-	return values, nil
+	rows := make([]row, len(resources))
+	for i, r := range resources {
+		rows[i].resource = r
+		for _, k := range q.Sort {
+			v, err := k.field.Value(r)
+			if err != nil {
+				return err
+			}
+			rows[i].values = append(rows[i].values, v)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return q.compare(a.values, b.values) })
+	for i := range rows {
+		resources[i] = rows[i].resource
+	}
+	return nil
 }
 
 // compare orders numbers as numbers, and everything else as it is shown. A resource without the field comes last.

@@ -122,7 +122,7 @@ func (a *API) pointing(ctx context.Context, res *inventory.Resource, at time.Tim
 			q.Kinds = append(q.Kinds, relation.Kind)
 		}
 		paths[relation.Kind] = append(paths[relation.Kind], relation.Path)
-		if term := "data." + relation.Path + "=" + quoted(res.ID); !slices.Contains(terms, term) {
+		if term := "data." + relation.Path + "=" + inventory.QuoteWord(res.ID); !slices.Contains(terms, term) {
 			terms = append(terms, term)
 		}
 	}
@@ -154,9 +154,6 @@ func (a *API) pointing(ctx context.Context, res *inventory.Resource, at time.Tim
 	}
 	return all, nil
 }
-
-// quoted writes an id as a value of a condition, in which a word may have several quoted parts.
-func quoted(id string) string { return "'" + strings.ReplaceAll(id, "'", `'"'"'`) + "'" }
 
 // idsAt returns the texts at a path of a resource's data, each once.
 func idsAt(res *inventory.Resource, path string) (ids []string, err error) {

@@ -7,9 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
-	"github.com/aws-collector/collector/record"
 )
 
 // Both directions, now and at an instant; an id that the store does not have is shown, too.
@@ -45,22 +43,5 @@ func TestRelated(t *testing.T) {
 	}
 	if u := get[page](fx, "resources/instance/i-far/related").Unknown; u.Count != 1 || u.Items[0].Kind != "ec2_volume" {
 		t.Errorf("%+v", u)
-	}
-}
-
-// An id is found whatever it has.
-func TestQuoted(t *testing.T) {
-	for _, id := range []string{"i-1", `a"b`, "a'b", `a'"b`, "'", "x' or id='y", "a b\n", `\'`} {
-		w, err := inventory.ParseWhere("id="+quoted(id), time.Time{})
-		if err != nil {
-			t.Errorf("%q: %v", id, err)
-			continue
-		}
-		for _, other := range []string{id, "y"} {
-			ok, err := w.Match(&inventory.Resource{Record: record.Record{ID: other}})
-			if ok != (other == id) || err != nil {
-				t.Errorf("%q matches %q: %v %v", id, other, ok, err)
-			}
-		}
 	}
 }

@@ -43,7 +43,7 @@ var attributes = strings.Fields(`lang charset name content rel href type src def
 	viewbox fill-rule d aria-label aria-current data-theme-toggle data-theme hidden title fill datetime data-age
 	preserveaspectratio x y rx role overflow transform tabindex scope colspan for placeholder value selected action
 	aria-labelledby autocomplete stroke-width cx cy r x1 x2 y1 y2 text-anchor data-end
-	data-live data-frozen data-copy aria-sort method maxlength pattern inputmode required`)
+	data-live data-frozen data-copy aria-sort checked method maxlength pattern inputmode required`)
 
 // checkHTML checks what every view must keep: nothing inline, no other host, every link and every form has a route,
 // every field a label, every reference a target, one h1 and one main.

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +73,123 @@ func TestInventory(t *testing.T) {
 	}
 	if w := get(t, p, "/inventory?where="+url.QueryEscape("state=<<")); w.Code != http.StatusBadRequest {
 		t.Errorf("a condition that is none: %d", w.Code)
+	}
+}
+
+// columnOf returns the texts of a column of a table.
+func columnOf(t *testing.T, text string, n int) (cells []string) {
+	t.Helper()
+	_, body, _ := strings.Cut(text, "<tbody>")
+	for row := range strings.SplitSeq(body, "<tr>") {
+		if parts := strings.Split(row, "<t"); len(parts) > n+1 {
+			_, cell, _ := strings.Cut(parts[n+1], ">")
+			cells = append(cells, strings.TrimSpace(stripTags(cell)))
+		}
+	}
+	return cells
+}
+
+var tagPattern = regexp.MustCompile(`<[^>]*>`)
+
+func stripTags(s string) string { return tagPattern.ReplaceAllString(s, "") }
+
+// A heading sorts by its column, a second click the other way; the pages of a sorted answer follow each other. An order
+// by data is not understood: ten thousand bodies would be read.
+func TestInventorySorts(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{}
+	for i := range 250 {
+		s.resources = append(s.resources, instance(f.now, fmt.Sprintf("i-%03d", i), fmt.Sprintf("n-%03d", 7*i%250), "prod"))
+	}
+	p := f.page(stored(s))
+	text := view(t, p, "/inventory?sort=-name")
+	requireAll(t, text, `aria-sort="descending"><a class="plain" href="/inventory?sort=name"`, "--sort &#39;-name&#39;")
+	if names := columnOf(t, text, 1); len(names) != 100 || names[0] != "n-249" || names[99] != "n-150" {
+		t.Errorf("%d names: %v", len(names), names)
+	}
+	requireAll(t, text, `href="/inventory?after=100&amp;sort=-name"`)
+	if names := columnOf(t, view(t, p, "/inventory?after=200&sort=-name"), 1); len(names) != 50 || names[0] != "n-049" {
+		t.Errorf("the last page: %v", names)
+	}
+	requireAll(t, view(t, p, "/inventory?sort=name"),
+		`aria-sort="ascending"><a class="plain" href="/inventory?sort=-name"`)
+	requireAll(t, view(t, p, "/inventory?sort=data.PrivateIpAddress"), "<code>sort=data.PrivateIpAddress</code>")
+	requireAll(t, view(t, p, "/inventory?sort=name&after=251"), "<code>after=251</code>")
+	if strings.Contains(view(t, p, "/inventory?sort=name"), "/api/v1/resources?sort") {
+		t.Error("the API cannot sort")
+	}
+	for i := range maxFaceted {
+		s.resources = append(s.resources, instance(f.now, fmt.Sprintf("i-%05d", i), "x", "prod"))
+	}
+	requireAll(t, view(t, p, "/inventory?sort=name"), "Only the first 10,000 are sorted", "10,000&#43; resources")
+}
+
+// The question says which columns are shown, also members of the data; the first one links to the resource.
+func TestInventoryColumns(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{resources: []*inventory.Resource{
+		instance(f.now, "i-1", "", "prod"), instance(f.now, "i-2", "b", "prod"),
+	}}
+	p := f.page(stored(s))
+	text := view(t, p, "/inventory?fields=name,tags.team&fields=data.PrivateIpAddress&q=24.3&where=state%3Drunning")
+	if names := columnOf(t, text, 0); !slices.Equal(names, []string{"i-1", "b"}) { // one has no name
+		t.Errorf("links: %v", names)
+	}
+	if teams := columnOf(t, text, 1); !slices.Equal(teams, []string{"web", "web"}) {
+		t.Errorf("teams: %v", teams)
+	}
+	requireAll(t, text, `10.<mark>24.3</mark>.17`, `value="name" checked`, `value="kind">`, `value="tags.team" checked`,
+		`name="fields" value="data.PrivateIpAddress"`, `<input type="hidden" name="where" value="state=running">`,
+		"--columns name,tags.team --columns data.PrivateIpAddress",
+		`/api/v1/resources?fields=name%2Ctags.team&amp;fields=data.PrivateIpAddress`)
+	if w := get(t, p, "/inventory?fields=nme"); w.Code != http.StatusBadRequest {
+		t.Errorf("a field that does not exist: %d", w.Code)
+	}
+}
+
+// A click on a state or a tag makes it a part of the condition, a second one removes it. The condition finds what the
+// facet counted, whatever the tags are.
+func TestInventoryFacets(t *testing.T) {
+	f := newFixture(t)
+	s := &fakeStore{}
+	teams := []string{"web", "a b", "it's", `x" or id="i-1`, "ä"}
+	for i := range 40 {
+		res := instance(f.now, fmt.Sprintf("i-%d", i), fmt.Sprint("name-", i), "prod")
+		res.Tags = map[string]string{"Name": res.Name, "cost center": teams[i%len(teams)], "unique": res.ID}
+		s.resources = append(s.resources, res)
+	}
+	p := f.page(stored(s))
+	text := view(t, p, "/inventory?where=state%3Drunning")
+	requireAll(t, text, "<h2>state</h2>", `<h2>tag cost center</h2>`, `<a class="chip on" href="/inventory">state=running`)
+	for _, not := range []string{"<h2>tag Name", "<h2>tag unique"} {
+		if strings.Contains(text, not) {
+			t.Errorf("a facet of different values: %s", not)
+		}
+	}
+	for _, team := range teams {
+		condition := "state=running and " + inventory.QuoteWord("tags.cost center") + "=" + inventory.QuoteWord(team)
+		target := "/inventory?where=" + url.QueryEscape(condition)
+		requireAll(t, html.UnescapeString(text), target)
+		chosen := view(t, p, target)
+		requireAll(t, chosen, "8 resources", `href="/inventory?where=state%3Drunning" aria-current="true"`)
+	}
+	alternative := view(t, p, "/inventory?where="+url.QueryEscape("id=i-1 or id=i-6"))
+	requireAll(t, html.UnescapeString(alternative), "2 resources", url.QueryEscape("(id=i-1 or id=i-6) and state=running"))
+}
+
+// What the facets of ten thousand resources hold is bounded.
+func TestFacetCountsAreBounded(t *testing.T) {
+	c := newFacetCounts()
+	for i := range maxFaceted + 5 {
+		res := &inventory.Resource{Record: record.Record{Kind: "k", Tags: map[string]string{
+			fmt.Sprint("key-", i): "v", "id": fmt.Sprint(i),
+		}}}
+		if c.add(res) != (i < maxFaceted) {
+			t.Fatalf("resource %d", i)
+		}
+	}
+	if len(c.tags) > maxTagKeys || len(c.tags["id"]) > maxTagValues || !c.more || c.fields["kind"]["k"] != maxFaceted {
+		t.Errorf("%d keys, %d values, %v", len(c.tags), len(c.tags["id"]), c.more)
 	}
 }
 

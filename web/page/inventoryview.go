@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,6 @@ type inventoryData struct {
 	Chips      []link // the filters, each with the URL without it
 	Clear      string
 	Facets     []facet
-	Rows       []resourceRow
 	Count      string
 	Next       string
 	Stale      int // of the rows: not confirmed
@@ -34,53 +34,61 @@ type inventoryData struct {
 	MoreUnseen int
 	NotIndexed int // versions that the search does not find yet
 	Same       sameQuestion
-	Hidden     []hiddenField
+	Columns    []columnChoice
+	Fields     string // other columns, as the URL has them
+	NotSorted  bool   // only the first rows are sorted: there are too many
+
+	// The other parameters, for each form.
+	WithAt, WithSearch, WithColumns []hiddenField
+
+	table resourceTable
 }
+
+// Table returns what the template of a table of resources takes.
+func (d inventoryData) Table() resourceTable { return d.table }
 
 type hiddenField struct{ Name, Value string }
 
-type facet struct {
-	Name   string
-	Values []facetValue
-}
-
-type facetValue struct {
-	Text, URL string
-	N         int
-	Width     float64 // of 100
-	Current   bool
-}
-
-// A resourceRow is a resource in a table.
-type resourceRow struct {
-	*inventory.Resource
-	URL         string
-	AccountURL  string
-	Unconfirmed bool // its listing fails: it is shown as last seen
+// hidden returns the parameters of the URL but these, for a form that changes these.
+func (r *request) hidden(but ...string) (fields []hiddenField) {
+	for _, name := range slices.Sorted(maps.Keys(r.values)) {
+		if r.known[name] && name != "after" && !slices.Contains(but, name) {
+			for _, v := range r.values[name] {
+				fields = append(fields, hiddenField{name, v})
+			}
+		}
+	}
+	return fields
 }
 
 const (
 	shownResources = 100
 	maxFaceted     = 10_000
-	maxFacetValues = 12
 )
 
-// resourceParameters are those of a question about resources: of the API, the command line and the page.
-func resourceParameters() []query.Parameter {
-	return []query.Parameter{query.Kind, query.Account, query.Region, query.Search, query.Where, query.At}
+// questionParameters are those of a question about resources of the API and the command line; the page and the command
+// line sort, too.
+func questionParameters() []query.Parameter {
+	return []query.Parameter{
+		query.Kind, query.Account, query.Region, query.Search, query.Where, query.At, query.Fields,
+	}
 }
 
 func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 	if p.o.Store == nil {
 		return nothingStored("/inventory"), nil
 	}
-	q, err := r.parse(resourceParameters(), p.o.Kinds)
+	q, err := r.parse(append(questionParameters(), query.Sort), p.o.Kinds)
 	if err != nil {
 		return badQuestion(err, "/inventory"), nil
 	}
+	if q.SortNeedsData() { // of ten thousand rows
+		delete(r.known, query.Sort.Name)
+		q.Sort = nil
+	}
 	d := inventoryData{
 		Search: q.Search, Where: r.Request.URL.Query().Get("where"), At: q.At, AtText: r.values.Get("at"),
-		Same: same("list", "resources", resourceParameters(), r),
+		Same: same("list", "resources", questionParameters(), r),
 	}
 	if q.Search != "" {
 		if d.NotIndexed, err = p.o.Store.NotIndexed(ctx); err != nil {
@@ -91,34 +99,76 @@ func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 	if err := p.addRows(ctx, &d, r, &q, all.failing); err != nil {
 		return content{}, err
 	}
+	d.Same.Command += sortFlag(r)
 	d.addFilters(r)
+	d.WithAt, d.WithSearch = r.hidden("at"), r.hidden("q", "where")
+	d.WithColumns = r.hidden(query.Fields.Name)
 	d.addUnseen(&q, all)
 	return content{template: "inventory.html", title: "Inventory", tab: "/inventory", data: d}, nil
 }
 
-// addRows reads the rows of this page, and counts the first ten thousand for the facets.
+// sortFlag is the order of the rows for the command line. The API has the order of the store only.
+func sortFlag(r *request) string {
+	if !r.understood(query.Sort.Name) {
+		return ""
+	}
+	return " --" + query.Sort.FlagName() + " " + quoted(r.values.Get(query.Sort.Name))
+}
+
+// addRows reads the rows of this page, and counts the first ten thousand for the facets. Sorted rows are those of the
+// first ten thousand.
 func (p *Page) addRows(
 	ctx context.Context, d *inventoryData, r *request, q *query.Question, failing map[record.Target]bool,
 ) error {
-	counted := q.Query
-	counted.Limit = maxFaceted + 1
-	counts := map[string]map[string]int{"kind": {}, "account": {}, "region": {}}
-	n := 0
+	counts := newFacetCounts()
+	q.Query.Limit = maxFaceted + 1
+	keep := shownResources + 1
+	if len(q.Sort) > 0 {
+		keep = maxFaceted
+	}
 	var rows []*inventory.Resource
-	for res, err := range p.o.Store.Find(ctx, counted) {
+	for res, err := range p.o.Store.Find(ctx, q.Query) {
 		if err != nil {
 			return fmt.Errorf("find resources: %w", err)
 		}
-		if n++; n > maxFaceted {
-			break
-		}
-		counts["kind"][res.Kind]++
-		counts["account"][res.Account]++
-		counts["region"][res.Region]++
-		if len(rows) <= shownResources {
+		if counts.add(res) && len(rows) < keep {
 			rows = append(rows, res)
 		}
 	}
+	var err error
+	if len(q.Sort) > 0 {
+		d.NotSorted = counts.more
+		rows, err = d.sorted(rows, r, q)
+	} else {
+		rows, err = p.rowsAfter(ctx, d, r, q, rows)
+	}
+	if err != nil {
+		return err
+	}
+	d.table = newTable(r, q, counts)
+	for _, res := range rows {
+		row, err := p.cells(ctx, res, q, d.table.Columns, failing)
+		if err != nil {
+			return err
+		}
+		if d.table.Rows = append(d.table.Rows, row); row.Unconfirmed {
+			d.Stale++
+		}
+	}
+	d.Count, d.Heading = count(len(rows), "row")+" shown", count(counts.n, "resource")
+	if counts.more {
+		d.Heading = number(maxFaceted) + "+ resources"
+	}
+	d.Facets = counts.facets(r)
+	d.Columns, d.Fields = columnChoices(d.table.Columns, counts)
+	return nil
+}
+
+// rowsAfter returns the rows of this page in the order of the store. first are those of the first page, and the next.
+func (p *Page) rowsAfter(
+	ctx context.Context, d *inventoryData, r *request, q *query.Question, first []*inventory.Resource,
+) ([]*inventory.Resource, error) {
+	rows := first
 	if after := r.param("after"); after != "" {
 		page := q.Query
 		page.After, page.Limit = keyOf(after), shownResources+1
@@ -128,7 +178,7 @@ func (p *Page) addRows(
 		rows = nil
 		for res, err := range p.o.Store.Find(ctx, page) {
 			if err != nil {
-				return fmt.Errorf("find resources: %w", err)
+				return nil, fmt.Errorf("find resources: %w", err)
 			}
 			rows = append(rows, res)
 		}
@@ -137,27 +187,28 @@ func (p *Page) addRows(
 		rows = rows[:shownResources]
 		d.Next = r.with("after", cursorOf(inventory.KeyOf(rows[shownResources-1])))
 	}
-	for _, res := range rows {
-		row := p.row(res, q.At, failing)
-		if d.Rows = append(d.Rows, row); row.Unconfirmed {
-			d.Stale++
-		}
-	}
-	d.Count, d.Heading = count(len(rows), "row")+" shown", count(n, "resource")
-	if n > maxFaceted {
-		d.Heading = number(maxFaceted) + "+ resources"
-	}
-	for _, name := range []string{"kind", "account", "region"} {
-		d.Facets = append(d.Facets, newFacet(name, counts[name], r))
-	}
-	return nil
+	return rows, nil
 }
 
-func (p *Page) row(res *inventory.Resource, at time.Time, failing map[record.Target]bool) resourceRow {
-	return resourceRow{
-		Resource: res, URL: resourceURL(res, at), AccountURL: accountURL(res.Account),
-		Unconfirmed: at.IsZero() && failing[record.Target{Account: res.Account, Region: res.Region, Kind: res.Kind}],
+// sorted returns the rows of this page of all rows, in the order of the question. Such a page begins after a number of
+// rows.
+func (d *inventoryData) sorted(
+	sorted []*inventory.Resource, r *request, q *query.Question,
+) ([]*inventory.Resource, error) {
+	if err := q.SortResources(sorted); err != nil {
+		return nil, fmt.Errorf("sort resources: %w", err)
 	}
+	begin, err := strconv.Atoi(cmp.Or(r.param("after"), "0"))
+	if err != nil || begin < 0 || begin > len(sorted) {
+		delete(r.known, "after")
+		begin = 0
+	}
+	sorted = sorted[begin:]
+	if len(sorted) > shownResources {
+		sorted = sorted[:shownResources]
+		d.Next = r.with("after", strconv.Itoa(begin+shownResources))
+	}
+	return sorted, nil
 }
 
 // A key in a URL is its parts, each escaped, with slashes between them.
@@ -185,24 +236,6 @@ func keyOf(text string) *inventory.Key {
 		Partition: parts[5]}
 }
 
-func newFacet(name string, counts map[string]int, r *request) facet {
-	f := facet{Name: name}
-	values := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
-	chosen := r.params(name)
-	for _, v := range values[:min(len(values), maxFacetValues)] {
-		value := facetValue{Text: v, N: counts[v], Current: len(chosen) == 1 && len(values) == 1}
-		if name == "kind" {
-			value.Text = kindName(v)
-		}
-		value.Width = 100 * float64(counts[v]) / float64(counts[values[0]])
-		value.URL = r.with(name, listValue(v), "after", "")
-		f.Values = append(f.Values, value)
-	}
-	return f
-}
-
 // listValue writes a value for a parameter that takes several, separated by commas.
 func listValue(v string) string {
 	if strings.ContainsAny(v, ",\"") {
@@ -211,16 +244,17 @@ func listValue(v string) string {
 	return v
 }
 
+// addFilters adds the parameters, and each part of the condition, with the URL without it.
 func (d *inventoryData) addFilters(r *request) {
-	for _, name := range []string{"kind", "account", "region", "where"} {
+	for _, name := range []string{"kind", "account", "region"} {
 		if v := strings.Join(r.values[name], ", "); v != "" {
 			d.Chips = append(d.Chips, link{Text: name + ": " + v, URL: r.with(name, "", "after", "")})
 		}
-		for _, v := range r.values[name] {
-			if name != "where" {
-				d.Hidden = append(d.Hidden, hiddenField{name, v})
-			}
-		}
+	}
+	terms := inventory.WhereTerms(d.Where)
+	for i, term := range terms {
+		rest := strings.Join(slices.Delete(slices.Clone(terms), i, i+1), " and ")
+		d.Chips = append(d.Chips, link{Text: term, URL: r.with("where", rest, "after", "")})
 	}
 	d.Clear = r.with("kind", "", "account", "", "region", "", "where", "", "after", "")
 	for _, i := range []option{{"Now", "", "", false}, {"1 d ago", "1d", "", false}, {"7 d", "7d", "", false},
@@ -259,12 +293,3 @@ func resourceURL(r *inventory.Resource, at time.Time) string {
 	}
 	return withQuery("/resources/"+url.PathEscape(r.Kind)+"/"+url.PathEscape(r.ID), q)
 }
-
-// A rowsFrame is rows for their template, which needs the time, too.
-type rowsFrame struct {
-	moment
-	Rows []resourceRow
-}
-
-// Rows returns what the template of a table of resources takes.
-func (f frame) Rows(rows []resourceRow) rowsFrame { return rowsFrame{f.moment, rows} }

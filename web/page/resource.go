@@ -88,7 +88,7 @@ func (p *Page) resourceView(ctx context.Context, r *request) (content, error) {
 		found = append(found, res)
 	}
 	if len(found) > 1 {
-		return p.choices(found, q.At, p.coverage(r.now).failing), nil
+		return p.choices(ctx, found, &q, p.coverage(r.now).failing)
 	}
 	history := q.Query
 	history.At, history.Limit = time.Time{}, 0
@@ -144,16 +144,22 @@ func noResource(q query.Question) content {
 
 // choicesData asks which one is meant: several accounts and regions can have an id.
 type choicesData struct {
-	ID   string
-	Rows []resourceRow
+	ID    string
+	Table resourceTable
 }
 
-func (p *Page) choices(found []*inventory.Resource, at time.Time, failing map[record.Target]bool) content {
-	d := choicesData{ID: found[0].ID}
+func (p *Page) choices(
+	ctx context.Context, found []*inventory.Resource, q *query.Question, failing map[record.Target]bool,
+) (content, error) {
+	d := choicesData{ID: found[0].ID, Table: resourceTable{Columns: columnsOf(nil)}}
 	for _, res := range found {
-		d.Rows = append(d.Rows, p.row(res, at, failing))
+		row, err := p.cells(ctx, res, q, d.Table.Columns, failing)
+		if err != nil {
+			return content{}, err
+		}
+		d.Table.Rows = append(d.Table.Rows, row)
 	}
-	return content{template: "choices.html", title: "Which one?", tab: "/inventory", data: d}
+	return content{template: "choices.html", title: "Which one?", tab: "/inventory", data: d}, nil
 }
 
 func (d *resourceData) fill(versions []*inventory.Resource, r *request, parameters []query.Parameter) error {
