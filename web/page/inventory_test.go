@@ -280,6 +280,46 @@ func TestRelations(t *testing.T) {
 		`href="/resources/ec2_instance/i-1?account=222222222222`, "its SecurityGroups.GroupId")
 }
 
+// The graph has a box for each resource, and one for each kind where there are many; its size is bounded.
+func TestRelationGraph(t *testing.T) {
+	f := newFixture(t)
+	self := instance(f.now, "vpc-1", "", "prod")
+	var related []relatedView
+	add := func(direction, kind, id string) {
+		related = append(related, relatedView{
+			Related: api.Related{Kind: kind, ID: id, Found: id != "ami-1"}, From: direction == "from", To: direction == "to",
+			URL: "/resources/" + kind + "/" + id,
+		})
+	}
+	add("to", "ec2_image", "ami-1")
+	for i := range 4 {
+		add("from", "ec2_subnet", fmt.Sprint("subnet-0123456789abcde", i))
+	}
+	boxes := func() int { return strings.Count(string(relationGraph(self, related)), "<rect") }
+	text := string(relationGraph(self, related))
+	requireAll(t, text, "it points at", "point at it", `class="missing"><rect`, "subnet-01…bcde3", ">ami-1<")
+	if n := boxes(); n != 6 {
+		t.Errorf("%d boxes", n)
+	}
+	for i := range 5 {
+		add("from", "ec2_instance", fmt.Sprint("i-", i))
+	}
+	requireAll(t, string(relationGraph(self, related)), "4 resources", "5 resources", `href="#h-related"`)
+	if n := boxes(); n != 4 {
+		t.Errorf("%d boxes of kinds", n)
+	}
+	for i := range 20 {
+		add("from", fmt.Sprint("ec2_kind", i), "id")
+	}
+	requireAll(t, string(relationGraph(self, related)), "and others", "17 kinds")
+	if n := boxes(); n != maxBoxes+2 {
+		t.Errorf("%d boxes of many kinds", n)
+	}
+	if relationGraph(self, nil) != "" {
+		t.Error("a graph of nothing")
+	}
+}
+
 // A resource that several members hold is one row with all of them.
 func TestRelationsOfSeveralMembers(t *testing.T) {
 	f := newFixture(t)
@@ -294,6 +334,9 @@ func TestRelationsOfSeveralMembers(t *testing.T) {
 		}
 	})
 	text := view(t, p, "/resources/ec2_instance/i-1")
+	if heads := strings.Count(text, `class="head" d=`); heads != 3 { // both ways with the subnet
+		t.Errorf("%d heads of arrows", heads)
+	}
 	requireAll(t, text, "SubnetId, its Attachments.InstanceId", `<span class="count">2</span>`)
 	if n := strings.Count(text, "<code>subnet-1</code>"); n != 1 {
 		t.Errorf("the subnet has %d rows", n)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -34,6 +35,7 @@ type resourceData struct {
 	Instants []option
 	Now      string // the URL without an instant
 	Related  []relatedView
+	Graph    template.HTML // of them
 	Same     sameQuestion
 	KindURL  string
 	More     bool // there are more members than are shown
@@ -198,8 +200,9 @@ func (d *resourceData) fill(versions []*inventory.Resource, r *request, paramete
 // A relatedView is a resource that this one points at, or that points at it, by one or several members.
 type relatedView struct {
 	api.Related
-	By  []string
-	URL string // "": the store has no such resource
+	From, To bool // it points at this resource; this one points at it
+	By       []string
+	URL      string // "": the store has no such resource
 }
 
 const maxRelatedShown = 100
@@ -225,14 +228,15 @@ func (p *Page) addRelated(ctx context.Context, d *resourceData) error {
 		}
 		k := key{r.Kind, r.ID, r.AccountID, r.Region}
 		if i, known := rows[k]; known {
-			d.Related[i].By = append(d.Related[i].By, by)
+			v := &d.Related[i]
+			v.By, v.From, v.To = append(v.By, by), v.From || r.Direction != "to", v.To || r.Direction == "to"
 			continue
 		}
 		if len(d.Related) == maxRelatedShown {
 			continue
 		}
 		rows[k] = len(d.Related)
-		v := relatedView{Related: r, By: []string{by}}
+		v := relatedView{Related: r, From: r.Direction != "to", To: r.Direction == "to", By: []string{by}}
 		if r.Found {
 			v.URL = resourceURL(&inventory.Resource{Record: record.Record{
 				Kind: r.Kind, ID: r.ID, Account: r.Account, AccountID: r.AccountID, Region: r.Region,
@@ -240,6 +244,7 @@ func (p *Page) addRelated(ctx context.Context, d *resourceData) error {
 		}
 		d.Related = append(d.Related, v)
 	}
+	d.Graph = relationGraph(d.Resource, d.Related)
 	return nil
 }
 
