@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +49,11 @@ type FailedTarget struct {
 	Since  *time.Time    `json:"since"`
 	// Acknowledged says who knows of the failure; absent: nobody.
 	Acknowledged *runner.Acknowledgement `json:"acknowledged,omitempty"`
+
+	// What the page groups failures by.
+	Outcome      record.Outcome `json:"-"`
+	LastComplete time.Time      `json:"-"` // zero: never
+	Resources    int            `json:"-"` // of the last complete listing
 }
 
 // A FailedSignIn is why an account could not sign in, and as what it signed in before.
@@ -193,37 +197,46 @@ func (c *Coverage) readTargets(ctx context.Context) error {
 
 // addAccount adds the targets of an account's name. A block that moved to another AWS account has two for a while.
 func (c *Coverage) addAccount(targets []inventory.Coverage) {
-	ids := map[string]map[string][]inventory.Coverage{} // by account id and region
-	for _, t := range targets {
-		if ids[t.AccountID] == nil {
-			ids[t.AccountID] = map[string][]inventory.Coverage{}
-		}
-		ids[t.AccountID][t.Region] = append(ids[t.AccountID][t.Region], t)
-		if c.listed[t.Account] == nil {
-			c.listed[t.Account] = map[string]bool{}
-		}
-		c.listed[t.Account][t.Region] = true
-	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		c.markUnusable(ids[id])
-		for _, region := range slices.Sorted(maps.Keys(ids[id])) {
-			c.addLine(c.line(ids[id][region]))
+	slices.SortStableFunc(targets, func(a, b inventory.Coverage) int {
+		return cmp.Or(cmp.Compare(a.AccountID, b.AccountID), cmp.Compare(a.Region, b.Region))
+	})
+	for len(targets) > 0 {
+		account := prefix(targets, func(a, b *inventory.Coverage) bool { return a.AccountID == b.AccountID })
+		targets = targets[len(account):]
+		c.markUnusable(account)
+		for len(account) > 0 {
+			region := prefix(account, func(a, b *inventory.Coverage) bool { return a.Region == b.Region })
+			account = account[len(region):]
+			c.addListed(region[0].Account, region[0].Region)
+			c.addLine(c.line(region))
 		}
 	}
 }
 
+// prefix returns the first targets that are alike.
+func prefix(targets []inventory.Coverage, alike func(a, b *inventory.Coverage) bool) []inventory.Coverage {
+	n := 1
+	for n < len(targets) && alike(&targets[0], &targets[n]) {
+		n++
+	}
+	return targets[:n]
+}
+
+func (c *Coverage) addListed(account, region string) {
+	if c.listed[account] == nil {
+		c.listed[account] = map[string]bool{}
+	}
+	c.listed[account][region] = true
+}
+
 // markUnusable makes the targets of an account failures if none of its regions can be listed, as the end of a run does:
 // the store has only their states.
-func (c *Coverage) markUnusable(regions map[string][]inventory.Coverage) {
-	for _, targets := range regions {
-		if slices.ContainsFunc(targets, func(t inventory.Coverage) bool { return c.kinds.ProvesUsable(t.Outcome) }) {
-			return
-		}
+func (c *Coverage) markUnusable(targets []inventory.Coverage) {
+	if slices.ContainsFunc(targets, func(t inventory.Coverage) bool { return c.kinds.ProvesUsable(t.Outcome) }) {
+		return
 	}
-	for _, targets := range regions {
-		for i := range targets {
-			targets[i].AccountUnusable = targets[i].State == record.RegionDisabled
-		}
+	for i := range targets {
+		targets[i].AccountUnusable = targets[i].State == record.RegionDisabled
 	}
 }
 
@@ -242,6 +255,9 @@ func (c *Coverage) addLine(r CoverageLine) {
 			ARN: in.ARN, Path: in.Path, Expires: NullIfZero(in.Expires), Checked: NullIfZero(in.Checked),
 			Error: in.Error, Hint: in.Hint,
 		}
+	}
+	if len(c.lines) == cap(c.lines) { // a line is large, and append copies all of them too often
+		c.lines = slices.Grow(c.lines, max(len(c.lines), 64))
 	}
 	c.lines = append(c.lines, r)
 }
@@ -283,7 +299,10 @@ func (c *Coverage) line(targets []inventory.Coverage) CoverageLine {
 			if known != nil {
 				r.Targets.Acknowledged++
 			}
-			r.Failed = append(r.Failed, FailedTarget{t.Kind, t.State, t.Reason, t.Hint, NullIfZero(t.StateSince), known})
+			r.Failed = append(r.Failed, FailedTarget{
+				Kind: t.Kind, State: t.State, Reason: t.Reason, Hint: t.Hint, Since: NullIfZero(t.StateSince), Acknowledged: known,
+				Outcome: t.Outcome, LastComplete: t.LastSeen, Resources: t.Resources,
+			})
 		default:
 			r.Targets.Other++
 		}
@@ -306,14 +325,27 @@ func (c *Coverage) line(targets []inventory.Coverage) CoverageLine {
 	return r
 }
 
-// badness orders targets: failures, the later in [record.States] the worse; then what is ok, so that an expected denial
-// does not hide it; then the others.
+// badness orders targets: failures; then what is ok, so that an expected denial does not hide it; then the others.
 func badness(t inventory.Coverage) int {
-	i := slices.Index(record.States[:], t.State)
 	if t.Failed() {
-		return len(record.States) + i
+		return len(record.States) + severity(t.State)
 	}
-	return -i
+	return -slices.Index(record.States[:], t.State)
+}
+
+// failures are the states of failures by who must act: those that the next run may mend come first, those that a
+// person must mend last.
+var failures = [...]record.State{
+	record.Unconfirmed, record.Throttled, record.Timeout, record.Partial, record.Denied, record.Error, record.AuthFailed,
+}
+
+// severity is the place of a failure among failures. That of another state, as of an account that can list no region,
+// is an error's.
+func severity(s record.State) int {
+	if i := slices.Index(failures[:], s); i >= 0 {
+		return i
+	}
+	return slices.Index(failures[:], record.Error)
 }
 
 // stateSince is when a region entered the state of its worst target: when the first target failed so, or the last one

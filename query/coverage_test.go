@@ -26,6 +26,8 @@ func TestStateSince(t *testing.T) {
 			record.Denied, at(2)},
 		"the worst": {[]inventory.Coverage{target(record.Denied, at(1)), target(record.AuthFailed, at(3)),
 			target(record.Partial, at(0))}, record.AuthFailed, at(3)},
+		"who must act": {[]inventory.Coverage{target(record.Denied, at(1)), target(record.Throttled, at(2)),
+			target(record.Timeout, at(3))}, record.Denied, at(1)},
 		"not known": {[]inventory.Coverage{target(record.OK, at(1)), target(record.OK, time.Time{})},
 			record.OK, time.Time{}},
 	} {

@@ -71,14 +71,13 @@ func Group(lines []CoverageLine, by string, tags map[string]map[string]string) [
 
 // lineBadness orders the states of lines: failures, what was never listed, ok, and the others.
 func lineBadness(s record.State, failed int) int {
-	i := slices.Index(record.States[:], s)
 	switch {
 	case failed > 0 && s != record.OK:
-		return 2*len(record.States) + i
+		return 2*len(record.States) + severity(s)
 	case s == NeverListed:
 		return len(record.States)
 	}
-	return -i
+	return -slices.Index(record.States[:], s)
 }
 
 // Selects reports whether the question is about a target. A target without a region or kind stands for all of them.

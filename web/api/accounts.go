@@ -103,10 +103,10 @@ func newAccount(
 		}
 	}
 	for _, run := range info.Running {
-		line.Running = append(line.Running, query.NewRunLine(runOf(info.Name, run), now))
+		line.Running = append(line.Running, query.NewRunLine(query.RunOf(info.Name, run), now))
 	}
 	if info.Last.Run != "" {
-		last := query.NewRunLine(runOf(info.Name, info.Last), now)
+		last := query.NewRunLine(query.RunOf(info.Name, info.Last), now)
 		line.Last = &last
 	}
 	return line

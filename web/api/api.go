@@ -59,7 +59,7 @@ func New(o Options) *API {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, mux: http.NewServeMux(), routes: map[string]*route{}, source: boardSource{o.Board}}
+	a := &API{o: o, mux: http.NewServeMux(), routes: map[string]*route{}, source: query.BoardSource{Board: o.Board}}
 	if o.Store != nil {
 		a.source = o.Store
 	}

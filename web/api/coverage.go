@@ -2,18 +2,14 @@ package api
 
 import (
 	"context"
-	"iter"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner/board"
 )
 
 // maxUnknown limits the targets of an answer that are named as unknown.
@@ -54,7 +50,7 @@ func (a *API) unknown(ctx context.Context, q *query.Question) (*unknown, error) 
 		}
 	}
 	listed := map[string]bool{}
-	var source query.Source = boardSource{a.o.Board}
+	var source query.Source = query.BoardSource{Board: a.o.Board}
 	if !q.At.IsZero() {
 		source = a.source
 	}
@@ -152,86 +148,4 @@ func pageOf[T any](r *request, items []T, key func(T) []string) set[T] {
 	}
 	items = items[:min(len(items), r.question.Limit+1)]
 	return newSet(r, items, func(item T) cursor { return cursor{Key: key(item)} })
-}
-
-// A boardSource answers from the status board what the store would. It knows only the last run of each account.
-type boardSource struct{ board *board.Board }
-
-// Targets implements query.Source.
-func (s boardSource) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
-	return func(yield func(inventory.Coverage, error) bool) {
-		var info board.AccountInfo
-		for t := range s.board.Targets() {
-			if t.Account != info.Name {
-				info, _ = s.board.Account(t.Account)
-				info.Name = t.Account
-			}
-			c := inventory.Coverage{
-				Outcome: t.Outcome, LastSeen: t.LastSuccess, Resources: t.Resources,
-				AccountID: info.Identity.AccountID, Partition: info.Identity.Partition,
-			}
-			if !yield(c, nil) {
-				return
-			}
-		}
-	}
-}
-
-// Runs implements query.Source.
-func (s boardSource) Runs(_ context.Context, q inventory.RunQuery) iter.Seq2[inventory.Run, error] {
-	return func(yield func(inventory.Run, error) bool) {
-		var runs []inventory.Run
-		for info := range s.board.Accounts() {
-			for _, r := range append(slices.Clone(info.Running), info.Last) {
-				run := runOf(info.Name, r)
-				switch {
-				case r.Run == "", len(q.Statuses) > 0 && !slices.Contains(q.Statuses, run.Status),
-					len(q.IDs) > 0 && !slices.Contains(q.IDs, run.ID), run.Started.Before(q.Since),
-					q.Before != "" && run.ID >= q.Before,
-					!query.MatchesAccount(q.Accounts, info.Name, info.Identity.AccountID):
-				default:
-					runs = append(runs, run)
-				}
-			}
-		}
-		slices.SortFunc(runs, func(a, b inventory.Run) int { return strings.Compare(b.ID, a.ID) })
-		for i, run := range runs {
-			if q.Limit > 0 && i == q.Limit || !yield(run, nil) {
-				return
-			}
-		}
-	}
-}
-
-// LastRuns implements query.Source. The board does not keep the causes of a run.
-func (boardSource) LastRuns(context.Context, []string) iter.Seq2[inventory.Run, error] {
-	return func(func(inventory.Run, error) bool) {}
-}
-
-// SignIns implements query.Source.
-func (s boardSource) SignIns(context.Context) iter.Seq2[inventory.SignIn, error] {
-	return func(yield func(inventory.SignIn, error) bool) {
-		for info := range s.board.Accounts() {
-			in := inventory.SignIn{
-				Account: info.Name, AccountID: info.Identity.AccountID, Partition: info.Identity.Partition,
-				ARN: info.Identity.ARN, Expires: info.Expires,
-			}
-			if in.AccountID != "" && !yield(in, nil) {
-				return
-			}
-		}
-	}
-}
-
-func runOf(account string, r board.RunInfo) inventory.Run {
-	run := inventory.Run{
-		ID: r.Run, Account: account, Tick: r.Tick, Started: r.Started, Status: r.Status, Ticks: 1,
-		Targets: map[record.State]int{}, Failed: r.Failed, Records: r.Records, Calls: r.Calls, Throttles: r.Throttles,
-	}
-	if r.Status == "" {
-		run.Status = record.RunRunning
-	} else {
-		run.Ended = r.Started.Add(r.Took)
-	}
-	return run
 }

@@ -56,7 +56,10 @@ type missedCount struct {
 
 func (p *Page) accountView(ctx context.Context, r *request) (content, error) {
 	name := r.PathValue("name")
-	all := p.coverage(r.now)
+	all, err := p.coverage(ctx, r.now)
+	if err != nil {
+		return content{}, err
+	}
 	a := all.account(name)
 	if a == nil {
 		return content{template: "message.html", title: "No such account", status: http.StatusNotFound, data: message{
@@ -269,7 +272,7 @@ func (t *kindTable) done(a *account, now time.Time) {
 			target, ok := targets[region]
 			cell := kindCell{Known: ok}
 			if ok {
-				cell.State, cell.Resources = infoOf(shownState(&target.Outcome)), target.Resources
+				cell.State, cell.Resources = infoOf(shownOutcome(&target.Outcome)), target.Resources
 				cell.Shown = cell.State.state != record.OK
 				cell.Title = region + ": " + cell.State.words
 				row.Resources += target.Resources

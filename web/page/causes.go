@@ -46,7 +46,7 @@ func newCauses() *causes {
 
 func (cs *causes) add(t board.TargetInfo) {
 	known := t.Acknowledged != nil
-	key := causeKey{shownState(&t.Outcome), t.Reason, t.Hint, inventory.ErrorPattern(t.Reason, t.Error), known}
+	key := causeKey{shownOutcome(&t.Outcome), t.Reason, t.Hint, inventory.ErrorPattern(t.Reason, t.Error), known}
 	c := cs.byHint[key]
 	if c == nil {
 		example := inventory.CauseOf(t.Outcome)

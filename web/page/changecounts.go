@@ -98,14 +98,14 @@ func byTotal(m map[string]*opCounts) []namedCounts {
 
 // changesIn24h counts the changes of the last day, for the figures of the coverage page.
 func (p *Page) changesIn24h(ctx context.Context, now time.Time) *changeCounts {
-	return p.changes24.get(now, changesTTL, func() *changeCounts {
+	counts, _ := p.changes24.get(now, changesTTL, func() (*changeCounts, error) { // an error is counted, too
 		// Others wait for the same numbers, so the end of this request does not stop the count.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 		defer cancel()
 		n := newChangeCounter(now.Add(-24*time.Hour), time.Hour, 24)
 		for c, err := range p.o.Store.Changes(ctx, inventory.Query{}, n.from) {
 			if err != nil {
-				return &changeCounts{Failed: err.Error()}
+				return &changeCounts{Failed: err.Error()}, nil
 			}
 			if n.counts.Total() == maxCounted {
 				n.counts.More = true
@@ -113,8 +113,9 @@ func (p *Page) changesIn24h(ctx context.Context, now time.Time) *changeCounts {
 			}
 			n.add(c)
 		}
-		return n.done()
+		return n.done(), nil
 	})
+	return counts
 }
 
 // Top returns the kinds with most changes, and the rest as one.

@@ -2,13 +2,14 @@ package page
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
 )
 
@@ -57,50 +58,59 @@ type account struct {
 
 // A cell is an account and region: the worst state of its kinds, and how old the oldest of them is.
 type cell struct {
-	region  string
-	state   record.State
-	example record.Outcome // of a kind in that state
-	kinds   int            // in that state
-	oldest  time.Time      // complete listing; zero: none
-	never   int
-	late    time.Duration
-	listing bool // in progress
+	region      string
+	state       record.State
+	kind, error string // of a kind in that state
+	kinds       int    // that fail in that state
+	oldest      time.Time
+	never       int
+	late        time.Duration
+	listing     bool // in progress
 }
 
-// A coverageReader folds the status board. Everything it needs is in memory.
-type coverageReader struct {
-	board    *board.Board
-	accounts query.Accounts
-	now      time.Time
-}
-
-func (r coverageReader) read() *coverage {
-	c := &coverage{now: r.now, listings: r.board.Listings(), failing: map[record.Target]bool{}}
+// readCoverage adds up what package query computes of the status board. Everything it needs is in memory.
+func (p *Page) readCoverage(ctx context.Context, now time.Time) (*coverage, error) {
+	accounts := p.o.Accounts()
+	source, err := query.NewCoverage(ctx, query.BoardSource{Board: p.o.Board}, now, p.o.Kinds)
+	if err != nil {
+		return nil, fmt.Errorf("read the status board: %w", err)
+	}
+	lines, err := source.Lines(ctx, accounts)
+	if err != nil {
+		return nil, fmt.Errorf("read the status board: %w", err)
+	}
+	c := &coverage{now: now, listings: p.o.Board.Listings(), failing: map[record.Target]bool{}}
 	byName := map[string]*account{}
-	for info := range r.board.Accounts() {
+	kinds := map[string]bool{}
+	for info := range p.o.Board.Accounts() {
 		if info.Task {
 			c.organizations = append(c.organizations, info)
 			continue
 		}
-		a := &account{AccountInfo: info, cells: map[string]*cell{}, tags: r.accounts.Tags[info.Name]}
+		a := &account{AccountInfo: info, cells: map[string]*cell{}, tags: accounts.Tags[info.Name]}
 		byName[info.Name] = a
 		c.accounts = append(c.accounts, a)
+		for _, k := range info.Kinds {
+			kinds[k] = true
+		}
 	}
-	calendar := runner.NewCalendar(r.accounts.Configuration)
 	causes := newCauses()
-	kinds := map[string]bool{}
-	for t := range r.board.Targets() {
-		if a := byName[t.Account]; a != nil {
-			kinds[t.Kind] = true
-			late := time.Duration(0)
-			if t.CanComplete() {
-				late = calendar.Overdue(t.Target, t.LastSuccess, r.now, len(a.Running) > 0)
-			}
-			a.add(t, late)
-			if t.Failed() {
-				causes.add(t)
-				c.failing[t.Target] = true
-			}
+	for i := range lines {
+		a := byName[lines[i].Account]
+		if a == nil {
+			continue // an organization, or it was removed just now
+		}
+		a.add(&lines[i])
+		for _, f := range lines[i].Failed {
+			c.failing[f.Outcome.Target] = true
+			causes.add(board.TargetInfo{
+				Outcome: f.Outcome, LastSuccess: f.LastComplete, Resources: f.Resources, Acknowledged: f.Acknowledged,
+			})
+		}
+	}
+	for _, a := range c.accounts {
+		for _, region := range a.Regions { // of which no listing has ended
+			a.cell(region)
 		}
 	}
 	for _, l := range c.listings {
@@ -109,27 +119,10 @@ func (r coverageReader) read() *coverage {
 		}
 	}
 	for _, a := range c.accounts {
-		for _, k := range a.Kinds {
-			kinds[k] = true
-		}
-		r.addUnknown(a)
 		a.sum()
 	}
 	c.kinds, c.causes, c.regions = len(kinds), causes.sorted(), columns(c.accounts)
-	return c
-}
-
-// addUnknown adds the regions of which no listing has ended.
-func (r coverageReader) addUnknown(a *account) {
-	regions := a.Regions
-	if r.accounts.Configuration != nil && len(regions) == 0 && len(a.cells) == 0 {
-		if conf := r.accounts.Configuration.Account(a.Name); conf != nil {
-			regions = conf.Regions
-		}
-	}
-	for _, region := range regions {
-		a.cell(region)
-	}
+	return c, nil
 }
 
 func (a *account) cell(region string) *cell {
@@ -139,34 +132,31 @@ func (a *account) cell(region string) *cell {
 	return a.cells[region]
 }
 
-func (a *account) add(t board.TargetInfo, late time.Duration) {
-	c, state := a.cell(t.Region), shownState(&t.Outcome)
-	switch a, b := rank(state), rank(c.state); {
-	case c.kinds == 0, a < b:
-		c.state, c.kinds, c.example = state, 1, t.Outcome
-	case a == b:
-		c.kinds++
+// add adds a region. A block that moved to another AWS account has some regions twice for a while.
+func (a *account) add(l *query.CoverageLine) {
+	c, state := a.cell(l.Region), shownState(l)
+	if rank(state) < rank(c.state) || c.state == query.NeverListed {
+		c.state, c.kind, c.error, c.kinds = state, l.Kind, l.Error, 0
 	}
-	a.listings++
-	a.resources += t.Resources
-	if t.Failed() {
-		a.failed++
-		a.unconfirmed += t.Resources
-		switch {
-		case t.Acknowledged != nil:
-			a.known++
-		case infoOf(state).tone == toneAct:
+	for i := range l.Failed {
+		f := &l.Failed[i]
+		if f.State == l.State {
+			c.kinds++
+		}
+		a.unconfirmed += f.Resources
+		if f.Acknowledged == nil && infoOf(shownOutcome(&f.Outcome)).tone == toneAct {
 			a.needy++
 		}
 	}
-	switch {
-	case !t.CanComplete():
-	case t.LastSuccess.IsZero():
-		c.never++
-	case c.oldest.IsZero() || t.LastSuccess.Before(c.oldest):
-		c.oldest = t.LastSuccess
+	a.listings += l.Targets.OK + l.Targets.Failed + l.Targets.Other
+	a.failed += l.Targets.Failed
+	a.known += l.Targets.Acknowledged
+	a.resources += l.Resources
+	c.never += l.NeverComplete
+	if l.LastComplete != nil && (c.oldest.IsZero() || l.LastComplete.Before(c.oldest)) {
+		c.oldest = *l.LastComplete
 	}
-	c.late = max(c.late, late)
+	c.late = max(c.late, time.Duration(l.Overdue)*time.Second)
 }
 
 // sum counts the account once: as what needs a person, else as what comes next in the order of healths.

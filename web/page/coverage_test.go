@@ -39,6 +39,8 @@ func TestHeadline(t *testing.T) {
 		"<title>(1) Coverage", "14 not confirmed", "show=needs_you", "show=never_listed")
 }
 
+func disabledHere(o *record.Outcome) { o.State = record.RegionDisabled }
+
 func unusable(o *record.Outcome) { o.State, o.AccountUnusable = record.RegionDisabled, true }
 
 // A denial that expect_denied names and a region that is not enabled are no failures. An account that can list no
@@ -51,7 +53,7 @@ func TestStates(t *testing.T) {
 	}{
 		"complete":         {nil, healthy, record.OK},
 		"expected denial":  {func(o *record.Outcome) { denied(o); o.Expected = true }, healthy, record.Skipped},
-		"disabled":         {func(o *record.Outcome) { o.State = record.RegionDisabled }, healthy, record.RegionDisabled},
+		"disabled":         {disabledHere, healthy, record.RegionDisabled},
 		"unusable account": {unusable, needsYou, record.Error},
 		"partial":          {func(o *record.Outcome) { o.State = record.Partial }, retrying, record.Partial},
 		"denied":           {denied, needsYou, record.Denied},
@@ -59,8 +61,11 @@ func TestStates(t *testing.T) {
 	} {
 		f := newFixture(t)
 		f.account("prod", "222222222222", "us-east-1")
+		if name == "disabled" { // else the account can list no region
+			f.ended("prod", "eu-west-1", "ec2_instance", nil)
+		}
 		f.ended("prod", "us-east-1", "ec2_instance", c.change)
-		a := f.page().coverage(f.now).account("prod")
+		a := f.coverage(f.page()).account("prod")
 		if a.health != c.want || a.cells["us-east-1"].state != c.state {
 			t.Errorf("%s: %s, %s", name, a.health, a.cells["us-east-1"].state)
 		}
@@ -77,7 +82,7 @@ func TestWorstState(t *testing.T) {
 	f.ended("prod", "us-east-1", "ec2_instance", func(o *record.Outcome) { o.State = record.Partial })
 	f.ended("prod", "us-east-1", "ec2_volume", denied)
 	f.ended("prod", "us-east-1", "ec2_vpc", throttled)
-	if c := f.page().coverage(f.now).account("prod").cells["us-east-1"]; c.state != record.Denied || c.kinds != 1 {
+	if c := f.coverage(f.page()).account("prod").cells["us-east-1"]; c.state != record.Denied || c.kinds != 1 {
 		t.Errorf("%s of %d kinds", c.state, c.kinds)
 	}
 	seen := map[string]bool{}
@@ -110,7 +115,7 @@ func TestCauses(t *testing.T) {
 	f.account("small", "222222222222", "eu-west-1")
 	f.ended("small", "eu-west-1", "ec2_volume", denied)
 	f.ended("small", "eu-west-1", "ec2_instance", throttled)
-	causes := f.page().coverage(f.now).causes
+	causes := f.coverage(f.page()).causes
 	if len(causes) != 3 {
 		t.Fatalf("%d causes", len(causes))
 	}
@@ -138,7 +143,7 @@ func TestCausesOfSeveralKinds(t *testing.T) {
 			o.Hint = "Allow ec2:Describe" + kind + " to the role."
 		})
 	}
-	causes := f.page().coverage(f.now).causes
+	causes := f.coverage(f.page()).causes
 	if len(causes) != 1 || causes[0].Targets != 3 {
 		t.Fatalf("%d causes", len(causes))
 	}
@@ -157,7 +162,7 @@ func TestLate(t *testing.T) {
 	for spec, want := range map[string]health{"@hourly": overdue, "@daily": healthy} {
 		conf := schedule(t, "prod", spec)
 		p := f.page(func(o *Options) { o.Accounts = func() query.Accounts { return query.Accounts{Configuration: conf} } })
-		a := p.coverage(f.now).account("prod")
+		a := f.coverage(p).account("prod")
 		bar, drawn := a.cells["us-east-1"].bar(f.now)
 		if a.health != want || drawn != (want == overdue) || drawn && bar.words != "over 6 h" {
 			t.Errorf("%s: %s, bar %v %+v", spec, a.health, drawn, bar)
@@ -252,7 +257,7 @@ func TestColumns(t *testing.T) {
 	f := newFixture(t)
 	f.account("a", "1", "eu-west-1", "us-west-2", "cn-north-1", "us-east-1", "us-gov-west-1", "ap-south-1", "xx-new-1")
 	want := []string{"us-east-1", "us-west-2", "eu-west-1", "ap-south-1", "us-gov-west-1", "cn-north-1", "xx-new-1"}
-	if got := columns(f.page().coverage(f.now).accounts); !slices.Equal(got, want) {
+	if got := columns(f.coverage(f.page()).accounts); !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
 }
@@ -311,7 +316,7 @@ func BenchmarkCoverage(b *testing.B) {
 		b.Run(target, func(b *testing.B) {
 			size, p := 0, f.page()
 			for b.Loop() {
-				p.coverages.at = time.Time{} // it would serve others for a while
+				p.coverages.forget() // it would serve others for a while
 				w := httptest.NewRecorder()
 				muxOf(p).ServeHTTP(w, requestTo(target))
 				size = w.Body.Len()

@@ -69,7 +69,10 @@ const (
 )
 
 func (p *Page) coverageView(ctx context.Context, r *request) (content, error) {
-	all := p.coverage(r.now)
+	all, err := p.coverage(ctx, r.now)
+	if err != nil {
+		return content{}, err
+	}
 	globs := r.params("account")
 	accounts := all.accounts
 	if len(globs) > 0 {

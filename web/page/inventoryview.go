@@ -95,7 +95,10 @@ func (p *Page) inventoryView(ctx context.Context, r *request) (content, error) {
 			return content{}, fmt.Errorf("count what is not indexed: %w", err)
 		}
 	}
-	all := p.coverage(r.now)
+	all, err := p.coverage(ctx, r.now)
+	if err != nil {
+		return content{}, err
+	}
 	if err := p.addRows(ctx, &d, r, &q, all.failing); err != nil {
 		return content{}, err
 	}

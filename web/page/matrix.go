@@ -250,9 +250,9 @@ func (d drawing) why(a *account) string {
 	slices.Sort(regions)
 	text := list(regions, 1, "region")
 	if a.worst.kinds == 1 {
-		text += ": " + kindName(a.worst.example.Kind)
+		text += ": " + kindName(a.worst.kind)
 	}
-	return strings.TrimPrefix(text+": "+shorten(a.worst.example.Error, 160), ": ")
+	return strings.TrimPrefix(text+": "+shorten(a.worst.error, 160), ": ")
 }
 
 // rest draws several accounts as one row: a cell is the worst of theirs.
@@ -321,7 +321,7 @@ func (d drawing) cells(name string, cellOf func(region string) *cell) template.H
 
 func (d drawing) link(b *strings.Builder, name string, c *cell, x int) {
 	info := infoOf(c.state)
-	why := shorten(c.example.Error, 200)
+	why := shorten(c.error, 200)
 	fmt.Fprintf(b, `<a href="%s"><title>%s</title>`+
 		`<rect class="hit" x="%d" y="0" width="20" height="20" rx="3"/>`+
 		`<use href="#g-%s" class="s-%s" x="%d" y="2" width="12" height="12"/></a>`,

@@ -267,16 +267,14 @@ func failed(err error) content {
 	}}
 }
 
-func (p *Page) coverage(now time.Time) *coverage {
-	return p.coverages.get(now, coverageTTL, func() *coverage {
-		return coverageReader{board: p.o.Board, accounts: p.o.Accounts(), now: now}.read()
-	})
+func (p *Page) coverage(ctx context.Context, now time.Time) (*coverage, error) {
+	return p.coverages.get(now, coverageTTL, func() (*coverage, error) { return p.readCoverage(ctx, now) })
 }
 
 // A memo keeps a value for some time.
 type memo[T any] struct {
 	mu    sync.Mutex
-	at    time.Time // zero: no value
+	until time.Time // zero: no value
 	value T
 }
 
@@ -284,15 +282,21 @@ type memo[T any] struct {
 func (m *memo[T]) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.at = time.Time{}
+	m.until = time.Time{}
 }
 
-// get returns the value, and makes a new one if it is older than ttl. Others wait meanwhile.
-func (m *memo[T]) get(now time.Time, ttl time.Duration, read func() T) T {
+// get returns the value, and makes a new one if it is older than ttl, or than nine times what it took to make: it is
+// made for at most a tenth of the time. Others wait meanwhile.
+func (m *memo[T]) get(now time.Time, ttl time.Duration, read func() (T, error)) (T, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.at.IsZero() || now.Sub(m.at) >= ttl {
-		m.value, m.at = read(), now
+	if !now.Before(m.until) {
+		began := time.Now()
+		value, err := read()
+		if err != nil {
+			return value, err
+		}
+		m.value, m.until = value, now.Add(max(ttl, 9*time.Since(began)))
 	}
-	return m.value
+	return m.value, nil
 }

@@ -84,6 +84,16 @@ func (f *fixture) page(change ...func(*Options)) *Page {
 	return p
 }
 
+// coverage returns what a page knows of the accounts.
+func (f *fixture) coverage(p *Page) *coverage {
+	f.t.Helper()
+	c, err := p.coverage(context.Background(), f.now)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return c
+}
+
 // requireAll fails if the text lacks one of the words.
 func requireAll(t *testing.T, text string, words ...string) {
 	t.Helper()

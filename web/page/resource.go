@@ -89,8 +89,12 @@ func (p *Page) resourceView(ctx context.Context, r *request) (content, error) {
 		}
 		found = append(found, res)
 	}
+	all, err := p.coverage(ctx, r.now)
+	if err != nil {
+		return content{}, err
+	}
 	if len(found) > 1 {
-		return p.choices(ctx, found, &q, p.coverage(r.now).failing)
+		return p.choices(ctx, found, &q, all.failing)
 	}
 	history := q.Query
 	history.At, history.Limit = time.Time{}, 0
@@ -110,7 +114,7 @@ func (p *Page) resourceView(ctx context.Context, r *request) (content, error) {
 	versions = slices.DeleteFunc(versions, func(v *inventory.Resource) bool {
 		return v.AccountID != d.AccountID || v.Region != d.Region || v.Partition != d.Partition
 	})
-	d.Row = p.row(d.Resource, q.At, p.coverage(r.now).failing)
+	d.Row = p.row(d.Resource, q.At, all.failing)
 	if err := d.fill(versions, r, parameters); err != nil {
 		return content{}, err
 	}

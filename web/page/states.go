@@ -66,16 +66,23 @@ func rank(s record.State) int {
 
 func infoOf(s record.State) stateInfo { return stateTable[rank(s)] }
 
-// shownState is the state as which the page draws an outcome. A denial that expect_denied names is no failure, and a
+// shownOutcome is the state as which the page draws an outcome. A denial that expect_denied names is no failure, and a
 // disabled region is one if the account could list no region.
-func shownState(o *record.Outcome) record.State {
+func shownOutcome(o *record.Outcome) record.State { return shown(o.State, o.Failed(), o.Expected) }
+
+// shownState is the state as which the page draws an account and region.
+func shownState(l *query.CoverageLine) record.State {
+	return shown(l.State, l.Targets.Failed > 0, l.Targets.Failed == 0 && l.State.Failed() && l.State != query.NeverListed)
+}
+
+func shown(s record.State, failed, expected bool) record.State {
 	switch {
-	case o.Expected:
+	case expected:
 		return record.Skipped
-	case o.AccountUnusable && !o.State.Failed():
+	case failed && !s.Failed():
 		return record.Error
 	}
-	return infoOf(o.State).state
+	return infoOf(s).state
 }
 
 // glyphs are the shapes as symbols that the drawings of a page refer to.
