@@ -57,7 +57,7 @@ func (q *quickProgram) executable(t testing.TB) string {
 			return
 		}
 		q.path = filepath.Join(dir, "collector")
-		q.err = samebuild.BuildWithoutRace(context.Background(), q.path, ".")
+		q.err = samebuild.Build(context.Background(), q.path, ".")
 	})
 	if q.err != nil {
 		t.Fatal(q.err)
