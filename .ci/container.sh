@@ -4,7 +4,7 @@
 #
 #   .ci/container.sh [FOLDER]     FOLDER contains the Dockerfile and its context; default: the repository
 #
-# Needs root, and Debian's buildah, umoci, runc, busybox-static and jq. GO_BUILD_CACHE may name a warm build cache.
+# Needs root, and Debian's buildah, umoci, runc, busybox-static and jq. It uses Go's build cache.
 # It writes to one temporary folder, which it removes at the end.
 set -euo pipefail
 
@@ -175,7 +175,7 @@ for tool in buildah umoci runc busybox jq curl nsenter go; do
 done
 version=$(git -C "$context" describe --tags --always --dirty 2>/dev/null || echo v0.0.0-ci)
 revision=$(git -C "$context" rev-parse HEAD 2>/dev/null || echo unknown)
-cache=${GO_BUILD_CACHE:-$(go env GOCACHE)}
+cache=$(go env GOCACHE)
 
 choose
 for arch in amd64 arm64; do
