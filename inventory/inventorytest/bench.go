@@ -64,12 +64,14 @@ func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 }
 
 // BenchmarkSearch finds the first 100 resources with a text among 100,000 in 100 targets: parts of ids, addresses and
-// tags, most of which few resources have, and texts that all have. d is empty.
+// tags, most of which few resources have, and texts that all have. With -short there are a tenth of the targets. d is
+// empty.
 func BenchmarkSearch(b *testing.B, d inventory.Driver) {
-	const targets, items = 100, 1000
+	const items = 1000
+	targets := 10 * benchTargets()
 	inv := inventory.New(d, inventory.Options{})
 	for n := range targets {
-		listForSearch(b, inv, n, items)
+		listForSearch(b, inv, n, items, n == targets-1)
 	}
 	for name, text := range map[string]func(i int) string{
 		"id":      func(i int) string { return fmt.Sprintf("%05x", uint32(i)*2654435761>>8&0xfffff) },
@@ -103,7 +105,7 @@ func BenchmarkSearch(b *testing.B, d inventory.Driver) {
 	}
 }
 
-func listForSearch(b *testing.B, inv *inventory.Inventory, target, items int) {
+func listForSearch(b *testing.B, inv *inventory.Inventory, target, items int, last bool) {
 	b.Helper()
 	t, identity := Target()
 	t.Region = fmt.Sprintf("us-east-%02d", target)
@@ -112,7 +114,7 @@ func listForSearch(b *testing.B, inv *inventory.Inventory, target, items int) {
 		b.Fatal(err)
 	}
 	tags := map[string]string{"team": "platform"}
-	if target == 99 {
+	if last {
 		tags["place"] = "in-the-last-target"
 	}
 	list := make([]Item, items)
