@@ -22,6 +22,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
+// The tests of this file that mostly wait run at the same time: each has a server or a schema of its own.
+
 // ownServer starts a server that the test may freeze.
 func ownServer(t *testing.T) *postgrestest.Server {
 	t.Helper()
@@ -96,6 +98,7 @@ func freeze(t *testing.T, s *postgrestest.Server, only ...int) (thaw func()) {
 // A server that freezes during writes and reads is an outage of the store: all callers stop waiting together, later
 // calls fail at once, one log line names the remedy, and the store recovers when the server continues.
 func TestServerFreezes(t *testing.T) {
+	t.Parallel()
 	server := ownServer(t)
 	s := openLogged(t, Options{DSN: server.DSN()})
 	if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
@@ -161,6 +164,7 @@ func TestServerFreezes(t *testing.T) {
 
 // If the backends of its connections freeze, the store continues with new connections.
 func TestConnectionsFreeze(t *testing.T) {
+	t.Parallel()
 	server := ownServer(t)
 	o := Options{DSN: server.DSN(), Schema: "some"}
 	s := openLogged(t, o)
@@ -205,6 +209,7 @@ func (s *loggedStore) lockPID(t *testing.T, conn *pgx.Conn) int {
 
 // The program starts and ends although the server is frozen.
 func TestFrozenServerAtStartAndEnd(t *testing.T) {
+	t.Parallel()
 	server := ownServer(t)
 	thaw := freeze(t, server)
 	s := openLogged(t, Options{DSN: server.DSN()})
@@ -226,6 +231,7 @@ func TestFrozenServerAtStartAndEnd(t *testing.T) {
 
 // A lock of another session on the tables stops writes, with a hint; reads continue.
 func TestLockOfAnotherSession(t *testing.T) {
+	t.Parallel()
 	for name, lock := range map[string]string{
 		"on a table":   "LOCK TABLE version IN SHARE MODE",
 		"on the clock": "SELECT FROM clock FOR UPDATE",
@@ -327,6 +333,7 @@ func TestLargeCommitIsNotCutOff(t *testing.T) {
 // The network forgets connections without telling either side. The store continues with new ones, whether or not the
 // ping's connection was forgotten.
 func TestForgottenConnections(t *testing.T) {
+	t.Parallel()
 	const lock, pulse = 0, 1 // in the order in which they are opened
 	for name, keep := range map[string][]int{"all": nil, "all but the pulse": {lock, pulse}} {
 		t.Run(name, func(t *testing.T) {
@@ -435,6 +442,7 @@ func (p *proxiedConn) copy(from, to net.Conn) {
 // A server that restarts, at the start or during a run, is an outage of the store: open updates are not stored, later
 // ones are, and nothing else has to be restarted.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	server, err := postgrestest.Start()
 	if errors.Is(err, postgrestest.ErrMissing) {
 		t.Skipf("SKIPPED, NOT PASSED: %v", err)
@@ -501,6 +509,7 @@ func TestServerRestarts(t *testing.T) {
 
 // The program starts although the server is down.
 func TestServerStartsLater(t *testing.T) {
+	t.Parallel()
 	server, err := postgrestest.Start("fsync=off")
 	if errors.Is(err, postgrestest.ErrMissing) {
 		t.Skipf("SKIPPED, NOT PASSED: %v", err)
