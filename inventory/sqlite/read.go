@@ -27,6 +27,7 @@ type Reader struct {
 	dec          *zstd.Decoder
 	queryTimeout time.Duration // of statements of the user
 	searchLimits searchLimits
+	closed       *closedFile // nil: SQLite sees what other processes write
 }
 
 var _ inventory.Reader = (*Reader)(nil)
@@ -34,8 +35,11 @@ var _ inventory.Reader = (*Reader)(nil)
 // OpenReader opens the database of a Store. Its error wraps [fs.ErrNotExist] if there is none yet.
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nothingStored(err)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nothingStored(err)
+		case errors.Is(err, fs.ErrPermission):
+			return nil, unreadable(err)
 		}
 		return nil, err
 	}
@@ -44,13 +48,19 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 			return nil, err
 		}
 	}
-	r, err := newReader(path)
+	r, err := newReader(path, "ro")
 	if err != nil {
 		return nil, err
 	}
 	var id, version int
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err == nil {
+		id, version, err = readMarks(ctx, r.db)
+	}
+	if isUnwritable(err) {
+		if r, err = reopenClosed(r, path, err); err != nil {
+			return nil, fmt.Errorf("store %s: %w", path, err)
+		}
 		id, version, err = readMarks(ctx, r.db)
 	}
 	if err == nil {
@@ -87,12 +97,12 @@ func nothingStored(err error) error {
 	}
 }
 
-func newReader(path string) (*Reader, error) {
+func newReader(path, mode string) (*Reader, error) {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
 	if err != nil {
 		return nil, err
 	}
-	db, err := connect(path, "ro")
+	db, err := connect(path, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +112,11 @@ func newReader(path string) (*Reader, error) {
 // Close may be called more than once.
 func (r *Reader) Close() error {
 	r.dec.Close()
-	return r.db.Close()
+	err := r.db.Close()
+	if r.closed != nil {
+		err = errors.Join(err, r.closed.checkUnchanged())
+	}
+	return err
 }
 
 // versionColumns are the columns that scanVersion reads, of version v and its scope s.

@@ -214,7 +214,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	} else if err != nil {
 		return nil, err
 	}
-	if s.Reader, err = newReader(o.Path); err != nil {
+	if s.Reader, err = newReader(o.Path, "ro"); err != nil {
 		return nil, err
 	}
 	if err = s.prepare(ctx); err != nil {
@@ -260,7 +260,12 @@ func newConnector(path, mode string, pragmas ...string) (*connector, error) {
 		return nil, err
 	}
 	q := url.Values{"mode": {mode}, "_busy_timeout": {"10000"}}
-	if mode != "ro" {
+	readOnly := mode == "ro" || mode == closedMode
+	if mode == closedMode {
+		q.Set("mode", "ro")
+		q.Set("immutable", "1")
+	}
+	if !readOnly {
 		q.Set("_txlock", "immediate")
 		q.Set("_busy_timeout", strconv.Itoa(int(busyStep.Milliseconds()))) // a write waits in steps: see [Store.beginTx]
 	}
@@ -282,7 +287,7 @@ func newConnector(path, mode string, pragmas ...string) (*connector, error) {
 	if err := d.RegisterScalarFunction("ago", 1, ago); err != nil {
 		return nil, err
 	}
-	return &connector{driver: d, dsn: u.String(), readOnly: mode == "ro"}, nil
+	return &connector{driver: d, dsn: u.String(), readOnly: readOnly}, nil
 }
 
 // maxBody is more than the data of any resource: it bounds the memory that a forged body can take.
