@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/web/act"
 )
 
-// newActs makes what people may do to accounts.
+// newActs returns the acts that people may ask for.
 func (p *program) newActs() *act.Acts {
 	return act.New(act.Options{
 		Engine: p.engine, Board: p.board, Directives: p.directives, Check: p.checkAccount, Login: p.loginAccount, Log: p.log,

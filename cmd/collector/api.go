@@ -20,7 +20,7 @@ import (
 	"github.com/aws-collector/collector/web/mcp"
 )
 
-// newAPI makes what answers questions over HTTP, and what acts.
+// newAPI returns the API over HTTP: its questions and its acts.
 func (p *program) newAPI(acts *act.Acts, guard *web.Guard) *api.API {
 	o := api.Options{
 		Board: p.board, Kinds: account.Catalogue(), Log: p.log, Status: p.status(time.Now().UTC()),
@@ -33,7 +33,7 @@ func (p *program) newAPI(acts *act.Acts, guard *web.Guard) *api.API {
 	return api.New(o)
 }
 
-// newMCP makes what answers questions of language models; nil if the configuration does not want it.
+// newMCP returns the handler of the Model Context Protocol; nil if the configuration does not want it.
 func newMCP(wanted bool, questions *api.API) (http.Handler, error) {
 	if !wanted {
 		return nil, nil

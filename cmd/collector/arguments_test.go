@@ -11,7 +11,8 @@ import (
 	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 )
 
-// The help of each command fits into a terminal of 120 columns, and each command says what it takes.
+// The help of each command fits into a terminal of 120 columns and shows no empty default, and each command says what
+// it takes.
 func TestHelp(t *testing.T) {
 	var out bytes.Buffer
 	source := &configfile.Source{Getenv: func(string) string { return "" }}
@@ -26,6 +27,9 @@ func TestHelp(t *testing.T) {
 		for line := range strings.Lines(out.String()) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpWidth {
 				t.Errorf("%s: %d columns: %s", cmd.CommandPath(), n, line)
+			}
+			if strings.Contains(line, "(default [])") {
+				t.Errorf("%s: an empty default is shown: %s", cmd.CommandPath(), line)
 			}
 		}
 		if cmd.Args != nil {

@@ -80,7 +80,7 @@ func (p *program) lockDataDir(_ context.Context, cfg *configfile.Loaded) (err er
 	return nil
 }
 
-// openAWS makes what signs in and what lists.
+// openAWS opens the sessions and the clients that list, and closes them at the end of the program.
 func (p *program) openAWS(ctx context.Context, cfg *configfile.Loaded) error {
 	digestKey, err := datadir.DigestKey(cfg.File.DataDir, !p.opt.dryRun, p.log)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *program) openAWS(ctx context.Context, cfg *configfile.Loaded) error {
 	return nil
 }
 
-// openAWS makes what signs in and what lists.
+// openAWS opens the sessions and the clients that list.
 func (c *cli) openAWS(ctx context.Context, cfg *configfile.Loaded, o account.AWSOptions) (*account.AWS, error) {
 	o.Load.Version, o.Load.Getenv, o.CommandEnv = buildInfo().version, c.getenv, c.config.CommandEnv
 	o.Load.CallsInFlight = openfiles.CallsInFlight(cfg.File)
@@ -132,7 +132,7 @@ func (p *program) openStore(ctx context.Context, cfg *configfile.Loaded) (err er
 	return nil
 }
 
-// openOutputs makes what opens the outputs of a configuration.
+// openOutputs makes the set that opens the outputs of a configuration.
 func (p *program) openOutputs(_ context.Context, cfg *configfile.Loaded) error {
 	p.outputs = deliver.NewSet(all.Types, outputs.Deps{
 		Stdout: p.stdout, Log: p.log, Observer: p.metrics, Store: p.store.Driver, AWS: p.aws.Sessions.ConfigFor,
@@ -207,10 +207,7 @@ func (p *program) openListener(ctx context.Context, cfg *configfile.Loaded) erro
 	if p.opt.once && !p.opt.serveOnce {
 		return nil
 	}
-	if p.opt.listen == "" {
-		p.opt.listen = w.Listen
-	}
-	stop, page, err := serve(ctx, server, p.opt)
+	stop, page, err := serve(ctx, server, p.opt.listener, w.Listen)
 	if err != nil {
 		return err
 	}

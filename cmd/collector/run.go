@@ -26,8 +26,7 @@ import (
 type runOptions struct {
 	once, dryRun, now bool
 	only              account.Selection
-	listen            string // "": the address of the configuration
-	serveOnce         bool   // listen with --once too
+	serveOnce         bool // listen with --once too
 	flushTimeout      time.Duration
 
 	aws      auth.LoadOptions
@@ -76,8 +75,9 @@ GuardDuty reads.`,
 	f.BoolVar(&planned, "plan", false, "make no AWS calls; print how many calls a run would make")
 	f.StringToIntVar(&assume, "assume", nil,
 		"with --plan: assume this number of resources of a kind in each region, as `KIND=N`; can be repeated")
+	f.Lookup("assume").DefValue = "" // pflag would show an empty list
 	f.StringVarP(&format, "output", "o", "table", "with --plan: output `FORMAT`, table or json")
-	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of the web page, /metrics and the health checks; "+
+	f.StringVar(&c.config.Listen, "listen", "", "`ADDRESS` of the web page, /metrics and the health checks; "+
 		"default: COLLECTOR_LISTEN, else web.listen; with --once, nothing listens unless you set this flag")
 	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute,
 		"how long to wait for outputs at the end; without --once the default is "+daemonFlushTimeout.String())
@@ -149,12 +149,13 @@ func pageURL(address net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// serve serves until stop is called. An address that is in use is an error here, at the start. page is the address of
-// the page.
-func serve(ctx context.Context, s *web.Server, o runOptions) (stop func() error, page string, err error) {
-	l := o.listener
+// serve serves until stop is called, at the address if there is no listener yet. An address that is in use is an error
+// here, at the start. page is the address of the page.
+func serve(
+	ctx context.Context, s *web.Server, l net.Listener, address string,
+) (stop func() error, page string, err error) {
 	if l == nil {
-		if l, err = web.Listen(ctx, o.listen); err != nil {
+		if l, err = web.Listen(ctx, address); err != nil {
 			return nil, "", err
 		}
 	}

@@ -33,7 +33,7 @@ type AWSOptions struct {
 	Log        *slog.Logger
 }
 
-// OpenAWS makes what signs in and what lists, with the limits of a configuration. It makes no AWS calls.
+// OpenAWS opens the sessions and the clients that list, with the limits of a configuration. It makes no AWS calls.
 func OpenAWS(ctx context.Context, f *config.File, o AWSOptions) (*AWS, error) {
 	awsConfig, err := auth.LoadAWS(ctx, o.Load)
 	if err != nil {

@@ -246,7 +246,7 @@ type checkedKind struct {
 func (ac *Account) asJSON(now time.Time) map[string]any {
 	r := map[string]any{
 		"account": ac.account.Name, "status": ac.status(), "account_id": "", "partition": "", "arn": "",
-		"path": []string{}, "expires": nil, "claim": identityJSON(ac.savedIdentity()), "clock_ahead_seconds": nil,
+		"path": []string{}, "expires": nil, "saved_identity": identityJSON(ac.savedIdentity()), "clock_ahead_seconds": nil,
 		"key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{},
 		"warnings": append([]string{}, ac.warnings(now)...),
 	}

@@ -73,7 +73,10 @@ func (s *Source) webCleartext(w config.Web) []config.Problem {
 			Text:   fmt.Sprintf("%q is open to other machines without authentication: they can read the inventory", w.Listen),
 			Remedy: "listen on 127.0.0.1, or set basic_auth_users and tls_server_config in web.config_file",
 		}
-		if s.Getenv("COLLECTOR_LISTEN") != "" {
+		switch {
+		case s.Listen != "":
+			p.Path = "--listen"
+		case s.Getenv("COLLECTOR_LISTEN") != "":
 			p.Path = "COLLECTOR_LISTEN"
 		}
 		return []config.Problem{p}

@@ -104,13 +104,25 @@ func TestCleartext(t *testing.T) {
 	}
 }
 
-// The variable that overrides web.listen is named.
-func TestCleartextListenVariable(t *testing.T) {
-	env := map[string]string{"COLLECTOR_LISTEN": ":9420"}
-	s := &Source{Path: "c.yaml", Getenv: func(name string) string { return env[name] }}
-	got := s.webCleartext(config.Web{Listen: ":9420"})
-	if len(got) != 1 || got[0].Path != "COLLECTOR_LISTEN" || got[0].Remedy == "" {
-		t.Errorf("got %v", got)
+// The variable or the flag that overrides web.listen is named, and --strict looks at the address that is used.
+func TestCleartextListenOverridden(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	text := "accounts: [{extra_tags: {a: b}}]\nweb: {listen: '127.0.0.1:9420'}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ variable, flag, want string }{
+		{"", "", ""},
+		{":9420", "", `COLLECTOR_LISTEN: ":9420" is open to other machines`},
+		{":9420", "127.0.0.1:9420", ""},
+		{"127.0.0.1:9420", "0.0.0.0:9420", `--listen: "0.0.0.0:9420" is open to other machines`},
+	} {
+		env := map[string]string{"COLLECTOR_LISTEN": c.variable}
+		s := &Source{Path: path, Listen: c.flag, Getenv: func(name string) string { return env[name] }, Strict: true}
+		_, err := s.Load(t.Context())
+		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

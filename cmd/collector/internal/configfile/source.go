@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
@@ -31,7 +32,8 @@ type Source struct {
 	Getenv  func(string) string
 	Environ func() []string // for commands that sign-in runs
 	Stdin   io.Reader
-	Strict  bool // warnings are errors
+	Strict  bool   // warnings are errors
+	Listen  string // replaces web.listen and COLLECTOR_LISTEN; "": they apply
 
 	piped      []byte // the text of a configuration that came from a pipe
 	referenced referencedVariables
@@ -118,8 +120,8 @@ func (s *Source) Name() string {
 	return filepath.Base(s.Path)
 }
 
-// Load reads the configuration file and applies COLLECTOR_LISTEN and COLLECTOR_DATA_DIR. It makes no AWS calls. With an
-// error, the result has only the inputs that were read.
+// Load reads the configuration file and applies Listen, COLLECTOR_LISTEN and COLLECTOR_DATA_DIR. It makes no AWS calls.
+// With an error, the result has only the inputs that were read.
 func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	l := &Loaded{Inputs: Digests{}}
 	b, rereadable, err := s.text(ctx)
@@ -143,7 +145,7 @@ func (s *Source) Load(ctx context.Context) (*Loaded, error) {
 	if err := s.addProfiles(f); err != nil {
 		return l, err
 	}
-	if v := s.Getenv("COLLECTOR_LISTEN"); v != "" {
+	if v := cmp.Or(s.Listen, s.Getenv("COLLECTOR_LISTEN")); v != "" {
 		f.Web.Listen = v
 	}
 	if v := s.Getenv("COLLECTOR_DATA_DIR"); v != "" {
@@ -284,8 +286,10 @@ func (s *Source) lookupEnv(name string) (string, bool) {
 	return v, v != ""
 }
 
-// KnownNames returns the kinds and output types that a configuration may name.
-func KnownNames() config.Registry {
+// KnownNames returns the kinds and output types that a configuration may name: read only, and always the same.
+func KnownNames() config.Registry { return knownNames() }
+
+var knownNames = sync.OnceValue(func() config.Registry {
 	k := config.Registry{Outputs: map[string]func() any{}}
 	for _, kind := range collectors.Kinds {
 		k.Kinds = append(k.Kinds, kind.Name)
@@ -294,7 +298,7 @@ func KnownNames() config.Registry {
 		k.Outputs[t.Name] = t.NewOptions
 	}
 	return k
-}
+})
 
 // InspectSignIn checks the AWS profiles, files and variables that accounts sign in with. An error in a part that no
 // account uses is a warning.

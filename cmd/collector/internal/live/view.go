@@ -25,13 +25,13 @@ import (
 // size. All control sequences are known to every terminal since the VT100: cursor up, cursor home, erase to the end of
 // the line or the screen, and colors. Each color ends in the line and the write in which it begins.
 type View struct {
-	terminal io.Writer
-	size     func() (width, height int)
-	render   RenderFunc
-	whole    bool // the frame begins at the top of the screen; what was there has scrolled off
-	quit     chan struct{}
-	done     chan struct{}
-	once     sync.Once
+	terminal   io.Writer
+	size       func() (width, height int)
+	render     RenderFunc
+	fullScreen bool // the frame begins at the top of the screen; what was there has scrolled off
+	quit       chan struct{}
+	done       chan struct{}
+	once       sync.Once
 
 	mu          sync.Mutex
 	frame       []Line // the lines on the screen; the cursor is below them
@@ -47,10 +47,10 @@ type RenderFunc func(now time.Time, width, height int) []Line
 // redrawEvery limits how often the view is drawn: people do not read faster.
 const redrawEvery = 200 * time.Millisecond
 
-// Start draws on w until Stop is called. With whole, the frame has the screen to itself.
-func Start(w io.Writer, size func() (width, height int), render RenderFunc, whole bool) *View {
+// Start draws on w until Stop is called. With fullScreen, the frame has the screen to itself.
+func Start(w io.Writer, size func() (width, height int), render RenderFunc, fullScreen bool) *View {
 	l := &View{
-		terminal: w, size: size, render: render, whole: whole, quit: make(chan struct{}), done: make(chan struct{}),
+		terminal: w, size: size, render: render, fullScreen: fullScreen, quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go func() {
 		defer close(l.done)
@@ -79,7 +79,7 @@ func (l *View) redraw() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	same := width == l.frameWidth && slices.EqualFunc(frame, l.frame, slices.Equal[Line])
-	if !l.midLine && (!same || l.whole && height != l.frameHeight) {
+	if !l.midLine && (!same || l.fullScreen && height != l.frameHeight) {
 		_ = l.draw(nil, frame) // an error here must not stop collecting
 	}
 }
@@ -107,7 +107,7 @@ func (l *View) draw(above []byte, frame []Line) error {
 	width, height := l.size()
 	frame = fit(frame, width, height) // the size may have changed
 	var b bytes.Buffer
-	if l.whole {
+	if l.fullScreen {
 		l.drawScreen(&b, above, frame, height)
 	} else {
 		if up := rowsOnScreen(l.frame, l.frameWidth, width); up > 0 {

@@ -10,10 +10,10 @@ import (
 	"github.com/aws-collector/collector/query"
 )
 
-// Resources prints versions. JSON has the given columns, or with whole the whole record. JSON lines and CSV are
+// Resources prints versions. JSON has the given columns, or with records the full record. JSON lines and CSV are
 // written while rows arrive.
 func Resources(
-	w io.Writer, format string, columns []query.Column, whole bool, rows iter.Seq2[*inventory.Resource, error],
+	w io.Writer, format string, columns []query.Column, records bool, rows iter.Seq2[*inventory.Resource, error],
 ) (n int, err error) {
 	names := make([]string, len(columns))
 	for i, c := range columns {
@@ -32,7 +32,7 @@ func Resources(
 			return n, err
 		}
 		n++
-		if whole && IsStructured(format) {
+		if records && IsStructured(format) {
 			if format != "jsonl" {
 				array = append(array, query.NewResourceLine(r))
 			} else if _, err := w.Write(query.JSONLine(query.NewResourceLine(r))); err != nil {
@@ -77,7 +77,7 @@ func Resources(
 	return n, nil
 }
 
-// IsStructured reports whether a format can have a whole record.
+// IsStructured reports whether a format can have full records.
 func IsStructured(format string) bool {
 	return format == "json" || format == "jsonl" || format == "yaml"
 }
