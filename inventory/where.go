@@ -24,6 +24,7 @@ import (
 // "older than" and "newer than" say in words; without a field they are about first_seen. "and" binds closer than "or",
 // "not" closest. A value with spaces or any of ()=!~<>,'" must be quoted.
 type Where struct {
+	text string
 	expr expr
 	data bool
 }
@@ -39,7 +40,15 @@ func ParseWhere(s string, now time.Time) (*Where, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	return &Where{expr: e, data: p.data}, nil
+	return &Where{text: s, expr: e, data: p.data}, nil
+}
+
+// String returns the condition as it was parsed.
+func (w *Where) String() string {
+	if w == nil {
+		return ""
+	}
+	return w.text
 }
 
 // WhereTerms splits a condition into the terms that must all be true, each as it is written. A condition with

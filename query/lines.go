@@ -52,13 +52,15 @@ type VersionLine struct {
 	Ended     *string           `json:"ended"`
 	Changes   []inventory.Delta `json:"changes"`
 	Record    *record.Record    `json:"record"`
+	What      string            `json:"what"` // appeared, or changed if it follows another version
+	State     string            `json:"state,omitempty"`
 }
 
 // NewVersionLine returns v as a line. previous is the version before it in the answer, or nil; the line has the changes
 // if v follows it.
 func NewVersionLine(previous, v *inventory.Resource) (l VersionLine, follows bool, err error) {
 	l = VersionLine{
-		ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: NullIfZero(v.ValidTo),
+		ID: v.ID, Kind: v.Kind, What: "appeared", State: v.State, ValidFrom: v.ValidFrom, ValidTo: NullIfZero(v.ValidTo),
 		Changes: []inventory.Delta{}, Record: &v.Record,
 	}
 	if v.Ended != "" {
@@ -67,6 +69,7 @@ func NewVersionLine(previous, v *inventory.Resource) (l VersionLine, follows boo
 	if previous == nil || !isNextVersion(previous, v) {
 		return l, false, nil
 	}
+	l.What = "changed"
 	l.Changes, err = inventory.Deltas(previous.Data, v.Data)
 	return l, true, err
 }

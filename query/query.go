@@ -27,6 +27,7 @@ type Question struct {
 	Since           time.Time // of runs and of changes
 	Statuses        []record.Status
 	Problems        bool
+	Details         bool   // of a stream: what commands print in addition
 	GroupBy         string // account, region or tag:KEY
 	Limit           int    // 0: not given, or all
 	Sort            []SortKey
@@ -121,12 +122,12 @@ var (
 	}
 	Problems = Parameter{
 		Name: "problems", Usage: "only what failed, is overdue or was never listed",
-		set: func(q *Question, values []string, _ Options) (err error) {
-			if q.Problems, err = strconv.ParseBool(values[0]); err != nil {
-				err = fmt.Errorf("%q is not true or false", values[0])
-			}
-			return err
-		},
+		set: setBool(func(q *Question) *bool { return &q.Problems }),
+	}
+	Details = Parameter{
+		Name: "details", Usage: "changes also have the record, and the last line of NDJSON has notes: " +
+			"why there are no rows, or which may be missing",
+		set: setBool(func(q *Question) *bool { return &q.Details }),
 	}
 	GroupBy = Parameter{
 		Name: "group_by", Value: "GROUP", Usage: "sum up by this `GROUP`: account, region or tag:KEY", set: setGroup,
@@ -141,6 +142,11 @@ var (
 		},
 	}
 )
+
+// OfList are the parameters of a list of resources.
+func OfList() []Parameter {
+	return []Parameter{Kind, Account, Region, Search, Where, At, Fields, Sort, Limit}
+}
 
 // Options are what a question is parsed with.
 type Options struct {
@@ -256,6 +262,15 @@ func setTime(field func(*Question) *time.Time) func(*Question, []string, Options
 		}
 		*field(q) = at
 		return nil
+	}
+}
+
+func setBool(field func(*Question) *bool) func(*Question, []string, Options) error {
+	return func(q *Question, values []string, _ Options) (err error) {
+		if *field(q), err = strconv.ParseBool(values[0]); err != nil {
+			err = fmt.Errorf("%q is not true or false", values[0])
+		}
+		return err
 	}
 }
 

@@ -124,6 +124,7 @@ func TestDaemonActUsers(t *testing.T) {
 	write(t, path, strings.Replace(daemonConfig(dir, scene, ""), "web: {",
 		"web: {config_file: "+file+", act_users: [alice], ", 1))
 	d := startDaemon(t, path, s.URL)
+	d.waitUntil("a run", d.logMatches(`run ended" account=prod`))
 	for _, c := range []struct {
 		env  map[string]string
 		code int
@@ -140,4 +141,12 @@ func TestDaemonActUsers(t *testing.T) {
 		}
 	}
 	d.waitUntil("the act in the log", d.logMatches(`act=pause by=alice account=prod`))
+	d.printsTheSame(map[string]string{"COLLECTOR_USER": "scraper", "COLLECTOR_PASSWORD": "open sesame"})
+	if got, code := d.tell(nil, "list"); code != 1 || !strings.Contains(got, "hint: Set COLLECTOR_USER") {
+		t.Errorf("without a user: exit %d, %s", code, got)
+	}
+	if got, code := d.tell(nil, "sql", "select 1"); code != 2 ||
+		!strings.Contains(got, "collector sql cannot ask a running collector") {
+		t.Errorf("sql: exit %d, %s", code, got)
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/cmd/collector/internal/printer"
-	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/query"
 )
 
@@ -39,17 +38,17 @@ that time are not shown again.
 			default:
 				after = q.now.Add(-24 * time.Hour)
 			}
-			question.Data = true
-			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				n, err := c.changes(cmd.Context(), r, changesOptions{q.format, question.Query, after, follow, every})
+			return c.withAnswers(cmd.Context(), &q, func(from query.Answers) error {
+				n, err := c.changes(cmd.Context(), from, changesOptions{q.format, &question, after, follow, every})
 				if err != nil || follow {
 					return err
 				}
-				return c.printNotes(cmd.Context(), r, question, n == 0)
+				return c.printNotes(cmd.Context(), from, &question, n == 0)
 			})
 		},
 	}
 	q.addFlags(cmd, resourceParameters(query.Where, query.ChangesSince)...)
+	serverFlag(cmd, &q.server)
 	since := cmd.Flags().Lookup(query.ChangesSince.FlagName())
 	since.DefValue, since.Usage = "1d", since.Usage+"; the default with --follow is now"
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "continue with new changes until Ctrl-C")
@@ -60,7 +59,7 @@ that time are not shown again.
 // changesOptions are the flags of the command, parsed.
 type changesOptions struct {
 	format string
-	query  inventory.Query
+	query  *query.Question
 	after  time.Time
 	follow bool
 	every  time.Duration
@@ -68,23 +67,19 @@ type changesOptions struct {
 
 // changes prints the changes after an instant, and with follow new changes as they come. With follow, the columns of a
 // table are not aligned across prints. n is how many there are.
-func (c *cli) changes(ctx context.Context, r inventory.Store, o changesOptions) (n int, err error) {
+func (c *cli) changes(ctx context.Context, from query.Answers, o changesOptions) (n int, err error) {
 	format, after, follow := o.format, o.after, o.follow
 	l := printer.Table{Columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
 	for {
-		for ch, err := range r.Changes(ctx, o.query, after) {
+		for line, err := range from.Changes(ctx, o.query, after) {
 			if err != nil {
 				if follow && ctx.Err() != nil {
 					return n, nil
 				}
 				return n, err
 			}
-			line, err := inventory.NewChangeLine(ch)
-			if err != nil {
-				return n, err
-			}
-			after = ch.At
+			after = *line.At
 			n++
 			switch {
 			case format == "jsonl" || follow && format == "json":

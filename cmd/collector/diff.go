@@ -51,34 +51,30 @@ resources without the counts.
 			if question.To.IsZero() {
 				question.To = q.now
 			}
-			question.Data = true
-			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				n, err := c.diff(q.format, r.Diff(cmd.Context(), question.Query, question.From, question.To))
+			return c.withAnswers(cmd.Context(), &q, func(from query.Answers) error {
+				n, err := c.diff(q.format, from.Diff(cmd.Context(), &question))
 				if err != nil {
 					return err
 				}
-				return c.printNotes(cmd.Context(), r, question, n == 0)
+				return c.printNotes(cmd.Context(), from, &question, n == 0)
 			})
 		},
 	}
 	q.addFlags(cmd, resourceParameters(query.Where, query.From, query.To)...)
+	serverFlag(cmd, &q.server)
 	return cmd
 }
 
 // diff prints changes and, in a table, their number by kind. n is how many there are.
-func (c *cli) diff(format string, changes iter.Seq2[inventory.Change, error]) (n int, err error) {
+func (c *cli) diff(format string, changes iter.Seq2[inventory.ChangeLine, error]) (n int, err error) {
 	l := printer.Table{Columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any
-	for ch, err := range changes {
+	for line, err := range changes {
 		if err != nil {
 			return n, err
 		}
 		n++
-		line, err := inventory.NewChangeLine(ch)
-		if err != nil {
-			return n, err
-		}
 		switch format {
 		case "jsonl":
 			if _, err := c.out(format).Write(query.JSONLine(line)); err != nil {

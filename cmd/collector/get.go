@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ a list. CSV has the data in one column, as JSON.`,
 	}
 	q.extraFormats = []string{"yaml"}
 	q.addFlags(cmd, resourceParameters(query.At)...)
+	serverFlag(cmd, &q.server)
 	cmd.Flags().Lookup("output").Usage = "`FORMAT`: table, json, jsonl, csv or yaml"
 	return cmd
 }
@@ -46,42 +48,42 @@ func (c *cli) get(cmd *cobra.Command, q *queryFlags, id string) error {
 		return err
 	}
 	question.ID, question.Data = id, true
-	return c.withStore(cmd.Context(), func(r inventory.Store) error {
+	return c.withAnswers(cmd.Context(), q, func(from query.Answers) error {
 		var found []*inventory.Resource
-		for res, err := range r.Find(cmd.Context(), question.Query) {
+		for res, err := range from.Find(cmd.Context(), question.Query) {
 			if err != nil {
 				return err
 			}
 			found = append(found, res)
 		}
 		if len(found) == 0 {
-			return errors.Join(c.printNotes(cmd.Context(), r, question, true), notFound(cmd, r, question.Query))
+			return errors.Join(c.printNotes(cmd.Context(), from, &question, true), notFound(cmd.Context(), from, question))
 		}
 		return printFull(c.out(q.format), q.format, found)
 	})
 }
 
 // notFound says when and why the resource ended, if it ever existed.
-func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
-	var last *inventory.Resource
-	everything := q
-	everything.Data, everything.At = false, time.Time{}
-	for v, err := range r.History(cmd.Context(), everything) {
+func notFound(ctx context.Context, from query.Answers, q query.Question) error {
+	at := q.At
+	q.At = time.Time{}
+	var last *query.VersionLine
+	for v, err := range from.History(ctx, &q) {
 		if err != nil {
 			return err
 		}
-		last = v
+		last = &v
 	}
 	fault := &record.Fault{Reason: record.Other, Err: fmt.Errorf("no resource has the id %s", q.ID)}
 	switch {
-	case last != nil && !q.At.IsZero():
-		fault.Err = fmt.Errorf("no resource had the id %s at %s", q.ID, q.At.Format(time.RFC3339))
-	case last != nil:
-		fault.Err = fmt.Errorf("%s is gone since %s: %s", q.ID, last.ValidTo.Format(time.RFC3339), last.Ended)
+	case last == nil:
+		return fault
+	case !at.IsZero():
+		fault.Err = fmt.Errorf("no resource had the id %s at %s", q.ID, at.Format(time.RFC3339))
+	case last.ValidTo != nil && last.Ended != nil:
+		fault.Err = fmt.Errorf("%s is gone since %s: %s", q.ID, last.ValidTo.Format(time.RFC3339), *last.Ended)
 	}
-	if last != nil {
-		fault.Hint = fmt.Sprintf("Run `collector history %s`.", q.ID)
-	}
+	fault.Hint = fmt.Sprintf("Run `collector history %s`.", q.ID)
 	return fault
 }
 

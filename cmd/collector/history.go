@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,56 +29,57 @@ no longer names it).`,
 			if err != nil {
 				return err
 			}
-			question.ID, question.Data = args[0], true
-			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				var previous *inventory.Resource
-				l := printer.Table{Columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
-				var array []any
-				for v, err := range r.History(cmd.Context(), question.Query) {
-					if err != nil {
-						return err
-					}
-					line, follows, err := query.NewVersionLine(previous, v)
-					if err != nil {
-						return err
-					}
-					what := "appeared"
-					if follows {
-						what = "changed"
-					}
-					previous = v
-					switch q.format {
-					case "jsonl":
-						if _, err := c.out(q.format).Write(query.JSONLine(line)); err != nil {
-							return err
-						}
-					case "json":
-						array = append(array, line)
-					}
-					to := query.CellText(timeOrNil(line.ValidTo))
-					if v.Ended != "" {
-						what += ", then " + v.Ended
-					}
-					l.Rows = append(l.Rows, map[string]any{
-						"valid_from": query.CellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
-						"state": v.State, "what": what, "changes": formatDeltas(line.Changes),
-					})
-				}
-				switch {
-				case previous == nil:
-					err := fmt.Errorf("no version of a resource with the id %s is stored", question.ID)
-					return errors.Join(c.printNotes(cmd.Context(), r, question, true), err)
-				case q.format == "jsonl":
-					return nil
-				case q.format == "json":
-					return printer.JSON(c.out(q.format), array)
-				}
-				return l.Print(c.out(q.format), q.format)
+			question.ID = args[0]
+			return c.withAnswers(cmd.Context(), &q, func(from query.Answers) error {
+				return c.history(cmd.Context(), from, &question, q.format)
 			})
 		},
 	}
 	q.addFlags(cmd, resourceParameters()...)
+	serverFlag(cmd, &q.server)
 	return cmd
+}
+
+// history prints the versions of the resources with an id.
+func (c *cli) history(ctx context.Context, from query.Answers, q *query.Question, format string) error {
+	l := printer.Table{Columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
+	var array []any
+	n := 0
+	for line, err := range from.History(ctx, q) {
+		if err != nil {
+			return err
+		}
+		n++
+		switch format {
+		case "jsonl":
+			if _, err := c.out(format).Write(query.JSONLine(line)); err != nil {
+				return err
+			}
+			continue
+		case "json":
+			array = append(array, line)
+			continue
+		}
+		what := line.What
+		if line.Ended != nil {
+			what += ", then " + *line.Ended
+		}
+		l.Rows = append(l.Rows, map[string]any{
+			"valid_from": query.CellText(line.ValidFrom), "valid_to": query.CellText(timeOrNil(line.ValidTo)),
+			"account": line.Record.Account, "region": line.Record.Region, "state": line.State, "what": what,
+			"changes": formatDeltas(line.Changes),
+		})
+	}
+	switch {
+	case n == 0:
+		err := fmt.Errorf("no version of a resource with the id %s is stored", q.ID)
+		return errors.Join(c.printNotes(ctx, from, q, true), err)
+	case format == "jsonl":
+		return nil
+	case format == "json":
+		return printer.JSON(c.out(format), array)
+	}
+	return l.Print(c.out(format), format)
 }
 
 func timeOrNil(t *time.Time) any {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ The command also works while a collector runs.
 
 ` + whereHelp + `
 
-Without --columns, the formats json and jsonl show whole records.`,
+Without --columns, the formats json and jsonl show full records.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -39,7 +40,7 @@ Without --columns, the formats json and jsonl show whole records.`,
 			return c.list(cmd, &q)
 		},
 	}
-	q.add(cmd, query.Search)
+	q.add(cmd, query.OfList())
 	return cmd
 }
 
@@ -55,11 +56,11 @@ tag, or the name or id of their account. Upper and lower case are the same. It i
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.values.Set(query.Search.Name, args[0])
-			q.parameters = append(q.parameters, query.Search)
+			q.parameters = query.OfList()
 			return c.list(cmd, &q)
 		},
 	}
-	q.add(cmd)
+	q.add(cmd, slices.DeleteFunc(query.OfList(), func(p query.Parameter) bool { return p.Name == query.Search.Name }))
 	return cmd
 }
 
@@ -69,10 +70,10 @@ type listFlags struct {
 	quiet bool
 }
 
-func (q *listFlags) add(cmd *cobra.Command, more ...query.Parameter) {
-	more = append(more, query.Where, query.At, query.Fields, query.Sort, query.Limit)
+func (q *listFlags) add(cmd *cobra.Command, parameters []query.Parameter) {
 	q.extraFormats = []string{"wide", "yaml"}
-	q.addFlags(cmd, resourceParameters(more...)...)
+	q.addFlags(cmd, parameters...)
+	serverFlag(cmd, &q.server)
 	cmd.Flags().Lookup(query.Fields.FlagName()).DefValue = strings.Join(listColumns(""), ",")
 	cmd.Flags().Lookup("output").Usage = "`FORMAT`: table, wide (a table with more columns), json, jsonl, csv or yaml"
 	cmd.Flags().BoolVarP(&q.quiet, "quiet", "q", false, "print only ids, one on each line")
@@ -92,8 +93,8 @@ func (c *cli) list(cmd *cobra.Command, q *listFlags) error {
 	if err != nil {
 		return err
 	}
-	columns, whole := question.Fields, len(question.Fields) == 0
-	if whole {
+	columns, records := question.Fields, len(question.Fields) == 0
+	if records {
 		if columns, err = query.ParseColumns(listColumns(q.format)); err != nil {
 			return err
 		}
@@ -102,31 +103,29 @@ func (c *cli) list(cmd *cobra.Command, q *listFlags) error {
 	if format == "wide" {
 		format = "table"
 	}
-	question.Data = query.NeedData(columns) || whole && printer.IsStructured(format)
-	return c.withStore(cmd.Context(), func(r inventory.Store) error {
+	question.Data = query.NeedData(columns) || records && printer.IsStructured(format)
+	return c.withAnswers(cmd.Context(), &q.queryFlags, func(from query.Answers) error {
 		found := question.FindSorted(func(q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-			return r.Find(cmd.Context(), q)
+			return from.Find(cmd.Context(), q)
 		})
 		n := 0
 		if q.quiet {
 			n, err = printer.IDs(c.stdout, found)
 		} else {
-			n, err = printer.Resources(c.out(format), format, columns, whole, found)
+			n, err = printer.Resources(c.out(format), format, columns, records, found)
 		}
 		if err != nil {
 			return err
 		}
-		if question.Search != "" {
-			left, err := r.NotIndexed(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if left > 0 {
-				_, _ = fmt.Fprintf(
-					c.stderr, "%d versions are not searched yet. Run the command again while collector runs.\n", left,
-				)
-			}
+		left, err := from.NotIndexed(cmd.Context(), &question)
+		if err != nil {
+			return err
 		}
-		return c.printNotes(cmd.Context(), r, question, n == 0)
+		if left > 0 {
+			_, _ = fmt.Fprintf(
+				c.stderr, "%d versions are not searched yet. Run the command again while collector runs.\n", left,
+			)
+		}
+		return c.printNotes(cmd.Context(), from, &question, n == 0)
 	})
 }

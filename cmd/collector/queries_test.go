@@ -143,6 +143,45 @@ func storeFailures(t *testing.T, path string) {
 	}
 }
 
+// printsTheSame tests that each question prints the same with --server as from the store, in every format. Nothing runs
+// meanwhile, but ages grow: so a command may need a second try.
+func (d *daemon) printsTheSame(env map[string]string) {
+	d.t.Helper()
+	local := func(args ...string) string {
+		var stdout, stderr bytes.Buffer
+		err := run(d.t.Context(), append(args, "--config", d.config), func(string) string { return "" }, &stdout, &stderr)
+		code := exitCode(err, &stderr)
+		return fmt.Sprint(code, "\n", stdout.String(), stderr.String())
+	}
+	lastLine := func(text string) string { return text[strings.LastIndexByte(strings.TrimSpace(text), '\n')+1:] }
+	id := strings.TrimSpace(lastLine(local("list", "instance", "-q")))
+	ran, _, _ := strings.Cut(lastLine(local("runs", "--status", "success", "-o", "csv")), ",")
+	for command, formats := range map[string]string{
+		"list": "table wide json jsonl csv yaml", "list instance --where state=running --sort -id --limit 3": "table json",
+		"list --columns id,data.State,tags.Name": "jsonl csv", "list " + id: "yaml", "list --account nobody": "table json",
+		"list --at 1000d": "json", "find i-": "table csv", "get " + id: "table json csv", "get i-none": "table jsonl",
+		"history " + id: "table json jsonl csv", "history i-none": "json", "diff --from 1h": "table json jsonl csv",
+		"changes --since 1h": "table json jsonl csv", "changes --kind ec2_image": "table", "runs": "table json jsonl csv",
+		"runs --limit 1": "csv", "runs " + ran: "table json csv", "runs none": "table", "status": "table json jsonl csv",
+		"status --problems": "table", "status --region mars-1": "json",
+	} {
+		for format := range strings.FieldsSeq(formats) {
+			args := append(strings.Fields(command), "-o", format)
+			var want, got string
+			for range 5 {
+				want = local(args...)
+				output, code := d.tell(env, args...)
+				if got = fmt.Sprint(code, "\n", output); got == want {
+					break
+				}
+			}
+			if got != want || len(want) < 4 {
+				d.t.Errorf("%s -o %s: the store:\n%s\nthe server:\n%s", command, format, want, got)
+			}
+		}
+	}
+}
+
 // splitWords splits a command line as a shell does, as far as docs/queries.md needs it.
 func splitWords(t *testing.T, s string) (out []string) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type queryFlags struct {
 	parameters   []query.Parameter
 	format       string
 	extraFormats []string // formats besides those of every such command
+	server       string   // the collector to ask; "": see cli.serverURL
 	now          time.Time
 }
 
@@ -114,6 +116,22 @@ func outputFlag(cmd *cobra.Command, format *string) {
 // validateFormat rejects a format before any other work is done.
 func validateFormat(format string) error { return usageError(printer.ValidateFormat(format)) }
 
+// withAnswers asks the store, or a running collector if the flags or the environment name one.
+func (c *cli) withAnswers(ctx context.Context, q *queryFlags, ask func(query.Answers) error) error {
+	server := c.serverURL(q.server)
+	if server == "" {
+		return c.withStore(ctx, func(r inventory.Store) error { return ask(query.Stored{Store: r}) })
+	}
+	remote, err := c.remote(ctx, server)
+	if err != nil {
+		return usageError(err)
+	}
+	if err := ask(remote); !errors.Is(err, syscall.EPIPE) { // as in "| head"
+		return refusalError(err)
+	}
+	return nil
+}
+
 // withStore opens the store for reading, also while a collector runs.
 func (c *cli) withStore(ctx context.Context, read func(inventory.Store) error) error {
 	l, err := store.Locate(ctx, c.config)
@@ -124,8 +142,8 @@ func (c *cli) withStore(ctx context.Context, read func(inventory.Store) error) e
 }
 
 // printNotes says on standard error why an answer is empty, and what it may lack.
-func (c *cli) printNotes(ctx context.Context, r inventory.Store, q query.Question, isEmpty bool) error {
-	notes, err := q.Notes(ctx, r, isEmpty)
+func (c *cli) printNotes(ctx context.Context, from query.Answers, q *query.Question, isEmpty bool) error {
+	notes, err := from.Notes(ctx, q, isEmpty)
 	if err != nil {
 		return err
 	}

@@ -40,28 +40,56 @@ func remoteFlags(cmd *cobra.Command, o *remoteOptions) {
 
 // ask asks for an act on an account, and decodes its result into answer.
 func (c *cli) ask(ctx context.Context, o remoteOptions, account, verb string, body, answer any) error {
-	password, err := c.remotePassword(ctx)
-	if err != nil {
-		return usageError(err)
-	}
-	server := cmp.Or(o.server, c.getenv("COLLECTOR_SERVER"))
+	server, err := c.serverURL(o.server), error(nil)
 	if server == "" {
 		if server, err = client.ListenURL(c.listenAddress(ctx)); err != nil {
 			return usageError(err)
 		}
 	}
-	remote, err := client.New(client.Options{Server: server, User: c.getenv("COLLECTOR_USER"), Password: password})
+	remote, err := c.remote(ctx, server)
 	if err != nil {
 		return usageError(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("no answer within %s", o.timeout))
 	defer cancel()
-	err = remote.Act(ctx, account, verb, body, answer)
+	return refusalError(remote.Act(ctx, account, verb, body, answer))
+}
+
+// serverURL is the collector that --server or the environment names; "": none.
+func (c *cli) serverURL(flag string) string { return cmp.Or(flag, c.getenv("COLLECTOR_SERVER")) }
+
+// remote returns a client of a running collector.
+func (c *cli) remote(ctx context.Context, server string) (*client.Client, error) {
+	password, err := c.remotePassword(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{Server: server, User: c.getenv("COLLECTOR_USER"), Password: password})
+}
+
+// refusalError makes an error of the client a usage error if the collector says that the request is wrong.
+func refusalError(err error) error {
 	if r := (*client.Refusal)(nil); errors.As(err, &r) &&
 		(r.Status == http.StatusNotFound || r.Status == http.StatusBadRequest) {
 		return usageError(err)
 	}
 	return err
+}
+
+// serverFlag adds --server to a command that asks a question.
+func serverFlag(cmd *cobra.Command, server *string) {
+	cmd.Flags().StringVar(server, "server", "", "ask the running collector at this `URL` in place of the store; "+
+		"environment: COLLECTOR_SERVER, COLLECTOR_USER, COLLECTOR_PASSWORD_FILE, COLLECTOR_PASSWORD")
+}
+
+// serverFlagError explains that a command without --server does not have it on purpose; nil for another error.
+func serverFlagError(cmd *cobra.Command, err error) error {
+	if err.Error() != "unknown flag: --server" {
+		return nil
+	}
+	return fmt.Errorf("%s cannot ask a running collector: no route of the API answers it. "+
+		"Run it where the store and the configuration are; list, find, query, get, history, diff, changes, runs and status "+
+		"have --server", cmd.CommandPath())
 }
 
 // remotePassword is the password of COLLECTOR_USER. It is never an argument, which other users of the machine see.

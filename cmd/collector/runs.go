@@ -2,10 +2,10 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -45,36 +45,32 @@ works while a collector runs.`,
 			if err != nil {
 				return err
 			}
-			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				runs, err := question.Runs(cmd.Context(), r)
-				runs.IDs = args
-				switch {
-				case err != nil:
-					return err
-				case len(args) > 0:
-					return c.printRun(cmd.Context(), r, q, runs)
+			return c.withAnswers(cmd.Context(), &q, func(from query.Answers) error {
+				if len(args) > 0 {
+					return c.printRun(q, args[0], from.Runs(cmd.Context(), &question, args[0]))
 				}
-				return c.printRuns(cmd.Context(), r, q, runs)
+				limit := question.Limit
+				if limit > 0 {
+					question.Limit++ // to know whether there are more
+				}
+				return c.printRuns(q, limit, from.Runs(cmd.Context(), &question))
 			})
 		},
 	}
 	q.addFlags(cmd, query.Account, query.RunsSince, query.Status, query.Limit)
+	serverFlag(cmd, &q.server)
 	limit := cmd.Flags().Lookup(query.Limit.FlagName())
 	limit.DefValue, limit.Usage = strconv.Itoa(shownRuns), limit.Usage+"; 0: all"
 	q.values.Set(query.Limit.Name, limit.DefValue)
 	return cmd
 }
 
-// printRuns prints runs. JSON lines and CSV are written while rows arrive.
-func (c *cli) printRuns(ctx context.Context, r inventory.Store, q queryFlags, runs inventory.RunQuery) error {
-	limit := runs.Limit
-	if limit > 0 {
-		runs.Limit++ // to know whether there are more
-	}
+// printRuns prints runs, at most the limit; 0: all. JSON lines and CSV are written while rows arrive.
+func (c *cli) printRuns(q queryFlags, limit int, runs iter.Seq2[inventory.Run, error]) error {
 	l := printer.Table{Columns: runColumns(q.format)}
 	var array []any
 	n := 0
-	for run, err := range r.Runs(ctx, runs) {
+	for run, err := range runs {
 		if err != nil {
 			return err
 		}
@@ -152,8 +148,8 @@ func runRow(r inventory.Run, q queryFlags) map[string]any {
 }
 
 // printRun prints one run with its causes.
-func (c *cli) printRun(ctx context.Context, r inventory.Store, q queryFlags, runs inventory.RunQuery) error {
-	for run, err := range r.Runs(ctx, runs) {
+func (c *cli) printRun(q queryFlags, id string, runs iter.Seq2[inventory.Run, error]) error {
+	for run, err := range runs {
 		if err != nil {
 			return err
 		}
@@ -171,7 +167,7 @@ func (c *cli) printRun(ctx context.Context, r inventory.Store, q queryFlags, run
 	}
 	return &record.Fault{
 		Reason: record.Other, Hint: "Run `collector runs` to list the stored runs.",
-		Err: fmt.Errorf("no run with the id %s is stored", runs.IDs[0]),
+		Err: fmt.Errorf("no run with the id %s is stored", id),
 	}
 }
 

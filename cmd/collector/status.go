@@ -43,6 +43,7 @@ runs.`,
 		},
 	}
 	q.addFlags(cmd, query.Account, query.Region, query.Problems)
+	serverFlag(cmd, &q.server)
 	return cmd
 }
 
@@ -50,6 +51,17 @@ func (c *cli) status(ctx context.Context, q queryFlags) error {
 	question, err := q.question()
 	if err != nil {
 		return err
+	}
+	if server := c.serverURL(q.server); server != "" {
+		remote, err := c.remote(ctx, server)
+		if err != nil {
+			return usageError(err)
+		}
+		lines, err := remote.Coverage(ctx, &question)
+		if err != nil {
+			return refusalError(err)
+		}
+		return c.printCoverage(q.format, &question, lines)
 	}
 	l, err := store.Locate(ctx, c.config)
 	if err != nil {
@@ -68,15 +80,20 @@ func (c *cli) status(ctx context.Context, q queryFlags) error {
 		if err != nil {
 			return err
 		}
-		lines, all := question.Select(lines)
-		switch {
-		case all == 0:
-			fmt.Fprintln(c.stderr, "no account and region matches")
-		case len(lines) == 0:
-			fmt.Fprintf(c.stderr, "no problem in %d accounts and regions\n", all)
-		}
-		return printStatus(c.out(q.format), q.format, lines)
+		return c.printCoverage(q.format, &question, lines)
 	})
+}
+
+// printCoverage prints the accounts and regions that the question selects.
+func (c *cli) printCoverage(format string, q *query.Question, lines []query.CoverageLine) error {
+	lines, all := q.Select(lines)
+	switch {
+	case all == 0:
+		fmt.Fprintln(c.stderr, "no account and region matches")
+	case len(lines) == 0:
+		fmt.Fprintf(c.stderr, "no problem in %d accounts and regions\n", all)
+	}
+	return printStatus(c.out(format), format, lines)
 }
 
 // configuredAccounts is what the configuration says about accounts. Its error is a warning: the command also answers

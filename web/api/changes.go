@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/query"
+	"github.com/aws-collector/collector/record"
 )
 
 // A change is how a resource differs, or that it is new or gone.
@@ -23,18 +25,24 @@ type change struct {
 	Region    string            `json:"region"`
 	Changes   []inventory.Delta `json:"changes"`
 	Ended     string            `json:"ended"` // why it is gone
+	// Record is the resource after the change, or before it if it is gone; only with details.
+	Record *record.Record `json:"record,omitempty"`
 
 	key []string
 }
 
-func newChange(c inventory.Change) (change, error) {
+func newChange(c inventory.Change, q *query.Question) (change, error) {
 	l, err := inventory.NewChangeLine(c)
 	k := inventory.KeyOf(c.Resource())
-	return change{
+	out := change{
 		What: l.Change, At: l.At, Kind: l.Kind, ID: l.ID, Name: l.Name, Account: l.Account, AccountID: l.AccountID,
 		Partition: l.Partition, Region: l.Region, Changes: l.Changes, Ended: l.Ended,
 		key: []string{k.Kind, k.Account, k.Region, k.ID, k.AccountID, k.Partition},
-	}, err
+	}
+	if q.Details {
+		out.Record = l.Record
+	}
+	return out, err
 }
 
 // diff serves the differences between two instants. All pages compare the same two.
@@ -63,7 +71,7 @@ func (a *API) diff(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	s := newStream(w, r, nil, unknown)
+	s := a.newStream(w, r, nil, unknown)
 	if r.media != typeJSON && r.Method == http.MethodHead {
 		return s.begin()
 	}
@@ -71,7 +79,7 @@ func (a *API) diff(w http.ResponseWriter, r *request) error {
 	for c, err := range a.o.Store.Diff(r.Context(), q, from, to) {
 		var line change
 		if err == nil {
-			line, err = newChange(c)
+			line, err = newChange(c, &r.question)
 		}
 		if r.media == typeJSON {
 			if err != nil {
@@ -144,7 +152,7 @@ func (a *API) changes(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	s := newStream(w, r, nil, unknown)
+	s := a.newStream(w, r, nil, unknown)
 	if r.media != typeJSON && r.Method == http.MethodHead {
 		return s.begin()
 	}
@@ -180,7 +188,7 @@ func (a *API) eachChange(ctx context.Context, r *request, p *position, f func(ch
 		if begin.covers(c) {
 			continue
 		}
-		line, err := newChange(c)
+		line, err := newChange(c, &r.question)
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (a *API) streamResources(w http.ResponseWriter, r *request, u *unknown) err
 	if r.media == typeCSV && len(columns) == 0 {
 		columns = columnsOfCSV()
 	}
-	s := newStream(w, r, columns, u)
+	s := a.newStream(w, r, columns, u)
 	if r.Method == http.MethodHead {
 		return s.begin()
 	}

@@ -91,7 +91,7 @@ func questions() []route {
 		},
 		{
 			path: Prefix + "resources", summary: "The resources of now or of an instant; NDJSON and CSV have all rows",
-			parameters: with(resources, query.Search, query.At, query.Fields), paged: true,
+			parameters: with(resources, query.Search, query.At, query.Fields, query.Details), paged: true,
 			streams: []string{typeNDJSON, typeCSV}, answer: set[query.ResourceLine]{}, otherItem: map[string]any{},
 			example: "resources?kind=instance&where=state%3Drunning", serve: (*API).resources,
 		},
@@ -112,12 +112,12 @@ func questions() []route {
 		},
 		{
 			path: Prefix + "diff", summary: "What was added, changed and gone between two instants",
-			parameters: with(resources, query.From, query.To), paged: true, streams: []string{typeNDJSON},
+			parameters: with(resources, query.From, query.To, query.Details), paged: true, streams: []string{typeNDJSON},
 			answer: set[change]{}, example: "diff?from=3d", serve: (*API).diff,
 		},
 		{
 			path: Prefix + "changes", summary: "What was added, changed and gone, in order; as events also what follows",
-			parameters: with(resources, query.ChangesSince), paged: true, after: true,
+			parameters: with(resources, query.ChangesSince, query.Details), paged: true, after: true,
 			streams: []string{typeNDJSON, typeEvents}, answer: set[change]{}, example: "changes?since=1d", serve: (*API).changes,
 		},
 		{

@@ -27,12 +27,13 @@ type stream struct {
 	rows    int
 	flushed time.Time
 	unknown *unknown
+	source  query.Source // of notes
 }
 
-func newStream(w http.ResponseWriter, r *request, columns []query.Column, u *unknown) *stream {
+func (a *API) newStream(w http.ResponseWriter, r *request, columns []query.Column, u *unknown) *stream {
 	s := &stream{
 		r: r, w: w, control: http.NewResponseController(w), buffer: bufio.NewWriterSize(w, 32<<10),
-		columns: columns, unknown: u,
+		columns: columns, unknown: u, source: a.source,
 	}
 	s.cells = csv.NewWriter(s.buffer)
 	return s
@@ -113,6 +114,7 @@ type endOfStream struct {
 	AsOf    time.Time `json:"as_of"`
 	Count   int       `json:"count"`
 	Unknown *unknown  `json:"unknown"`
+	Notes   []string  `json:"notes,omitempty"` // with details: why there are no rows, or which may be missing
 	Error   *problem  `json:"error,omitempty"` // why rows are missing
 }
 
@@ -134,6 +136,9 @@ func (s *stream) end(err error) error {
 		return nil
 	}
 	last := endOfStream{AsOf: s.r.question.Now, Count: s.rows, Unknown: s.unknown}
+	if err == nil && s.r.question.Details {
+		last.Notes, err = s.r.question.Notes(s.r.Context(), s.source, s.rows == 0)
+	}
 	if err != nil {
 		p := storeProblem(err).complete()
 		if s.r.Context().Err() != nil {

@@ -43,6 +43,34 @@ func TestNDJSON(t *testing.T) {
 	}
 }
 
+// With details, changes have the record, and the last line has the notes that commands print; without, neither.
+func TestDetails(t *testing.T) {
+	fx := newFixture(t)
+	const denied = "account prod, region us-east-1: the last listing of ec2_volume is not complete: access_denied"
+	for path, want := range map[string]string{
+		"resources":              denied,
+		"resources?account=prdo": `no account that was listed matches "prdo"; did you mean prod?`,
+		"diff?from=1h":           "account prod, region us-east-1: 2 kinds had not been listed completely",
+		"changes?since=1h":       denied,
+	} {
+		for _, details := range []bool{true, false} {
+			at, _ := url.Parse(path)
+			values := at.Query()
+			values.Set("details", fmt.Sprint(details))
+			w := fx.ask(at.Path+"?"+values.Encode(), "Accept", typeNDJSON)
+			lines := strings.Split(strings.TrimSuffix(w.Body.String(), "\n"), "\n")
+			var last streamEnd
+			fx.must(json.Unmarshal([]byte(lines[len(lines)-1]), &last))
+			if slices.Contains(last.End.Notes, want) != details || !details && last.End.Notes != nil {
+				t.Errorf("%s, details %t: %q", path, details, last.End.Notes)
+			}
+			if at.Path != "resources" && strings.Contains(lines[0], `"record":{"kind":"ec2_instance"`) != details {
+				t.Errorf("%s, details %t: %s", path, details, lines[0])
+			}
+		}
+	}
+}
+
 func TestCSV(t *testing.T) {
 	fx := newFixture(t)
 	w := fx.ask("resources?fields=id,tags,data.State.Name&account=prod", "Accept", "text/csv")

@@ -131,7 +131,7 @@ func (d *document) spec(t *tool) (*sdk.Tool, error) {
 	}
 	properties := map[string]any{}
 	for _, p := range route.Get.Parameters {
-		if slices.Contains(t.without, p.Name) {
+		if p.Name == query.Details.Name || slices.Contains(t.without, p.Name) { // details are of streams
 			continue
 		}
 		property := maps.Clone(p.Schema)

@@ -1,4 +1,5 @@
-// Package client asks a running collector to act on an account, over its API.
+// Package client asks a running collector over its API: to act on an account, and the questions of commands, with the
+// answers that package query has for a store. Begin at [New].
 package client
 
 import (
@@ -24,11 +25,12 @@ type Options struct {
 	User, Password string // "": none
 }
 
-// A Client asks one collector.
+// A Client asks one collector, one question at a time.
 type Client struct {
 	o    Options
 	base *url.URL
 	http *http.Client
+	last *end // of the last stream; nil: it had none, or was not read to its end
 }
 
 // ListenURL is the URL of a collector on this machine that listens at an address.
@@ -61,9 +63,11 @@ func New(o Options) (*Client, error) {
 		}
 	}
 	t := &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
-	return &Client{o, base, &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse // an act has no other address, and the password is for this one
-	}}}, nil
+	return &Client{o: o, base: base, http: &http.Client{
+		Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // an act has no other address, and the password is for this one
+		},
+	}}, nil
 }
 
 func isLoopback(host string) bool {
@@ -71,7 +75,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// A Refusal is why the collector does not act.
+// A Refusal is why the collector does not act, or does not answer.
 type Refusal struct {
 	Status int
 	Hint   string
@@ -93,30 +97,54 @@ func (c *Client) Act(ctx context.Context, account, verb string, body, answer any
 			return err
 		}
 	}
-	at := strings.TrimSuffix(c.base.String(), "/") + "/api/v1/accounts/" + url.PathEscape(account) + "/" + verb
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at, bytes.NewReader(content))
+	r, err := http.NewRequestWithContext(
+		ctx, http.MethodPost, c.at("accounts/"+url.PathEscape(account)+"/"+verb), bytes.NewReader(content))
 	if err != nil {
 		return err
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	if c.o.User != "" || c.o.Password != "" {
-		r.SetBasicAuth(c.o.User, c.o.Password)
-	}
-	resp, err := c.http.Do(r)
+	resp, err := c.do(r)
 	if err != nil {
-		return c.unreachable(ctx, err)
+		return err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", c.base.Host, err)
 	}
-	if resp.StatusCode/100 != 2 {
-		return c.refusal(resp, b)
+	return c.decode(b, answer)
+}
+
+// at is the URL of a route.
+func (c *Client) at(path string) string {
+	return strings.TrimSuffix(c.base.String(), "/") + "/api/v1/" + path
+}
+
+// do sends a request. An answer that is not a success is an error.
+func (c *Client) do(r *http.Request) (*http.Response, error) {
+	if c.o.User != "" || c.o.Password != "" {
+		r.SetBasicAuth(c.o.User, c.o.Password)
 	}
-	if err := json.Unmarshal(b, answer); err != nil {
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.unreachable(r.Context(), err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.base.Host, err)
+	}
+	return nil, c.refusal(resp, b)
+}
+
+// decode decodes an answer, or a part of one.
+func (c *Client) decode(b []byte, into any) error {
+	if err := json.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("the answer of %s is not that of a collector: %w", c.base.Host, err)
 	}
 	return nil
