@@ -41,6 +41,8 @@ type File struct {
 	Limits  Limits   `yaml:"limits" doc:"The limits of the process."`
 	Web     Web      `yaml:"web" doc:"The HTTP listener: page, API, metrics, health and reload."`
 
+	Queries map[string]*Query `yaml:"queries" doc:"Saved questions by name: \"collector query NAME\" asks one."`
+
 	Warnings []Problem `yaml:"-" json:"-"` // valid, but probably not intended
 
 	SecretInline bool     `yaml:"-" json:"-"` // the file itself contains a secret
@@ -246,4 +248,8 @@ type Registry struct {
 	// each of the joined errors is reported. An error that begins with an option's key and a colon is reported at that
 	// key's line.
 	Outputs map[string]func() any
+
+	// CheckQuery checks the flags of a saved query, by their names, and returns an error for each that is wrong. Nil: they
+	// are not checked.
+	CheckQuery func(flags map[string]string) map[string]error
 }

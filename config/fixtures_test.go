@@ -122,6 +122,15 @@ func testRegistry() Registry {
 			"http":   func() any { return &httpOptions{Rate: 1} },
 			"shown":  func() any { return &shownOptions{Kinds: []string{"ec2_instance"}} },
 		},
+		CheckQuery: func(flags map[string]string) map[string]error {
+			wrong := map[string]error{}
+			for flag, value := range flags {
+				if strings.HasPrefix(value, "wrong") {
+					wrong[flag] = fmt.Errorf("%q is wrong", value)
+				}
+			}
+			return wrong
+		},
 	}
 }
 

@@ -122,6 +122,12 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "session_key", err, nil)
 		checkEqual(t, "session_key", key.Reveal(), "01234567890123456789012345678901")
 	},
+	"queries": func(t *testing.T, f *File) {
+		checkEqual(t, "names", slices.Sorted(maps.Keys(f.Queries)), []string{"by-variable", "old"})
+		checkEqual(t, "old", f.Queries["old"].Flags(),
+			map[string]string{"kind": "instance,volume", "where": "state=stopped", "limit": "20"})
+		checkEqual(t, "by-variable", f.Queries["by-variable"].Flags(), map[string]string{"account": "prod"})
+	},
 	"session": func(t *testing.T, f *File) {
 		r := onlyAccount(t, f).Role
 		checkEqual(t, "source_identity", r.SourceIdentity, "collector@example.com")

@@ -34,7 +34,7 @@ func newDecoder(s *source, f *yamldoc.Fetcher) *decoder {
 	return &decoder{
 		Decoder: yamldoc.NewDecoder(s.doc, f, yamldoc.Rules{
 			Types: s.registry.Outputs, TypeNoun: "output", ForeignKeys: foreignKeys,
-			ShortLists: []string{"schedules", "outputs"}, KindRemedy: kindRemedy,
+			ShortLists: []string{"schedules", "outputs", "queries"}, KindRemedy: kindRemedy,
 		}),
 		source:         s,
 		zones:          map[string]zone{},

@@ -155,6 +155,8 @@ func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
 		case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct &&
 			!yamldoc.IsScalar(t.Elem()) && t.Elem() != reflect.TypeFor[Output]():
 			s.refine(elem, reflect.New(t.Elem()).Elem())
+		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Pointer && !yamldoc.IsScalar(t.Elem()):
+			s.refine(p.AdditionalProperties, reflect.New(t.Elem().Elem()).Elem())
 		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct && !yamldoc.IsScalar(t.Elem()):
 			s.refine(p.AdditionalProperties, reflect.New(t.Elem()).Elem())
 		}

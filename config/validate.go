@@ -28,6 +28,7 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 		d.checkOutputKinds(&w.Outputs[i])
 	}
 	d.checkStore(&w.Store)
+	d.checkQueries(w)
 	d.checkStoreNeeded(w)
 	switch p, set := d.Position(&w.Blocks); {
 	case w.Account != nil && set:

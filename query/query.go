@@ -148,6 +148,18 @@ func OfList() []Parameter {
 	return []Parameter{Kind, Account, Region, Search, Where, At, Fields, Sort, Limit}
 }
 
+// Saved returns the values of a saved question: those of its flags, without those that are given already.
+func Saved(flags map[string]string, parameters []Parameter, given url.Values) url.Values {
+	values := url.Values{}
+	for i := range parameters {
+		p := &parameters[i]
+		if value, ok := flags[p.FlagName()]; ok && !given.Has(p.Name) {
+			values.Set(p.Name, value)
+		}
+	}
+	return values
+}
+
 // Options are what a question is parsed with.
 type Options struct {
 	Now   time.Time

@@ -100,8 +100,9 @@ func (c *cli) addCompletions(root *cobra.Command) {
 		},
 	}
 	arguments := map[string]func(*cobra.Command, string) []string{
-		"list": c.completeKinds, "get": c.completeIDs, "history": c.completeIDs, "explain": c.completeAccounts,
-		"accept": c.completeAccounts, "login": c.completeAccounts, "runs": c.completeRuns, "start": c.completeAccounts,
+		"list": c.completeKinds, "query": c.completeQueries, "get": c.completeIDs, "history": c.completeIDs,
+		"explain": c.completeAccounts, "accept": c.completeAccounts, "login": c.completeAccounts,
+		"runs": c.completeRuns, "start": c.completeAccounts,
 		"cancel": c.completeAccounts, "pause": c.completeAccounts, "resume": c.completeAccounts,
 		"acknowledge": c.completeAccounts,
 	}

@@ -206,6 +206,7 @@ func hostileCases() map[string][]hostileCase {
 			all("list instance --columns id,name,tags,tags.Name,extra_tags.team,data"),
 		),
 		"collector find":    all("find ID"),
+		"collector query":   newHostileCases(false, "query", "query nothing"),
 		"collector get":     all("get ID"),
 		"collector history": newHostileCases(true, "history ID -o json", "history ID -o jsonl"),
 		"collector diff": newHostileCases(

@@ -89,7 +89,8 @@ config.yaml, and run "collector check".`,
 	f.BoolVar(&c.config.Strict, "strict", false, "treat warnings about the configuration as errors, and refuse cleartext")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(),
-		c.schemaCommand(), c.listCommand(), c.findCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(),
+		c.schemaCommand(), c.listCommand(), c.findCommand(), c.queryCommand(),
+		c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(),
 		c.statusCommand(), c.runsCommand(), c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(),
 		c.startCommand(), c.cancelCommand(), c.pauseCommand(), c.resumeCommand(), c.acknowledgeCommand(),
 		c.healthcheckCommand(), c.versionCommand(), c.importCommand(),

@@ -110,6 +110,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"schema": {"schema", "schema --kind ec2_volume"},
 		"list":   {"list", "list instance -o csv", "list nothing"},
 		"find":   {"find i-", "find"},
+		"query":  {"query", "query nothing"},
 		"get":    {"get i-1", "get"}, "history": {"history i-1"},
 		"diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"},
 		"status": {"status", "status --problems -o json"}, "runs": {"runs", "runs 01JDNONE"},

@@ -290,7 +290,7 @@ func (s *Source) lookupEnv(name string) (string, bool) {
 func KnownNames() config.Registry { return knownNames() }
 
 var knownNames = sync.OnceValue(func() config.Registry {
-	k := config.Registry{Outputs: map[string]func() any{}}
+	k := config.Registry{Outputs: map[string]func() any{}, CheckQuery: checkQuery}
 	for _, kind := range collectors.Kinds {
 		k.Kinds = append(k.Kinds, kind.Name)
 	}
