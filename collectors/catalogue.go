@@ -45,6 +45,10 @@ type Kind struct {
 	Burst  int
 }
 
+// Kinds are all kinds, sorted by name. They are never modified. To add one, add a row to its service's: see
+// CONTRIBUTING.md.
+var Kinds = slices.Concat(autoscalingKinds, ec2Kinds)
+
 // KindNamed finds a kind by its name.
 func KindNamed(name string) (*Kind, bool) {
 	i := sort.Search(len(Kinds), func(i int) bool { return Kinds[i].Name >= name })
@@ -81,6 +85,11 @@ func ParentsFirst(kinds []*Kind) {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
+}
+
+// operation returns the kind's operation from the tables.
+func (k *Kind) operation() (ec2xml.Operation, bool) {
+	return ec2xml.Describe(k.Service().format.Service, k.Op)
 }
 
 // compile compiles the decoder of the kind's responses.

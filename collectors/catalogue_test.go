@@ -75,7 +75,7 @@ var unpaged = []string{
 
 func TestKinds(t *testing.T) {
 	known := readFacts(t)
-	word := regexp.MustCompile(`^ec2(_[a-z0-9]+)+$`)
+	word := regexp.MustCompile(`^(autoscaling|ec2)(_[a-z0-9]+)+$`)
 	if len(Kinds) < 130 {
 		t.Errorf("%d kinds", len(Kinds))
 	}
@@ -92,11 +92,12 @@ func TestKinds(t *testing.T) {
 			if got, ok := KindNamed(k.Name); !ok || got != k {
 				t.Error("KindNamed does not find it")
 			}
-			if other := ops[k.Op]; other != "" {
-				t.Errorf("%s has the kind %s already", k.Op, other)
+			if other := ops[k.Action()]; other != "" {
+				t.Errorf("%s has the kind %s already", k.Action(), other)
 			}
-			ops[k.Op] = k.Name
-			op, ok := ec2xml.Describe(k.Op)
+			ops[k.Action()] = k.Name
+			api := k.Service().api
+			op, ok := k.operation()
 			if !ok {
 				t.Fatalf("the SDK has no %s", k.Op)
 			}
@@ -118,10 +119,13 @@ func TestKinds(t *testing.T) {
 				}
 			}
 
-			if op.Has("MaxResults") != (k.Max > 0) {
-				t.Errorf("Max is %d, but the API has MaxResults: %v", k.Max, op.Has("MaxResults"))
+			if op.Has(api.PageSize) != (k.Max > 0) {
+				t.Errorf("Max is %d, but the API has %s: %v", k.Max, api.PageSize, op.Has(api.PageSize))
 			}
-			if f, ok := known[k.Op]; ok {
+			if op.Paginated && !op.Has(api.PageToken) {
+				t.Errorf("the SDK has pages, but no %s", api.PageToken)
+			}
+			if f, ok := known[k.Op]; ok && k.Service().Name == "ec2" {
 				if f.paginated && !op.Has("NextToken") {
 					t.Error("paginated by the service model, but the SDK has no NextToken")
 				}
@@ -137,7 +141,7 @@ func TestKinds(t *testing.T) {
 					}
 				}
 			}
-			given := map[string]bool{"MaxResults": k.Max > 0}
+			given := map[string]bool{api.PageSize: k.Max > 0}
 			for _, wire := range append(slices.Sorted(mapKeys(k.Params)), k.ParentParam) {
 				if wire == "" {
 					continue
@@ -198,23 +202,32 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-// Every Describe operation of the SDK either has a kind or is in LeftOut with a reason.
+// Every Describe operation of the SDK's client of a service either has a kind or is left out with a reason.
 func TestNothingIsForgotten(t *testing.T) {
-	state := map[string]int{}
-	for _, k := range Kinds {
-		state[k.Op]++
+	for i := range Services {
+		t.Run(Services[i].Name, func(t *testing.T) { testNothingIsForgotten(t, &Services[i]) })
 	}
-	for i, o := range LeftOut {
+}
+
+func testNothingIsForgotten(t *testing.T, s *Service) {
+	state, kinds := map[string]int{}, 0
+	for i := range Kinds {
+		if Kinds[i].Service() == s {
+			state[Kinds[i].Op]++
+			kinds++
+		}
+	}
+	for i, o := range s.LeftOut {
 		state[o.Operation]++
-		if _, ok := ec2xml.Describe(o.Operation); !ok {
+		if _, ok := ec2xml.Describe(s.format.Service, o.Operation); !ok {
 			t.Errorf("%s is left out, but the SDK does not have it", o.Operation)
 		}
-		if o.Reason == "" || i > 0 && LeftOut[i-1].Operation >= o.Operation {
+		if o.Reason == "" || i > 0 && s.LeftOut[i-1].Operation >= o.Operation {
 			t.Errorf("%s: without a reason, or out of order", o.Operation)
 		}
 	}
 	n := 0
-	for _, op := range ec2xml.Operations() {
+	for _, op := range ec2xml.Operations(s.format.Service) {
 		if !strings.HasPrefix(op, "Describe") {
 			continue
 		}
@@ -227,8 +240,8 @@ func TestNothingIsForgotten(t *testing.T) {
 			t.Errorf("%s is a kind and left out", op)
 		}
 	}
-	if n != len(Kinds)+len(LeftOut) {
-		t.Errorf("%d operations, %d kinds and %d left out", n, len(Kinds), len(LeftOut))
+	if n != kinds+len(s.LeftOut) || n == 0 {
+		t.Errorf("%d operations, %d kinds and %d left out", n, kinds, len(s.LeftOut))
 	}
 }
 

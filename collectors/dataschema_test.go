@@ -132,7 +132,7 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 // decoded decodes a response that w writes.
 func decoded(t *testing.T, k *Kind, mode ec2xml.Mode, w responseWriter) *record.Page {
 	t.Helper()
-	op, ok := ec2xml.Describe(k.Op)
+	op, ok := k.operation()
 	if !ok {
 		t.Fatalf("no %s", k.Op)
 	}
@@ -146,7 +146,12 @@ func decoded(t *testing.T, k *Kind, mode ec2xml.Mode, w responseWriter) *record.
 		Envelope: record.NewEnvelope(
 			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
 		)}
-	response := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
+	root, result := k.Op+"Response", k.Service().format.ResultSuffix
+	response := "<" + root + ">" + w.b.String() + "</" + root + ">"
+	if result != "" {
+		result = k.Op + result
+		response = "<" + root + "><" + result + ">" + w.b.String() + "</" + result + "></" + root + ">"
+	}
 	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(response), p); err != nil {
 		t.Fatalf("%s: %v", k.Name, err)
 	}

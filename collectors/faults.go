@@ -28,10 +28,16 @@ func (l *Lister) fault(o CallOptions, k *Kind, err error) error {
 	return &record.Fault{Reason: reason, Hint: hint, Text: text, Err: err}
 }
 
-const hintCheckEndpoint = "Check that the endpoint is EC2's (a proxy, AWS_ENDPOINT_URL)."
+// hintCheckEndpoint is the hint for a response that a service does not give.
+func hintCheckEndpoint(service string) string {
+	return "Check that the endpoint is " + possessive(service) + " (a proxy, AWS_ENDPOINT_URL)."
+}
+
+func possessive(service string) string { return service + "'s" }
 
 // diagnose returns the reason of an error and a hint.
 func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
+	service := k.Service().api.ID
 	if errors.Is(err, ErrRepeatedToken) {
 		return record.BadAnswer, "Run the collector again; if the error persists, report it to AWS Support. " +
 			"The records so far are valid."
@@ -42,12 +48,13 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	}
 	var bad *ec2xml.Error
 	if errors.As(err, &bad) && !errors.Is(err, ec2xml.ErrKey) && record.ReasonOf(err) == record.Other {
-		return record.BadAnswer, hintCheckEndpoint + " If it is, report this error with the version of the collector."
+		return record.BadAnswer, hintCheckEndpoint(service) +
+			" If it is, report this error with the version of the collector."
 	}
 	code := record.CodeOf(err)
 	if status, ok := strings.CutPrefix(code, "http_"); ok {
-		return record.Network, "Check the proxy or load balancer: it responded in place of EC2, with status " + status +
-			" and without EC2's XML."
+		return record.Network, "Check the proxy or load balancer: it responded in place of " + service + ", with status " +
+			status + " and without " + possessive(service) + " XML."
 	}
 	reason := record.ReasonOf(err)
 	if code == "ValidationError" {
@@ -60,7 +67,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		if d, ok := call.Skew(err, time.Now()); ok && d.Abs() > skewLimit {
 			return record.ClockSkew, clockHint(d)
 		}
-		return reason, "Check whether a proxy delays requests to AWS: EC2 refused a new session as expired, too."
+		return reason, "Check whether a proxy delays requests to AWS: " + service + " refused a new session as expired, too."
 	case record.ClockSkew:
 		if d, ok := call.Skew(err, time.Now()); ok {
 			return reason, clockHint(d)
@@ -74,7 +81,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 			" for the account (Account, AWS Regions) or remove it from regions."
 	case record.DisabledRegion:
 		return reason, "Enable " + o.Region + " for the account, or complete the account's sign-up: " +
-			"the region is not enabled or the account is not subscribed to EC2 yet."
+			"the region is not enabled or the account is not subscribed to " + service + " yet."
 	case record.Inactive:
 		return reason, inactiveHint(code)
 	case record.Unsupported:
@@ -90,14 +97,15 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	case record.BadSignature:
 		return reason, "Check the secret of the access key, and whether a proxy changes or removes headers of requests."
 	case record.ServiceError:
-		return reason, "Wait for the next run: EC2 failed in all attempts of the call. " +
+		return reason, "Wait for the next run: " + service + " failed in all attempts of the call. " +
 			"If the error persists, check AWS Health or contact AWS Support."
 	case record.BadRequest:
-		return reason, "Report this error with the version of the collector: EC2 refuses the parameters of the call."
+		return reason, "Report this error with the version of the collector: " + service +
+			" refuses the parameters of the call."
 	case record.BadAnswer:
 		if tokenRefused(code) {
-			return reason, "Wait for the next run: EC2 refused the token of a page, also after the listing began anew. " +
-				"The records so far are valid."
+			return reason, "Wait for the next run: " + service + " refused the token of a page, also after the listing began " +
+				"anew. The records so far are valid."
 		}
 	case record.TimedOut:
 		return reason, "Raise limits.call_timeout if the account is very large; " +
@@ -105,16 +113,15 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	case record.Network:
 		return reason, "Check DNS, proxies (HTTPS_PROXY, NO_PROXY), firewalls and AWS_ENDPOINT_URL."
 	}
-	return reason, otherHint(code)
+	return reason, otherHint(k.Service(), code)
 }
 
-func otherHint(code string) string {
+func otherHint(s *Service, code string) string {
 	switch {
 	case record.IsNotFoundCode(code):
-		return "Wait for the next run: EC2 refused the call because a resource was deleted meanwhile."
+		return "Wait for the next run: " + s.api.ID + " refused the call because a resource was deleted meanwhile."
 	case code != "":
-		return "Look up " + code + " in EC2's error codes: " +
-			"https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"
+		return "Look up " + code + " in " + possessive(s.api.ID) + " error codes: " + s.errorsURL
 	}
 	return ""
 }

@@ -3,9 +3,10 @@ package collectors
 // An Omission is a Describe operation without a kind, and the reason.
 type Omission struct{ Operation, Reason string }
 
-// LeftOut are the Describe operations of EC2 that have no kind, sorted. A test checks that each operation is either
-// here or in [Kinds], so that somebody decides about each operation that a newer SDK adds.
-var LeftOut = []Omission{
+// A test checks that each Describe operation of a service is either left out or in [Kinds], so that somebody decides
+// about each operation that a newer SDK adds.
+
+var ec2LeftOut = []Omission{
 	{"DescribeAggregateIdFormat", "a setting of the migration to longer resource ids, which ended in 2018"},
 	{"DescribeCapacityBlockExtensionOfferings", "an offering: what could be bought"},
 	{"DescribeCapacityBlockOfferings", "an offering: what could be bought"},
@@ -43,4 +44,22 @@ var LeftOut = []Omission{
 		"DescribeVpcEndpointServices",
 		"a public catalogue of what can be connected to; ec2_vpc_endpoint_service has the account's own",
 	},
+}
+
+var autoscalingLeftOut = []Omission{
+	{"DescribeAccountLimits", "quotas and counts, not a resource"},
+	{"DescribeAccountSettings", "settings of the account, not a resource"},
+	{"DescribeAdjustmentTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeAutoScalingNotificationTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeInstanceRefreshes", "a log of events, not a resource"},
+	{"DescribeLifecycleHookTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeLoadBalancerTargetGroups", "part of autoscaling_group: TargetGroupARNs"},
+	{"DescribeLoadBalancers", "part of autoscaling_group: LoadBalancerNames"},
+	{"DescribeMetricCollectionTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeScalingActivities", "a log of events, not a resource"},
+	{"DescribeScalingProcessTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeTags", "part of autoscaling_group: Tags"},
+	{"DescribeTerminationPolicyTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeTrafficSources", "part of autoscaling_group: TrafficSources"},
+	{"DescribeWarmPool", "part of autoscaling_instance, and of autoscaling_group: WarmPoolConfiguration"},
 }

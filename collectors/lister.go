@@ -101,8 +101,8 @@ func New(o Options) (*Lister, error) {
 	return l, nil
 }
 
-// ErrRepeatedToken means that EC2 repeated a NextToken, so the listing would not end.
-var ErrRepeatedToken = errors.New("EC2 repeated a NextToken: the listing would not end")
+// ErrRepeatedToken means that AWS repeated the token of a page, so the listing would not end.
+var ErrRepeatedToken = errors.New("AWS repeated the token of a page: the listing would not end")
 
 // Pages lists a kind. parent is the id of the parent's resource for a kind that has a Parent, else "".
 //
@@ -174,7 +174,7 @@ const includeManaged = "IncludeManagedResources"
 // params returns the parameters of the request. It sends includeManaged in partition aws only: the other partitions lag
 // behind and refuse unknown parameters.
 func (k *Kind) params(region, parent string) map[string]string {
-	op, _ := ec2xml.Describe(k.Op)
+	op, _ := k.operation()
 	part, ok := record.PartitionOf(region)
 	all := ok && part.ID == "aws" && op.Has(includeManaged)
 	if k.Parent == "" && !all {

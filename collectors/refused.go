@@ -33,8 +33,9 @@ func (u *trackedSession) keyRefused(ctx context.Context, o CallOptions, k *Kind,
 		return renewed, err
 	}
 	f := &record.Fault{Reason: record.Inactive, Err: err, Text: record.ErrorSummary(err)}
-	f.Hint = "Wait some minutes if " + o.Region + " was enabled just now: AWS knows the credentials, but EC2 in this " +
-		"region refuses them. If the error persists, disable and enable the region, or remove it from regions."
+	f.Hint = "Wait some minutes if " + o.Region + " was enabled just now: AWS knows the credentials, but " +
+		k.Service().api.ID + " in this region refuses them. If the error persists, disable and enable the region, or " +
+		"remove it from regions."
 	if k.Parent != "" {
 		f.Reason = record.AccessDenied
 		f.Hint = fmt.Sprintf("Nothing to do for the others: AWS refuses %s for a single %s, which belongs to another "+

@@ -55,7 +55,7 @@ func regionsError(o CallOptions, err error) error {
 			Err:    fmt.Errorf("EC2 refuses the account in %s: %w", o.Region, err),
 		}
 	}
-	return &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint, Err: err}
+	return &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint("EC2"), Err: err}
 }
 
 // notOptedIn is the member as the decoder writes it. It cannot match anything else, because quotes in values are
@@ -83,7 +83,7 @@ func (l *Lister) describeRegions(ctx context.Context, o CallOptions) (Regions, e
 		}
 	}
 	if len(rs.Enabled) == 0 {
-		return Regions{}, &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint,
+		return Regions{}, &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint("EC2"),
 			Err: errors.New("DescribeRegions returned no enabled region")}
 	}
 	slices.Sort(rs.Enabled)

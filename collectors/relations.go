@@ -25,8 +25,13 @@ var qualifiers = [...]string{
 	"Security", "Source", "Target", "Transport",
 }
 
-// idsNamedOtherwise are kinds whose id has another name than the kind.
-var idsNamedOtherwise = map[string]string{"AllocationId": "ec2_address", "GroupId": "ec2_security_group"}
+// idsNamedOtherwise are kinds whose id has another name than the kind, or is a name.
+var idsNamedOtherwise = map[string]string{
+	"AllocationId":            "ec2_address",
+	"AutoScalingGroupName":    "autoscaling_group",
+	"GroupId":                 "ec2_security_group",
+	"LaunchConfigurationName": "autoscaling_launch_configuration",
+}
 
 // placementGroup ends the path of the id of a placement group, which no kind has as its own id.
 const placementGroup = "Placement.GroupId"
@@ -58,7 +63,10 @@ func Relations() ([]Relation, error) {
 			return nil, err
 		}
 		walkMembers(prog.Item(), "", 0, func(path, name string) {
-			if to := relatedKind(targets, name); to != "" && path != k.ID && !strings.HasSuffix(path, placementGroup) {
+			to := relatedKind(targets, name)
+			// Auto Scaling's id of an instance is EC2's; a volume's status has the volume's id, and is part of it.
+			isOwnID := path == k.ID && strings.HasPrefix(to, k.Service().Name+"_")
+			if to != "" && !isOwnID && !strings.HasSuffix(path, placementGroup) {
 				all = append(all, Relation{k.Name, path, to})
 			}
 		})

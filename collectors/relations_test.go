@@ -13,6 +13,12 @@ func TestRelations(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range []Relation{
+		{"autoscaling_group", "Instances.InstanceId", "ec2_instance"},
+		{"autoscaling_group", "LaunchTemplate.LaunchTemplateId", "ec2_launch_template"},
+		{"autoscaling_instance", "AutoScalingGroupName", "autoscaling_group"},
+		{"autoscaling_instance", "InstanceId", "ec2_instance"},
+		{"autoscaling_lifecycle_hook", "AutoScalingGroupName", "autoscaling_group"},
+		{"autoscaling_group", "LaunchConfigurationName", "autoscaling_launch_configuration"},
 		{"ec2_instance", "BlockDeviceMappings.Ebs.VolumeId", "ec2_volume"},
 		{"ec2_instance", "SecurityGroups.GroupId", "ec2_security_group"},
 		{"ec2_address", "InstanceId", "ec2_instance"},
@@ -35,6 +41,9 @@ func TestRelations(t *testing.T) {
 			t.Errorf("%v: not in the catalogue, or twice", r)
 		}
 		seen[r] = true
+		if strings.HasPrefix(r.Kind, "ec2_") && !strings.HasPrefix(r.To, "ec2_") {
+			t.Errorf("%v: EC2 names nothing of other services", r)
+		}
 		last := r.Path[strings.LastIndexByte(r.Path, '.')+1:]
 		if slices.Contains([]string{"Id", "OwnerId", "AssociationId", "PoolId", "ResourceId"}, last) {
 			t.Errorf("%v: the name says nothing", r)

@@ -16,14 +16,37 @@ type Service struct {
 	// AWS's bucket for an API in one account and region, unless the kind's row has another.
 	Refill float64 // calls a second
 	Burst  int
+	Shared bool // all APIs of the service take from one bucket
 
-	api    call.Service  // how to call it
-	format ec2xml.Format // what its responses have in common
+	// GoneCode is the error code for a parent that does not exist, if its name does not say so as NotFound does.
+	GoneCode string
+
+	LeftOut []Omission // the Describe operations that have no kind, sorted
+
+	errorsURL string        // AWS's page of the error codes
+	api       call.Service  // how to call it
+	format    ec2xml.Format // what its responses have in common
 }
 
-// Services are all services. They are never modified. Endpoint, signing and User-Agent are not here: the SDK's client
-// of the service decides about them, see [call.Recorder].
+// Services are all services, sorted by name. They are never modified. Endpoint, signing and User-Agent are not here:
+// the SDK's client of EC2 decides about them, see [call.Recorder].
 var Services = []Service{
+	{
+		Name:      "autoscaling",
+		IAMPrefix: "autoscaling",
+		DocURL:    "https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_",
+		// AWS documents that all APIs share one bucket, but not its size. The values are half of EC2's for one API.
+		// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/Welcome.html
+		Refill: 10, Burst: 50, Shared: true,
+		GoneCode:  "ValidationError",
+		errorsURL: "https://docs.aws.amazon.com/autoscaling/ec2/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "Auto Scaling", Version: "2011-01-01", PageSize: "MaxRecords", PageToken: "NextToken",
+			Prepare: call.PrepareAWSQuery("Auto Scaling", "autoscaling"), ReadError: call.ReadAWSQueryError,
+		},
+		format:  ec2xml.AWSQuery("autoscaling"),
+		LeftOut: autoscalingLeftOut,
+	},
 	{
 		Name:      "ec2",
 		IAMPrefix: "ec2",
@@ -31,14 +54,13 @@ var Services = []Service{
 		// Seven APIs have 10 and 50 for calls without a filter and MaxResults, but the collector's calls always have
 		// MaxResults there. https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 		Refill: 20, Burst: 100,
+		errorsURL: "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html",
 		api: call.Service{
 			ID: "EC2", Version: call.EC2Version, PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
 			Prepare: call.PrepareEC2, ReadError: call.ReadEC2Error,
 		},
-		format: ec2xml.Format{
-			RootSuffix: "Response", RequestID: "requestId", Token: "NextToken", PageSize: "MaxResults",
-			TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
-		},
+		format:  ec2xml.EC2Query(),
+		LeftOut: ec2LeftOut,
 	},
 }
 

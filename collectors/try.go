@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/collectors/internal/call"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -16,14 +15,14 @@ import (
 type CheckResult struct {
 	Err           error         // nil if the account may list the kind; else a [*record.Fault] or the context's cause
 	MissingAction string        // the IAM action to allow in the caller's policies, if that would help; else ""
-	ClockAhead    time.Duration // this machine's clock minus EC2's, accurate to a second plus the response's transit time
+	ClockAhead    time.Duration // this machine's clock minus AWS's, accurate to a second plus the response's transit time
 	ClockKnown    bool          // ClockAhead is known: not every response has a date
 }
 
 // Check finds out whether the account may list a kind in a region, without listing it: by a dry run where the API has
 // one, else by the first page, which it discards. The gate counts it like any call.
 func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult {
-	op, ok := ec2xml.Describe(k.Op)
+	op, ok := k.operation()
 	if !ok {
 		return CheckResult{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
@@ -53,8 +52,9 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 	switch code := record.CodeOf(err); {
 	case err == nil, code == "DryRunOperation", code == k.AbsentCode && code != "":
 		return t
-	case k.Parent != "" && (strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Malformed")):
-		return t // EC2 looked for the sample id, so the call was allowed
+	case k.Parent != "" && (strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Malformed") ||
+		code != "" && code == k.Service().GoneCode):
+		return t // AWS looked for the sample id, so the call was allowed
 	}
 	t.Err = l.fault(o, k, err)
 	if record.ReasonOfCode(record.CodeOf(err)) == record.AccessDenied && deniedBy(err) == "" {
@@ -67,6 +67,8 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 func sampleID(kind string) string {
 	const uuid, hex17 = "00000000-0000-0000-0000-000000000000", "00000000000000000"
 	switch kind {
+	case "autoscaling_group":
+		return "collector-check-" + uuid
 	case "ec2_client_vpn_endpoint":
 		return "cvpn-endpoint-" + hex17
 	case "ec2_fleet":

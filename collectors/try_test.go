@@ -27,7 +27,7 @@ func TestCheckOfEachKind(t *testing.T) {
 					t.Errorf("%s: %+v", k.Name, got)
 				}
 			}
-			c.Deny(awsfake.Denial{Action: "ec2:Describe*"})
+			c.Deny(awsfake.Denial{Action: "ec2:Describe*"}, awsfake.Denial{Action: "autoscaling:Describe*"})
 			for i := range Kinds {
 				k := &Kinds[i]
 				got := l.Check(context.Background(), w(k, "us-east-1"), k)

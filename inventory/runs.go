@@ -137,11 +137,11 @@ var (
 // HintPattern is a hint without the names of actions, which differ between kinds that are denied alike, and without
 // ARNs, which differ between accounts that lack the same role.
 func HintPattern(hint string) string {
-	return arn.ReplaceAllString(actionName.ReplaceAllString(hint, "ec2:…"), "arn:…")
+	return arn.ReplaceAllString(actionName.ReplaceAllString(hint, "$1:…"), "arn:…")
 }
 
 var (
-	actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
+	actionName = regexp.MustCompile(`\b([a-z][a-z0-9]+):[A-Z][A-Za-z]+`)
 	arn        = regexp.MustCompile(`\barn:[^\s,;]+`)
 )
 

@@ -86,8 +86,8 @@ func (d Document) Size() int {
 // regionsAction is called once in each run, to learn the account's regions.
 const regionsAction = "ec2:DescribeRegions"
 
-// AllowStatement returns a statement that allows actions on all resources: EC2's Describe actions for lists accept no
-// narrower resource.
+// AllowStatement returns a statement that allows actions on all resources: actions that list accept no narrower
+// resource.
 //
 //	https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 func AllowStatement(sid string, actions []string) Statement {
@@ -97,7 +97,7 @@ func AllowStatement(sid string, actions []string) Statement {
 }
 
 // ListingPolicies returns the least permissions that listing with the given actions needs, ec2:DescribeRegions
-// included. The result has as few documents as managed policies allow; today all list actions of EC2 fit into one.
+// included. The result has as few documents as managed policies allow; today all list actions fit into one.
 func ListingPolicies(actions []string) []Document { return splitActions(actions, ManagedLimit) }
 
 func splitActions(actions []string, limit int) []Document {

@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws-collector/collector/config"
@@ -31,14 +32,14 @@ func (c Catalogue) isGlobal(kind string) bool {
 	return false
 }
 
-// Pattern completes a kind as people write it: instance, ec2_instances, addresses, "vpc*". The result matches some
-// kind.
+// Pattern completes a kind as people write it: instance, ec2_instances, addresses, "vpc*". A name that several services
+// have means EC2's kind. The result matches some kind.
 func (c Catalogue) Pattern(s string) (string, error) {
 	name, isExcluded := strings.CutPrefix(s, "!")
-	prefixes := []string{""}
+	prefixes := []string{"", "ec2_"}
 	for i := range c {
-		if i == 0 || c[i].Service != c[i-1].Service {
-			prefixes = append(prefixes, c[i].Service+"_")
+		if prefix := c[i].Service + "_"; !slices.Contains(prefixes, prefix) {
+			prefixes = append(prefixes, prefix)
 		}
 	}
 	var patterns []string

@@ -129,12 +129,15 @@ func TestNearest(t *testing.T) {
 
 // One resolver takes the names that people use.
 func TestKindPatterns(t *testing.T) {
-	kinds := append(sampleKinds(),
+	kinds := append(Catalogue{{Kind: "autoscaling_group", Service: "autoscaling"},
+		{Kind: "autoscaling_instance", Service: "autoscaling"}}, sampleKinds()...)
+	kinds = append(kinds,
 		KindLine{Kind: "ec2_address", Service: "ec2"}, KindLine{Kind: "ec2_vpc", Service: "ec2"})
 	for text, want := range map[string]string{
 		"instance": "ec2_instance", "instances": "ec2_instance", "ec2_instance": "ec2_instance",
 		"ec2_instances": "ec2_instance", "address": "ec2_address", "addresses": "ec2_address", "vpcs": "ec2_vpc",
-		"key_pairs": "ec2_key_pair", "vol*": "ec2_vol*", "ec2_*": "ec2_*", "!volume": "!ec2_volume", "*": "*",
+		"key_pairs": "ec2_key_pair", "vol*": "ec2_vol*", "ec2_*": "ec2_*", "groups": "autoscaling_group",
+		"autoscaling_instances": "autoscaling_instance", "inst*": "ec2_inst*", "!volume": "!ec2_volume", "*": "*",
 	} {
 		if got, err := kinds.Pattern(text); err != nil || got != want {
 			t.Errorf("%s: %s, %v; want %s", text, got, err, want)

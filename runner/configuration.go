@@ -187,6 +187,7 @@ type Kind struct {
 	Global  bool    // the same in every region: listed in the first region of the plan
 	Refill  float64 // the API's refill per second; 0: EC2's 20
 	Burst   int     // the API's bucket size; 0: EC2's 100
+	Shared  bool    // all APIs of the service have one budget
 }
 
 // A Plan is the regions in which to list an account.

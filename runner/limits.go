@@ -287,14 +287,18 @@ var errTargetOver = errors.New("the target has ended")
 // error is the context's cause.
 func (g *Gate) Enter(ctx context.Context, service, op string) (leave func(code string), err error) {
 	refill, burst := g.kind.Refill, g.kind.Burst
+	key := bucketKey{g.account, g.region, service, op}
 	other := service != g.kind.Service || op != g.kind.Op
+	if g.kind.Shared && service == g.kind.Service {
+		other, key.op = false, ""
+	}
 	if refill == 0 || other {
 		refill = ec2Refill
 	}
 	if burst == 0 || other {
 		burst = ec2Burst
 	}
-	b := g.l.bucket(bucketKey{g.account, g.region, service, op}, refill, burst)
+	b := g.l.bucket(key, refill, burst)
 	waited, err := b.wait(ctx)
 	if waited > 0 {
 		g.l.observe(BudgetWaited{g.account, g.region, waited})

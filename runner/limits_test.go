@@ -156,6 +156,34 @@ func TestThrottleReducesOneBudget(t *testing.T) {
 	})
 }
 
+// The APIs of a service with one bucket share a budget; other services do not wait for it.
+func TestSharedBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(256, nil)
+		enter := func(k Kind, service, op string) time.Duration {
+			from := time.Now()
+			leave, err := l.Gate("a", "r", k).Enter(t.Context(), service, op)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave("")
+			return time.Since(from)
+		}
+		groups := Kind{Service: "scaling", Op: "Groups", Refill: 2, Burst: 4, Shared: true} // half: 1 a second, 2 at once
+		hooks := groups
+		hooks.Op = "Hooks"
+		if enter(groups, "scaling", "Groups")+enter(hooks, "scaling", "Hooks") > 0 {
+			t.Error("the first two calls wait")
+		}
+		if waited := enter(hooks, "scaling", "Hooks"); waited != time.Second {
+			t.Errorf("the third call waits %v", waited)
+		}
+		if waited := enter(hooks, "ec2", "Hooks"); waited > 0 {
+			t.Errorf("a call of another service waits %v", waited)
+		}
+	})
+}
+
 func TestIdleBudgetsAreRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(256, nil)

@@ -255,17 +255,18 @@ func (m *moto) listWithCLI(creds credentials, region string) map[string]cliListi
 		m.t.Skip("SKIPPED, NOT PASSED: no python3 with awscli and boto3 in it (pip install awscli boto3)")
 	}
 	type row struct {
-		Kind   string            `json:"kind"`
-		Op     string            `json:"op"`
-		Params map[string]string `json:"params"`
-		Parent string            `json:"parent"`
-		ID     string            `json:"id"` // the member of the parent's items that the request names
-		Items  string            `json:"items"`
-		Param  string            `json:"param"`
+		Kind    string            `json:"kind"`
+		Service string            `json:"service"`
+		Op      string            `json:"op"`
+		Params  map[string]string `json:"params"`
+		Parent  string            `json:"parent"`
+		ID      string            `json:"id"` // the member of the parent's items that the request names
+		Items   string            `json:"items"`
+		Param   string            `json:"param"`
 	}
 	var rows []row
 	for _, k := range collectors.Kinds {
-		rows = append(rows, row{k.Name, k.Op, k.Params, k.Parent, k.ID, k.Items, k.ParentParam})
+		rows = append(rows, row{k.Name, k.Service().Name, k.Op, k.Params, k.Parent, k.ID, k.Items, k.ParentParam})
 	}
 	in, err := json.Marshal(rows)
 	if err != nil {
@@ -414,6 +415,11 @@ outputs: [{type: stdout, ends: true}]
 		}
 	}
 	t.Logf("%d kinds with %d records were compared; moto has nothing of %s", kinds, records, strings.Join(empty, " "))
+	for _, name := range []string{"autoscaling_group", "autoscaling_instance", "autoscaling_lifecycle_hook"} {
+		if len(got[name]) == 0 {
+			t.Errorf("%s: nothing was compared", name)
+		}
+	}
 	if kinds < 45 || records < 500 || t.Failed() {
 		t.Errorf("%d kinds, %d records were compared; want 45 and 500 at least\n%s", kinds, records, stderr)
 	}

@@ -21,13 +21,15 @@ import (
 // A run makes exactly the planned calls: for an account without resources, and for one with the assumed resources. It
 // takes as long as planned, or slightly longer.
 func TestRunMakesPlannedCalls(t *testing.T) {
+	const scalingGroups = 4 // that launched some of the 20 instances
 	for _, c := range []struct {
 		name   string
 		fill   int // instances in eu-west-1
 		assume map[string]int
 	}{
 		{"an empty account", 0, nil},
-		{"a full one", 20, map[string]int{"ec2_vpc": 1, "ec2_launch_template": 1, "ec2_image": 2}},
+		{"a full one", 20, map[string]int{
+			"ec2_vpc": 1, "ec2_launch_template": 1, "ec2_image": 2, "autoscaling_group": scalingGroups}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -82,9 +84,10 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 					}
 				}
 				actions := map[string]int{}
-				for _, call := range cloud.Calls(func(c *awsfake.Call) bool { return c.Service == "ec2" }) {
+				listing := func(c *awsfake.Call) bool { return c.Service == "autoscaling" || c.Service == "ec2" }
+				for _, call := range cloud.Calls(listing) {
 					got[call.Region]++
-					actions["ec2:"+call.Action]++
+					actions[call.Service+":"+call.Action]++
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("calls (-planned +made):\n%s", diff)

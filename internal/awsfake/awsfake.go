@@ -247,6 +247,8 @@ func (a *AWS) respond(q *request, err *apiError) *response {
 		out, err = a.assumeRoleWithWebIdentity(q)
 	case q.service == "ec2":
 		out, err = a.ec2(q)
+	case q.service == "autoscaling":
+		out, err = a.autoscaling(q)
 	case q.service == "sts":
 		out, err = a.sts(q)
 	case q.service == "iam":

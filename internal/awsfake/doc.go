@@ -1,7 +1,8 @@
-// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, STS, IAM Identity Center, AWS Organizations, the
-// instance metadata service and the container credentials endpoint. It checks what AWS checks, so that a program with
-// wrong assumptions about AWS fails here and not in production. The real aws-sdk-go-v2, boto3 and the AWS CLI work
-// against it: set AWS_ENDPOINT_URL, AWS_EC2_METADATA_SERVICE_ENDPOINT or AWS_CONTAINER_CREDENTIALS_FULL_URI.
+// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, Auto Scaling, STS, IAM Identity Center, AWS
+// Organizations, the instance metadata service and the container credentials endpoint. It checks what AWS checks, so
+// that a program with wrong assumptions about AWS fails here and not in production. The real aws-sdk-go-v2, boto3 and
+// the AWS CLI work against it: set AWS_ENDPOINT_URL, AWS_EC2_METADATA_SERVICE_ENDPOINT or
+// AWS_CONTAINER_CREDENTIALS_FULL_URI.
 // `collector demo` and the tests use it.
 //
 // Begin at [New], add an [Account] with users, roles and instances, then serve it with [AWS.Start] over loopback or
@@ -25,6 +26,9 @@
 //
 // EC2: pages (MaxResults' bounds, opaque tokens bound to account, region and action), DryRun, token buckets per account
 // × region × action. Instances, volumes, interfaces, subnets, groups and addresses refer to each other correctly.
+//
+// Auto Scaling: pages (MaxRecords' bounds, tokens), one token bucket per account × region; the groups that launched
+// instances, with what belongs to them.
 //
 // AWS Organizations: the lists of accounts, units, parents and tags, for the management account and delegated
 // administrators only, in the one region of the partition, in pages of at most 20; closed and suspended members, whose

@@ -456,7 +456,22 @@ func (b *buckets) take(account, region, action string, paged bool) *apiError {
 	default:
 		rule, paged = b.rules.Describe, true
 	}
-	k, now := bucketKey{account, region, action, paged}, time.Now()
+	if !b.takeToken(rule, bucketKey{account, region, action, paged}) {
+		return refuse(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
+	}
+	return nil
+}
+
+// takeFrom removes a token from a bucket of another service than EC2, if it has one.
+func (b *buckets) takeFrom(rule Bucket, k bucketKey) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rules.Off || b.takeToken(rule, k)
+}
+
+// takeToken removes a token, if the bucket has one. The caller holds b.mu.
+func (b *buckets) takeToken(rule Bucket, k bucketKey) bool {
+	now := time.Now()
 	l := b.levels[k]
 	if l == nil {
 		l = &level{rule.Burst, now}
@@ -465,8 +480,8 @@ func (b *buckets) take(account, region, action string, paged bool) *apiError {
 	l.tokens = min(rule.Burst, l.tokens+now.Sub(l.at).Seconds()*rule.PerSecond)
 	l.at = now
 	if l.tokens < 1 {
-		return refuse(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
+		return false
 	}
 	l.tokens--
-	return nil
+	return true
 }

@@ -74,6 +74,7 @@ type instance struct {
 	clientToken  string
 	spotRequest  string
 	monitored    bool
+	group        string // of Auto Scaling; "" for none
 }
 
 type instanceType struct {
@@ -219,9 +220,13 @@ func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
 		i.tags = append(i.tags, tag{"keep", ""})
 	}
 	if scaled {
+		i.group = workload + "-asg"
+		if !slices.Contains(f.groups, i.group) {
+			f.groups = append(f.groups, i.group)
+		}
 		i.tags = append(
 			i.tags,
-			tag{"aws:autoscaling:groupName", workload + "-asg"},
+			tag{"aws:autoscaling:groupName", i.group},
 			tag{"aws:ec2launchtemplate:id", f.network.template},
 		)
 	}
@@ -248,6 +253,11 @@ func (f *regionResources) invalidateReservation(r *reservation) {
 		r.resource.tagged = append(r.resource.tagged, &i.tagged)
 	}
 	f.invalidate("DescribeInstances", r.resource)
+	if r.requester != "" {
+		for _, action := range scalingLaunched {
+			f.revisions[action]++
+		}
+	}
 }
 
 // invalidate discards what is rendered of the instance and its interface. The caller holds f.mu, here and below.

@@ -32,6 +32,7 @@ type regionResources struct {
 	network   *network
 	instances []*instance // the listed ones: not terminated, or terminated within the last hour
 	launched  int         // instances so far
+	groups    []string    // of Auto Scaling, in the order in which they first launched an instance
 }
 
 // A resource is one element of a list.

@@ -80,9 +80,8 @@ var restrictedModules = []struct {
 	},
 	{
 		module: "github.com/aws/aws-sdk-go-v2/config",
-		users:  []string{"auth"},
-		tests:  []string{"collectors/internal/call"}, // for the settings of endpoints
-		reason: "only auth looks for credentials",
+		users:  []string{"auth", "collectors/internal/call"},
+		reason: "only auth looks for credentials, and only call for the settings of endpoints",
 	},
 	{
 		module: "github.com/aws/aws-sdk-go-v2/credentials",

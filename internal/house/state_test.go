@@ -22,6 +22,7 @@ var mutableExceptions = map[string]string{
 // Functions whose results are immutable and so may be package variables.
 var constantFuncs = []string{
 	"errors.New", "fmt.Errorf", "regexp.MustCompile", "strings.NewReplacer",
+	"slices.Concat",                     // of tables
 	"sync.OnceValue", "sync.OnceValues", // a constant that is computed at its first use
 	"base32.StdEncoding.WithPadding", "time.Date", "netip.MustParsePrefix", "netip.MustParseAddr",
 	"reflect.TypeFor", "reflect.TypeOf",

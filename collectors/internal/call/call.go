@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
 
 	"github.com/aws-collector/collector/record"
@@ -35,7 +36,7 @@ type Service struct {
 	PageToken string // parameter with the token of a page: "NextToken"
 	DryRun    string // parameter that only checks the permission: "DryRun"
 
-	// Prepare makes the service's SDK client prepare a call in a region, for the recorder: see [PrepareEC2].
+	// Prepare makes an SDK client prepare a call in a region, for the recorder: see [PrepareEC2] and [PrepareAWSQuery].
 	Prepare func(cfg aws.Config, region string, r *Recorder) error
 	// ReadError reads an error document. It returns a zero Code for a document that is not the service's.
 	ReadError func(document []byte) ServiceError
@@ -134,7 +135,7 @@ func New(o Options) *Caller {
 func (c *Caller) Call(ctx context.Context, r Request, body func(io.Reader) error) error {
 	a := attempt{caller: c, request: r, form: r.form(), credentials: finalErrors{r.Credentials}, body: body}
 	var err error
-	if c.options.SDKStack {
+	if c.options.SDKStack && r.Service.ID == ec2.ServiceID {
 		err = c.callBySDKStack(ctx, &a)
 	} else {
 		err = c.loop(ctx, &a)

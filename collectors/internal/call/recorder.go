@@ -67,7 +67,12 @@ const EC2Version = ec2.ServiceAPIVersion
 // PrepareEC2 makes service/ec2 prepare a call of DescribeRegions: all operations of EC2 have the same address, and an
 // operation that is not called is not linked.
 func PrepareEC2(cfg aws.Config, region string, r *Recorder) error {
+	return prepare(cfg, region, r, func(*ec2.Options) {})
+}
+
+func prepare(cfg aws.Config, region string, r *Recorder, set func(*ec2.Options)) error {
 	_, err := ec2.NewFromConfig(cfg, func(o *ec2.Options) {
+		set(o)
 		r.Client, r.Tracers, r.Meters, r.SkewDisabled =
 			o.HTTPClient, o.TracerProvider, o.MeterProvider, o.DisableClockSkewCorrection
 		o.Region, o.Credentials, o.HTTPSignerV4, o.HTTPClient = region, r, r, r

@@ -1,6 +1,6 @@
-// Package ec2xml decodes a response of EC2's Query protocol into records: it reads a stream of XML and writes JSON
-// lines into a [record.Page]. It knows XML and the generated tables, but neither HTTP nor the SDK. Begin at [Spec],
-// [Compile] and [Decoder.Decode].
+// Package ec2xml decodes a response of a Query protocol, EC2's or that of older services (awsquery), into records: it
+// reads a stream of XML and writes JSON lines into a [record.Page]. It knows XML and the generated tables, but neither
+// HTTP nor the SDK. Begin at [Format], [Spec], [Compile] and [Decoder.Decode].
 //
 // The JSON is what the AWS CLI prints. Where the tables leave a question open, the decoder does what the CLI's parser
 // does:
@@ -178,10 +178,10 @@ func (d *Decoder) response() error {
 	if !strings.EqualFold(name, d.program.spec.Op+d.program.format.RootSuffix) {
 		return fmt.Errorf("%w: the root element is <%.40s>", ErrMarkup, name)
 	}
-	if d.program.spec.Items == "" {
-		err = d.item(d.program.item, name, k == emptyTag)
-	} else if k != emptyTag {
-		err = d.members(d.program.root, name, 0, new(seenMembers))
+	if d.program.format.ResultSuffix == "" {
+		err = d.responseMembers(name, k == emptyTag)
+	} else {
+		err = d.result(name, k == emptyTag)
 	}
 	if err == nil && d.program.sealAtEnd {
 		err = d.sealGroup()
@@ -190,6 +190,48 @@ func (d *Decoder) response() error {
 		err = d.finish()
 	}
 	return err
+}
+
+// responseMembers reads the response's members, which are in the element name.
+func (d *Decoder) responseMembers(name string, empty bool) error {
+	switch {
+	case d.program.spec.Items == "":
+		return d.item(d.program.item, name, empty)
+	case empty:
+		return nil
+	}
+	return d.members(d.program.root, name, 0, new(seenMembers))
+}
+
+// result reads a root element with one element that has the members, and skips the others. A response without it is an
+// error: it would look as if nothing existed.
+func (d *Decoder) result(root string, empty bool) error {
+	want := d.program.spec.Op + d.program.format.ResultSuffix
+	if empty {
+		return fmt.Errorf("%w: no <%s>", ErrMarkup, want)
+	}
+	if err := d.openElement(root); err != nil {
+		return err
+	}
+	for found := false; ; {
+		raw, k, err := d.nextTag()
+		switch name := string(raw); {
+		case err != nil:
+			return err
+		case k == endTag && !found:
+			return fmt.Errorf("%w: no <%s>", ErrMarkup, want)
+		case k == endTag:
+			return d.endElement(raw, root)
+		case !found && strings.EqualFold(name, want):
+			found = true
+			err = d.responseMembers(name, k == emptyTag)
+		case k != emptyTag:
+			err = d.skip(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // openElement and closeElement track the path of open elements. After an error it stays, so that the error can report

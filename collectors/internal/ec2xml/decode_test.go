@@ -13,11 +13,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// format is EC2's, like the row of the catalogue, which this package cannot import.
-var format = ec2xml.Format{
-	RootSuffix: "Response", RequestID: "requestId", Token: "NextToken", PageSize: "MaxResults",
-	TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
-}
+var format = ec2xml.EC2Query()
 
 // volumes returns a response of DescribeVolumes with the items.
 func volumes(items string) string {

@@ -335,7 +335,7 @@ func randomDocument(r *rand.Rand) []byte {
 		b.WriteString("</" + name + ">")
 	}
 	spec := fuzzed[r.IntN(len(fuzzed))]
-	op, _ := ec2xml.Describe(spec.Op)
+	op, _ := ec2xml.Describe("ec2", spec.Op)
 	path, items, grouped := strings.Cut(spec.Items, ".")
 	list := func(s ec2xml.Shape, items func(ec2xml.Shape)) {
 		for m := range s.Members() {
@@ -430,7 +430,7 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 				continue // encoding/xml is stricter about names, attributes and ]]>
 			}
 			m := &model{ok: true}
-			op, _ := ec2xml.Describe(g.Spec().Op)
+			op, _ := ec2xml.Describe("ec2", g.Spec().Op)
 			group := [...]string{"", "Reservations"}[i]
 			list := [...]string{"Volumes", "Instances"}[i]
 			data, token := m.response(op, list, group, root)

@@ -9,12 +9,29 @@ import (
 	"sync"
 )
 
-// Operations returns the names of all operations in the tables, sorted: the SDK's Describe…, Get…, List… and Search….
-func Operations() []string { return slices.Sorted(maps.Keys(loadTables().ops)) }
+// services has the tables of each service by its name. They are parsed when an operation is first asked for.
+var services = map[string]func() operations{
+	"autoscaling": sync.OnceValue(func() operations { return parseTables(autoscalingTables) }),
+	"ec2":         sync.OnceValue(func() operations { return parseTables(ec2Tables) }),
+}
 
-// Describe returns an operation by its name.
-func Describe(op string) (Operation, bool) {
-	o, ok := loadTables().ops[op]
+// operations are those of a service by their name.
+type operations map[string]Operation
+
+func operationsOf(service string) operations {
+	if parse, ok := services[service]; ok {
+		return parse()
+	}
+	return nil
+}
+
+// Operations returns the names of all operations in the tables of a service, sorted: the SDK's Describe…, Get…, List…
+// and Search….
+func Operations(service string) []string { return slices.Sorted(maps.Keys(operationsOf(service))) }
+
+// Describe returns an operation of a service by its name.
+func Describe(service, op string) (Operation, bool) {
+	o, ok := operationsOf(service)[op]
 	return o, ok
 }
 
@@ -69,20 +86,26 @@ func errNoMember(name string, in *shape) error {
 	return errors.New("no member " + name)
 }
 
-type parsedTables struct{ ops map[string]Operation }
-
-// loadTables parses the tables once, at the first call. They are lines of text, so that a diff shows what an upgrade of
-// the SDK changes:
+// parseTables parses the tables of a service. They are lines of text, so that a diff shows what an upgrade of the SDK
+// changes:
 //
+//	%awsquery                     if it comes first, the service has the protocol awsquery, else ec2query
 //	@DescribeImages paginated     an operation; paginated if the SDK has a paginator
 //	?Owners/Owner []s             a member of its request: name, wire name if different, type; ! means required
-//	Images/imagesSet []Image      a member of its response; the default wire name is the name with a small first letter
+//	Images/imagesSet []Image      a member of its response; the default wire name is the name, of ec2query with a
+//	                              small first letter
 //	=Image                        a structure; its members follow
 //
 // The types are s (string), i (integer), f (float), b (boolean), t (timestamp), x (blob), the name of a structure, and
-// [] before any of them for a list; in [groupId]s, the elements of the list are called groupId instead of item.
-var loadTables = sync.OnceValue(func() *parsedTables {
-	t := &parsedTables{ops: map[string]Operation{}}
+// [] before any of them for a list; in [groupId]s, the elements of the list are called groupId instead of item, or, of
+// awsquery, instead of member.
+func parseTables(tables string) operations {
+	ops := operations{}
+	element, wireOf := "item", func(name string) string { return strings.ToLower(name[:1]) + name[1:] }
+	tables, isQuery := strings.CutPrefix(tables, "%awsquery\n")
+	if isQuery {
+		element, wireOf = "member", func(name string) string { return name }
+	}
 	shapes := map[string]*shape{}
 	for i, n := range [...]string{String: "s", Integer: "i", Float: "f", Boolean: "b", Timestamp: "t", Blob: "x"} {
 		shapes[n] = &shape{typ: Type(i)}
@@ -95,7 +118,7 @@ var loadTables = sync.OnceValue(func() *parsedTables {
 			if item, elem, ok := strings.Cut(typ, "]"); ok {
 				s = &shape{typ: List, item: strings.TrimPrefix(item, "["), elem: named(elem)}
 				if s.item == "" {
-					s.item = "item"
+					s.item = element
 				}
 			}
 			shapes[typ] = s
@@ -106,7 +129,7 @@ var loadTables = sync.OnceValue(func() *parsedTables {
 	var at *shape
 	addOperation := func() {
 		if op.Name != "" {
-			t.ops[op.Name] = op
+			ops[op.Name] = op
 		}
 		op = Operation{}
 	}
@@ -140,14 +163,14 @@ var loadTables = sync.OnceValue(func() *parsedTables {
 		default:
 			name, wire, typ := fields(l)
 			if wire == "" {
-				wire = strings.ToLower(name[:1]) + name[1:]
+				wire = wireOf(name)
 			}
 			at.members = append(at.members, member{name, wire, named(typ)})
 		}
 	}
 	addOperation()
-	return t
-})
+	return ops
+}
 
 // fields splits "Name/wire type".
 func fields(l string) (name, wire, typ string) {

@@ -160,7 +160,10 @@ func (n *node) byName(key []byte) int {
 
 // root compiles the response, with the path to the items.
 func (c *compiler) root(g *Program, response *shape, path []string) *node {
-	n := &node{typ: Struct, fields: []field{{wire: newTagName(g.format.RequestID), typ: String, role: isSkip}}}
+	n := &node{typ: Struct}
+	if g.format.RequestID != "" {
+		n.fields = []field{{wire: newTagName(g.format.RequestID), typ: String, role: isSkip}}
+	}
 	if len(path) == 0 { // the response itself is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {

@@ -21,7 +21,7 @@ const (
 	List
 )
 
-// An Operation is one operation of EC2, from the SDK's source.
+// An Operation is one operation of a service, from the SDK's source.
 type Operation struct {
 	Name      string
 	Paginated bool    // the SDK has a paginator for it

@@ -1,6 +1,7 @@
 package ec2xml
 
-//go:generate go run ./gen -o tables.go
+//go:generate go run ./gen -service ec2 -o tables_ec2.go
+//go:generate go run ./gen -service autoscaling -in ../../servicestest -o tables_autoscaling.go
 
 import (
 	"errors"
@@ -13,15 +14,37 @@ import (
 // A Format is what the responses of all operations of a service have in common. Members have the names that the AWS CLI
 // uses.
 type Format struct {
-	RootSuffix string // the root element is the operation's name and this: "Response"
-	RequestID  string // the root's element that belongs to no member: "requestId"
-	Token      string // the root's member with the pagination token: "NextToken"
-	PageSize   string // the root's member with the size of a page, not data: "MaxResults"
+	Service      string // whose tables have its operations: "ec2"
+	RootSuffix   string // the root element is the operation's name and this: "Response"
+	ResultSuffix string // of the root's element with the members, in awsquery: "Result"; "": the root has them itself
+	RequestID    string // the root's element that belongs to no member: "requestId"; "": there is none
+	Token        string // the root's member with the pagination token: "NextToken"
+	Element      string // the usual name of a list's elements, for lists that the tables do not contain: "item"
+	PageSize     string // the root's member with the size of a page, not data: "MaxResults"
 
 	TagLists []string // the member with an item's tags, the first that exists: "Tags"
 	Tag      string   // its elements: "Tag"
 	TagKey   string
 	TagValue string
+}
+
+// EC2Query returns what the responses of EC2 have in common.
+func EC2Query() Format {
+	return Format{
+		Service: "ec2", RootSuffix: "Response", RequestID: "requestId", Element: "item",
+		Token: "NextToken", PageSize: "MaxResults",
+		TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
+	}
+}
+
+// AWSQuery returns what the responses of Auto Scaling have in common, and with other names of the token and the tags
+// those of each service with the protocol awsquery.
+func AWSQuery(service string) Format {
+	return Format{
+		Service: service, RootSuffix: "Response", ResultSuffix: "Result", Element: "member",
+		Token: "NextToken", PageSize: "MaxRecords",
+		TagLists: []string{"Tags"}, Tag: "TagDescription", TagKey: "Key", TagValue: "Value",
+	}
 }
 
 // A Spec describes the records of one kind in the response of one operation. Members have the names that the AWS CLI
@@ -76,7 +99,7 @@ func (g *Program) Item() Shape { return Shape{g.itemShape} }
 // for instances, "Reservation" and a shape whose member Instances is absent from data. It returns "" if there are no
 // other members.
 func (g *Program) Enclosing() (string, Shape) {
-	at := loadTables().ops[g.spec.Op].Output
+	at := operationsOf(g.format.Service)[g.spec.Op].Output
 	if g.enclosingKey == "" || g.sealAtEnd {
 		return g.enclosingKey, at
 	}
@@ -99,7 +122,7 @@ func Compile(f Format, s Spec) (*Program, error) {
 }
 
 func compile(f Format, s Spec) (*Program, error) {
-	op, ok := Describe(s.Op)
+	op, ok := Describe(f.Service, s.Op)
 	if !ok {
 		return nil, errors.New("no such operation in the SDK")
 	}

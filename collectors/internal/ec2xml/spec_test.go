@@ -64,8 +64,8 @@ func TestCompileErrors(t *testing.T) {
 
 func TestEveryListOfEveryOperationCompiles(t *testing.T) {
 	n := 0
-	for _, op := range ec2xml.Operations() {
-		o, ok := ec2xml.Describe(op)
+	for _, op := range ec2xml.Operations("ec2") {
+		o, ok := ec2xml.Describe("ec2", op)
 		if !ok || o.Name != op {
 			t.Fatal(op)
 		}
@@ -82,22 +82,22 @@ func TestEveryListOfEveryOperationCompiles(t *testing.T) {
 }
 
 func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
-	if _, ok := ec2xml.Describe("DescribeNothing"); ok {
+	if _, ok := ec2xml.Describe("ec2", "DescribeNothing"); ok {
 		t.Error("an operation that is none")
 	}
-	if !slices.IsSorted(ec2xml.Operations()) {
+	if !slices.IsSorted(ec2xml.Operations("ec2")) {
 		t.Error("not sorted")
 	}
-	o, _ := ec2xml.Describe("DescribeImages")
+	o, _ := ec2xml.Describe("ec2", "DescribeImages")
 	owners, _ := o.Input("Owners")
 	if !o.Paginated || !o.Has("MaxResults") || !o.Has("NextToken") || !o.Has("DryRun") || o.Has("Oops") ||
 		owners != (ec2xml.Input{Name: "Owners", Wire: "Owner", Type: ec2xml.List}) {
 		t.Errorf("%+v", o)
 	}
-	if z, _ := ec2xml.Describe("DescribeAvailabilityZones"); z.Paginated || z.Has("MaxResults") {
+	if z, _ := ec2xml.Describe("ec2", "DescribeAvailabilityZones"); z.Paginated || z.Has("MaxResults") {
 		t.Errorf("%+v", z)
 	}
-	routes, _ := ec2xml.Describe("DescribeClientVpnRoutes")
+	routes, _ := ec2xml.Describe("ec2", "DescribeClientVpnRoutes")
 	if in, _ := routes.Input("ClientVpnEndpointId"); !in.Required || in.Type != ec2xml.String {
 		t.Errorf("%+v", in)
 	}

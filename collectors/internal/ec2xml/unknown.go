@@ -93,12 +93,13 @@ func (d *Decoder) untypedElement(name string, empty bool) error {
 		return fmt.Errorf("%w: text next to elements", ErrMarkup)
 	}
 	start := len(w.Buf)
-	listed := string(raw) == "item"
+	element := d.program.format.Element
+	listed := string(raw) == element
 	var seen seenMembers
 	for {
 		child := string(raw)
 		switch {
-		case listed && child == "item":
+		case listed && child == element:
 			w.Buf = append(w.Buf, ',')
 			err = d.untypedElement(child, k == emptyTag)
 		case listed: // an element of another name between items keeps its name

@@ -134,6 +134,13 @@ resource "aws_iam_role_policy" "collector-list" {
       Effect   = "Allow"
       Resource = "*"
       Action = [
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeAutoScalingInstances",
+        "autoscaling:DescribeLaunchConfigurations",
+        "autoscaling:DescribeLifecycleHooks",
+        "autoscaling:DescribeNotificationConfigurations",
+        "autoscaling:DescribePolicies",
+        "autoscaling:DescribeScheduledActions",
         "ec2:DescribeAccountAttributes",
         "ec2:DescribeAccountVpcEncryptionControl",
         "ec2:DescribeAddressTransfers",

@@ -165,7 +165,9 @@ func (o *opening) endRun(ctx context.Context) {
 
 func runnerKind(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
+	s := k.Service()
 	return runner.Kind{
-		Name: k.Name, Service: k.Service().Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst,
+		Name: k.Name, Service: s.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst,
+		Shared: s.Shared,
 	}
 }

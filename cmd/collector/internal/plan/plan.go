@@ -268,6 +268,7 @@ func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.
 // listingCost returns the cost of listing kinds in a region, with global kinds if global is set.
 func (pl *planner) listingCost(a *runner.Account, kinds []runner.Kind, global bool) *listingCost {
 	cost := &listingCost{byKind: map[string]int{}}
+	shared := map[string]int{} // calls by service, of services whose APIs share one budget
 	for _, k := range kinds {
 		if k.Global && !global {
 			continue
@@ -281,7 +282,12 @@ func (pl *planner) listingCost(a *runner.Account, kinds []runner.Kind, global bo
 			n := pl.calls(k.Name)
 			cost.byKind[k.Name] = n
 			cost.calls += n
-			cost.seconds = max(cost.seconds, budgetWait(k, n))
+			budgeted := n
+			if k.Shared {
+				shared[k.Service] += n
+				budgeted = shared[k.Service]
+			}
+			cost.seconds = max(cost.seconds, budgetWait(k, budgeted))
 		}
 	}
 	cost.seconds = max(cost.seconds, callSeconds(cost.calls, runner.RunConcurrency(pl.CallsInFlight, 1)))
@@ -315,7 +321,7 @@ func (pl *planner) calls(name string) int {
 	return max(parents, pages)
 }
 
-// budgetWait is how many seconds the calls of a kind wait for its API budget in a region.
+// budgetWait is how many seconds calls wait for the budget of a kind's API in a region.
 func budgetWait(k runner.Kind, calls int) float64 {
 	perSecond, atOnce := runner.BudgetOf(k.Refill, k.Burst)
 	return float64(max(0, calls-atOnce)) / perSecond

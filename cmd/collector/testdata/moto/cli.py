@@ -3,7 +3,7 @@ process: a process for each listing would take seconds.
 
     python3 cli.py ENDPOINT REGION < KINDS
 
-KINDS is a JSON list of {"kind", "op", "params", "parent", "id", "items", "param"}: params are the request's as they go over the wire;
+KINDS is a JSON list of {"kind", "service", "op", "params", "parent", "id", "items", "param"}: params are the request's as they go over the wire;
 id and items say where an answer has its resources' ids; param is the wire name of the input that takes an id of the kind
 parent. A line comes out for each: {"kind", "pages": [what the CLI printed, once for each id of the parent], "error"}.
 """
@@ -20,6 +20,8 @@ endpoint, region = sys.argv[1:3]
 ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=region)
 iam = boto3.client("iam", endpoint_url=endpoint, region_name=region)
 elbv2 = boto3.client("elbv2", endpoint_url=endpoint, region_name=region)
+autoscaling = boto3.client("autoscaling", endpoint_url=endpoint, region_name=region)
+clients = {"autoscaling": autoscaling, "ec2": ec2}
 ZONE = region + "a"
 TAGS = [{"Key": "Name", "Value": "<&> ü \u00e9"}, {"Key": "team", "Value": ""}]
 
@@ -119,6 +121,24 @@ def fill():
         trying("transit peering", ec2.create_transit_gateway_peering_attachment, TransitGatewayId=transit, PeerTransitGatewayId=transit,
                PeerAccountId="123456789012", PeerRegion=region)
     trying("tags", ec2.create_tags, Resources=[vpc, table], Tags=TAGS)
+    scale(image, subnets, template)
+
+
+def scale(image, subnets, template):
+    """A group with two instances of a launch template, an empty one with a launch configuration, and what belongs to them."""
+    trying("launch configuration", autoscaling.create_launch_configuration, LaunchConfigurationName="web <1>", ImageId=image, InstanceType="t3.micro",
+           UserData="IyEvYmluL3NoCg==", BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 8, "VolumeType": "gp3"}}])
+    trying("empty group", autoscaling.create_auto_scaling_group, AutoScalingGroupName="old", LaunchConfigurationName="web <1>", MinSize=0, MaxSize=1,
+           VPCZoneIdentifier=subnets[0])
+    trying("group", autoscaling.create_auto_scaling_group, AutoScalingGroupName="web & co", MinSize=1, MaxSize=4, DesiredCapacity=2,
+           LaunchTemplate={"LaunchTemplateId": template, "Version": "1"}, VPCZoneIdentifier=",".join(subnets),
+           Tags=[dict(t, ResourceId="web & co", ResourceType="auto-scaling-group", PropagateAtLaunch=True) for t in TAGS])
+    trying("lifecycle hook", autoscaling.put_lifecycle_hook, AutoScalingGroupName="web & co", LifecycleHookName="drain",
+           LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING", HeartbeatTimeout=300)
+    trying("scaling policy", autoscaling.put_scaling_policy, AutoScalingGroupName="web & co", PolicyName="cpu", PolicyType="TargetTrackingScaling",
+           TargetTrackingConfiguration={"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}, "TargetValue": 60.5})
+    trying("scheduled action", autoscaling.put_scheduled_update_group_action, AutoScalingGroupName="web & co", ScheduledActionName="weekdays",
+           Recurrence="0 7 * * 1-5", MinSize=1, DesiredCapacity=2, StartTime="2030-01-01T07:00:00Z")
 
 
 driver = create_clidriver()
@@ -139,10 +159,10 @@ def cli(args):
     return json.loads(text) if text.strip() else {}, None
 
 
-def option(op, wire, value):
+def option(service, op, wire, value):
     """The CLI's option for a parameter as it goes over the wire: Owner.1=self is --owners self."""
     name, dot, _ = wire.partition(".")
-    for member, shape in ec2.meta.service_model.operation_model(op).input_shape.members.items():
+    for member, shape in clients[service].meta.service_model.operation_model(op).input_shape.members.items():
         sent = shape.serialization.get("queryName") or shape.serialization.get("name") or member
         if (sent[:1].upper() + sent[1:], shape.type_name == "list") == (name, bool(dot)):
             flag = "--" + xform_name(member, "-")
@@ -151,15 +171,15 @@ def option(op, wire, value):
 
 
 def listing(kind, parent=None):
-    if kind["op"] not in ec2.meta.service_model.operation_names:
+    if kind["op"] not in clients[kind["service"]].meta.service_model.operation_names:
         return None, "not in this CLI"
-    args = ["ec2", xform_name(kind["op"], "-"), "--endpoint-url", endpoint, "--region", region, "--output", "json"]
+    args = [kind["service"], xform_name(kind["op"], "-"), "--endpoint-url", endpoint, "--region", region, "--output", "json"]
     params = dict(kind["params"] or {})
     if parent is not None:
         params[kind["param"]] = parent
         args.append("--no-paginate")  # joining pages, the CLI drops what stands beside the list, such as whose it is
     for wire, value in sorted(params.items()):
-        args += option(kind["op"], wire, value)
+        args += option(kind["service"], kind["op"], wire, value)
     return cli(args)
 
 

@@ -38,7 +38,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.Run("sdk", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			out, err := decodeWithSDK("DescribeInstances", xml)
+			out, err := service.DecodeWithSDK("DescribeInstances", xml)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func BenchmarkDecode(b *testing.B) {
 	})
 	b.Run("ours", func(b *testing.B) {
 		g, err := ec2xml.Compile(
-			format,
+			service.Format,
 			ec2xml.Spec{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId"}},
 		)
 		if err != nil {

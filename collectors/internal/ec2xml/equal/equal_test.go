@@ -4,425 +4,45 @@ package equal
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
-	"reflect"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
-	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/collectors/internal/ec2xml/equaltest"
 )
 
-// format is EC2's, like the row of the catalogue, which this package cannot import.
-var format = ec2xml.Format{
-	RootSuffix: "Response", RequestID: "requestId", Token: "NextToken", PageSize: "MaxResults",
-	TagLists: []string{"Tags", "TagSet"}, Tag: "Tag", TagKey: "Key", TagValue: "Value",
+var service = equaltest.Service{
+	Format: ec2xml.EC2Query(),
+	Client: func(http aws.HTTPClient) any {
+		return ec2.New(ec2.Options{
+			Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,
+			APIOptions: []func(*middleware.Stack) error{equaltest.WithoutValidation},
+		})
+	},
 }
 
-// decodeWithSDK decodes a response with the SDK's client, through an HTTP client that responds with it.
-func decodeWithSDK(op string, body []byte) (any, error) {
-	c := ec2.New(ec2.Options{
-		Region:      "us-east-1",
-		Credentials: aws.AnonymousCredentials{},
-		Retryer:     aws.NopRetryer{},
-		HTTPClient:  response(body),
-		APIOptions: []func(*middleware.Stack) error{func(s *middleware.Stack) error {
-			_, _ = s.Initialize.Remove("OperationInputValidation") // the requests are empty
-			return nil
-		}},
-	})
-	m := reflect.ValueOf(c).MethodByName(op)
-	if !m.IsValid() {
-		return nil, fmt.Errorf("the client has no %s", op)
-	}
-	out := m.Call([]reflect.Value{reflect.ValueOf(context.Background()), reflect.New(m.Type().In(1).Elem())})
-	err, _ := out[1].Interface().(error)
-	return out[0].Interface(), err
-}
-
-type response []byte
-
-func (a response) Do(*http.Request) (*http.Response, error) {
-	return &http.Response{
-		StatusCode: 200,
-		Status:     "200 OK",
-		Header:     http.Header{},
-		Body:       io.NopCloser(bytes.NewReader(a)),
-	}, nil
-}
-
-// decodeWithOurs decodes a response as a single item or as the items of a list, and returns their data.
-func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next string, unknown int, err error) {
-	g, err := ec2xml.Compile(format, ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
-	if err != nil {
-		return nil, "", 0, err
-	}
-	var d ec2xml.Decoder
-	var p record.Page
-	s := record.NewEnvelope(record.Target{}, record.Identity{}, []byte("{}"), "", "")
-	if next, err = d.Decode(g, ec2xml.Options{Envelope: s}, bytes.NewReader(body), &p); err != nil {
-		return nil, "", 0, err
-	}
-	for v := range p.Views() {
-		if !json.Valid(v.Line()) {
-			return nil, "", 0, fmt.Errorf("not JSON: %s", v.Line())
-		}
-		data = append(data, bytes.Clone(v.Data()))
-	}
-	return data, next, p.Unknown(), nil
-}
-
-// A writer writes random responses from the tables.
-type writer struct {
-	*rand.Rand
-	b     bytes.Buffer
-	full  bool // write every member, and at least one element of every list
-	space bool // indentation
-}
-
-func (w *writer) indent(depth int) {
-	if w.space {
-		w.b.WriteString("\n" + strings.Repeat("    ", depth))
-	}
-}
-
-func (w *writer) element(name string, s ec2xml.Shape, depth int) {
-	w.indent(depth)
-	switch t := s.Type(); t {
-	case ec2xml.Struct, ec2xml.List:
-		fmt.Fprintf(&w.b, "<%s>", name)
-		n := w.b.Len()
-		if t == ec2xml.Struct {
-			w.members(s, depth+1)
-		} else {
-			for range w.elements() {
-				w.element(s.Item(), s.Elem(), depth+1)
-			}
-		}
-		if w.b.Len() == n && w.IntN(2) == 0 {
-			w.b.Truncate(n - 1)
-			w.b.WriteString("/>")
-			return
-		}
-		w.indent(depth)
-		fmt.Fprintf(&w.b, "</%s>", name)
-	default:
-		text := w.text(t)
-		switch {
-		case text == "" && w.IntN(2) == 0:
-			fmt.Fprintf(&w.b, "<%s/>", name)
-		case w.IntN(10) == 0 && !strings.Contains(text, "]]>") && text != "":
-			fmt.Fprintf(&w.b, "<%s><![CDATA[%s]]></%s>", name, text, name)
-		default:
-			fmt.Fprintf(&w.b, "<%s>%s</%s>", name, w.escape(text), name)
-		}
-	}
-}
-
-func (w *writer) elements() int {
-	if w.full {
-		return 1 + w.IntN(2)
-	}
-	return w.IntN(4)
-}
-
-func (w *writer) members(s ec2xml.Shape, depth int) {
-	var ms []ec2xml.Member
-	for m := range s.Members() {
-		if w.full || w.IntN(3) > 0 {
-			ms = append(ms, m)
-		}
-	}
-	w.Shuffle(len(ms), func(i, j int) { ms[i], ms[j] = ms[j], ms[i] })
-	for _, m := range ms {
-		w.element(m.Wire, m.Shape, depth)
-	}
-}
-
-func (w *writer) text(t ec2xml.Type) string {
-	switch t {
-	case ec2xml.Integer:
-		return strconv.Itoa(int(int32(w.Uint32())))
-	case ec2xml.Float:
-		return strconv.FormatFloat(float64(w.IntN(1000))/8, 'f', -1, 32)
-	case ec2xml.Boolean:
-		return strconv.FormatBool(w.IntN(2) == 0)
-	case ec2xml.Timestamp:
-		return time.Unix(int64(w.IntN(2e9)), int64(w.IntN(1000))*1e6).UTC().Format("2006-01-02T15:04:05.000Z")
-	case ec2xml.Blob:
-		return [...]string{"AAECAw==", "aGVsbG8="}[w.IntN(2)]
-	}
-	if w.full {
-		return fmt.Sprintf("text-%x", w.Uint32())
-	}
-	const alphabet = "abcXYZ019-_/.:,{}[] \t\n\"\\<>&'éß漢😀\u2028\u007f"
-	runes := []rune(alphabet)
-	n := w.IntN(12)
-	if w.IntN(50) == 0 {
-		n = w.IntN(3000)
-	}
-	var s []rune
-	for range n {
-		s = append(s, runes[w.IntN(len(runes))])
-	}
-	return string(s)
-}
-
-func (w *writer) escape(s string) string {
-	r := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-	switch w.IntN(3) {
-	case 0:
-		r = strings.NewReplacer(
-			"&",
-			"&#38;",
-			"<",
-			"&#x3c;",
-			">",
-			"&gt;",
-			`"`,
-			"&quot;",
-			"'",
-			"&apos;",
-			"é",
-			"&#233;",
-			"\n",
-			"&#xA;",
-		)
-	case 1:
-		r = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "😀", "&#x1f600;", "\t", "&#9;")
-	}
-	return r.Replace(s)
-}
-
-func (w *writer) document(o ec2xml.Operation) []byte {
-	w.b.Reset()
-	w.b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
-	fmt.Fprintf(&w.b, `<%sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">`, o.Name)
-	w.indent(1)
-	w.b.WriteString("<requestId>8f7724cf-example</requestId>")
-	w.members(o.Output, 1)
-	w.indent(0)
-	fmt.Fprintf(&w.b, "</%sResponse>", o.Name)
-	if w.space {
-		w.b.WriteString("\n")
-	}
-	return bytes.Clone(w.b.Bytes())
-}
-
-// compare compares our JSON with the SDK's value, member by member, in both directions. If filled is set, all members
-// of the SDK's value must be set, which shows that the tables lack none.
-func compare(path string, want reflect.Value, got any, filled bool) error {
-	switch t := want.Interface().(type) {
-	case *time.Time:
-		s, _ := got.(string)
-		at, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil || t == nil || !at.Equal(*t) {
-			return fmt.Errorf("%s: %v, want %v (%v)", path, got, t, err)
-		}
-		return nil
-	case []byte:
-		s, _ := got.(string)
-		var b []byte
-		if err := json.Unmarshal([]byte(strconv.Quote(s)), &b); err != nil || !bytes.Equal(b, t) {
-			return fmt.Errorf("%s: %v, want %q", path, got, t)
-		}
-		return nil
-	}
-	switch want.Kind() {
-	case reflect.Pointer:
-		return compare(path, want.Elem(), got, filled)
-	case reflect.Struct:
-		obj, ok := got.(map[string]any)
-		if !ok {
-			return fmt.Errorf("%s: %T, want an object", path, got)
-		}
-		left := len(obj)
-		for i := range want.NumField() {
-			f := want.Type().Field(i)
-			if !f.IsExported() || f.Name == "ResultMetadata" {
-				continue
-			}
-			v := want.Field(i)
-			x, has := obj[f.Name]
-			if has {
-				left--
-			}
-			if absent := v.IsZero() && v.Kind() != reflect.String; absent == has && !(v.Kind() == reflect.String) {
-				return fmt.Errorf("%s.%s: in ours %v, in the SDK's %v", path, f.Name, has, !absent)
-			}
-			if !has {
-				if filled || v.Kind() == reflect.String && v.Len() > 0 {
-					return fmt.Errorf("%s.%s: missing", path, f.Name)
-				}
-				continue
-			}
-			if err := compare(path+"."+f.Name, v, x, filled); err != nil {
-				return err
-			}
-		}
-		if left != 0 {
-			return fmt.Errorf("%s: members that the SDK does not have: %v", path, obj)
-		}
-		return nil
-	case reflect.Slice:
-		list, ok := got.([]any)
-		if !ok || len(list) != want.Len() {
-			return fmt.Errorf("%s: %v, want %d elements", path, got, want.Len())
-		}
-		for i, x := range list {
-			if err := compare(fmt.Sprintf("%s[%d]", path, i), want.Index(i), x, filled); err != nil {
-				return err
-			}
-		}
-		return nil
-	case reflect.String:
-		if s, ok := got.(string); !ok || s != want.String() {
-			return fmt.Errorf("%s: %q, want %q", path, got, want.String())
-		}
-	case reflect.Bool:
-		if b, ok := got.(bool); !ok || b != want.Bool() {
-			return fmt.Errorf("%s: %v, want %v", path, got, want.Bool())
-		}
-	case reflect.Int32, reflect.Int64:
-		if n, ok := got.(json.Number); !ok || n.String() != strconv.FormatInt(want.Int(), 10) {
-			return fmt.Errorf("%s: %v, want %d", path, got, want.Int())
-		}
-	case reflect.Float32, reflect.Float64:
-		n, ok := got.(json.Number)
-		if f, err := n.Float64(); !ok || err != nil || f != want.Float() {
-			return fmt.Errorf("%s: %v, want %v", path, got, want.Float())
-		}
-	default:
-		return fmt.Errorf("%s: a kind that the test does not know: %s", path, want.Kind())
-	}
-	return nil
-}
-
-func decodeJSON(data []byte) (v any, err error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	err = dec.Decode(&v)
-	return v, err
-}
-
-// TestEveryOperationEqualsTheSDK writes responses of every operation from the tables and compares the results of the
-// SDK's decoder and ours. One response of each operation has every member, so every field of the SDK's types must be
-// set: otherwise the tables lack a member.
-func TestEveryOperationEqualsTheSDK(t *testing.T) {
-	rounds := 12
-	if testing.Short() {
-		rounds = 2
-	}
-	ops := ec2xml.Operations()
-	if len(ops) < 190 {
-		t.Fatalf("only %d operations", len(ops))
-	}
-	for _, op := range ops {
-		o, _ := ec2xml.Describe(op)
-		for round := range rounds {
-			w := &writer{Rand: rand.New(rand.NewPCG(uint64(round), uint64(len(op)))), full: round == 0, space: round%2 == 0}
-			doc := w.document(o)
-			if err := equal(o, doc, w.full); err != nil {
-				t.Errorf("%s, round %d: %v", op, round, err)
-				if testing.Verbose() {
-					t.Logf("%s", doc)
-				}
-				break
-			}
-		}
-	}
-}
-
-func equal(o ec2xml.Operation, doc []byte, filled bool) error {
-	want, err := decodeWithSDK(o.Name, doc)
-	if err != nil {
-		return fmt.Errorf("SDK: %w", err)
-	}
-	data, next, unknown, err := decodeWithOurs(o.Name, "", doc)
-	if err != nil {
-		return err
-	}
-	if unknown > 0 || len(data) != 1 {
-		return fmt.Errorf("%d items, %d things unknown", len(data), unknown)
-	}
-	got, err := decodeJSON(data[0])
-	if err != nil {
-		return err
-	}
-	if f := reflect.ValueOf(want).Elem().FieldByName("NextToken"); f.IsValid() { // the token is not data
-		token, _ := f.Interface().(*string)
-		if aws.ToString(token) != next {
-			return fmt.Errorf("token %q, want %q", next, aws.ToString(token))
-		}
-		f.SetZero()
-		if filled {
-			f.Set(reflect.ValueOf(aws.String(next)))
-			got.(map[string]any)["NextToken"] = next
-		}
-	}
-	if err := compare("", reflect.ValueOf(want), got, filled); err != nil {
-		return err
-	}
-	return lists(o, doc, got.(map[string]any))
-}
-
-// lists decodes the response with each of its lists as the item list: the records must be the list's elements.
-func lists(o ec2xml.Operation, doc []byte, whole map[string]any) error {
-	for m := range o.Output.Members() {
-		if m.Shape.Type() != ec2xml.List {
-			continue
-		}
-		data, _, unknown, err := decodeWithOurs(o.Name, m.Name, doc)
-		if err != nil || unknown > 0 {
-			return fmt.Errorf("items %s: %d things unknown, %w", m.Name, unknown, err)
-		}
-		list, _ := whole[m.Name].([]any)
-		if len(list) != len(data) {
-			return fmt.Errorf("items %s: %d, want %d", m.Name, len(data), len(list))
-		}
-		for i, x := range data {
-			got, err := decodeJSON(x)
-			if obj, ok := got.(map[string]any); ok {
-				delete(obj, "Answer")
-			}
-			if err != nil || !reflect.DeepEqual(got, list[i]) {
-				return fmt.Errorf("items %s: %s, want %v", m.Name, x, list[i])
-			}
-		}
-	}
-	return nil
-}
+func TestEveryOperationEqualsTheSDK(t *testing.T) { service.EveryOperation(t, 190) }
 
 // TestRepeatedMembersEqualTheSDK repeats members: texts, lists and structures, adjacent and apart.
 func TestRepeatedMembersEqualTheSDK(t *testing.T) {
-	o, _ := ec2xml.Describe("DescribeInstances")
+	o, _ := ec2xml.Describe("ec2", "DescribeInstances")
 	for seed := range 300 {
-		w := &writer{Rand: rand.New(rand.NewPCG(uint64(seed), 7)), space: seed%2 == 0}
+		w := equaltest.NewWriter(uint64(seed), 7, seed%2 == 0)
 		var b bytes.Buffer
 		b.WriteString("<DescribeInstancesResponse><reservationSet><item><instancesSet>")
 		item, _ := o.Output.Path("Reservations.Instances")
 		for range 1 + w.IntN(2) {
 			b.WriteString("<item>")
 			for range 2 + w.IntN(3) {
-				w.b.Reset()
-				w.members(item.Elem(), 1)
-				b.Write(w.b.Bytes())
+				b.Write(w.Members(item.Elem()))
 			}
 			b.WriteString("</item>")
 		}
 		b.WriteString("</instancesSet></item></reservationSet></DescribeInstancesResponse>")
-		if err := equal(o, b.Bytes(), false); err != nil {
+		if err := service.Equal(o, b.Bytes(), false); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, b.Bytes())
 		}
 	}
@@ -430,12 +50,12 @@ func TestRepeatedMembersEqualTheSDK(t *testing.T) {
 
 // TestNamesInAnyCase checks that case is ignored, like by strings.EqualFold in the SDK's decoder.
 func TestNamesInAnyCase(t *testing.T) {
-	o, _ := ec2xml.Describe("DescribeVolumes")
+	o, _ := ec2xml.Describe("ec2", "DescribeVolumes")
 	doc := []byte(
 		`<DescribeVolumesResponse><VOLUMESET><ITEM><volumeid>vol-1</volumeid><TagSet><item><KEY>a</KEY><Value>b</Value>` +
 			`</item></TagSet></ITEM></VOLUMESET><NextToken>t</NextToken></DescribeVolumesResponse>`,
 	)
-	if err := equal(o, doc, false); err != nil {
+	if err := service.Equal(o, doc, false); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,14 +1,16 @@
-"""Print random responses of EC2, made from botocore's model, beside what the AWS CLI's parser reads in them: a line of
-JSON for each, with op, xml and data. Arguments: a seed, and how many responses of each operation."""
+"""Print random responses of a service, made from botocore's model, beside what the AWS CLI's parser reads in them: a
+line of JSON for each, with op, xml and data. Arguments: the service, a seed, and how many responses of each operation."""
 import json, random, sys
 from xml.sax.saxutils import escape
 
 from botocore import parsers, session
 
-rnd = random.Random(int(sys.argv[1]))
-model = session.get_session().get_service_model("ec2")
+rnd = random.Random(int(sys.argv[2]))
+model = session.get_session().get_service_model(sys.argv[1])
+EC2 = model.protocol == "ec2"
+ELEMENT = "item" if EC2 else "member"
 # As the AWS CLI does: timestamps and blobs as they are sent.
-parser = parsers.EC2QueryParser(timestamp_parser=lambda s: s, blob_parser=lambda s: s)
+parser = (parsers.EC2QueryParser if EC2 else parsers.QueryParser)(timestamp_parser=lambda s: s, blob_parser=lambda s: s)
 
 
 def text(shape):
@@ -33,7 +35,7 @@ def write(out, name, shape):
     elif shape.type_name == "list":
         inner = []
         for _ in range(rnd.randint(0, 3)):
-            write(inner, shape.member.serialization.get("name", "item"), shape.member)
+            write(inner, shape.member.serialization.get("name", ELEMENT), shape.member)
     else:
         inner = [escape(text(shape))]
     inner = "".join(inner)
@@ -58,10 +60,16 @@ for op in model.operation_names:
     shape = model.operation_model(op).output_shape
     if not op.startswith(("Describe", "Get", "List", "Search")) or shape is None:
         continue
-    for _ in range(int(sys.argv[2])):
+    for _ in range(int(sys.argv[3])):
         out = []
         members(out, shape)
-        xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<{op}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>{"".join(out)}</{op}Response>'
+        body = "".join(out)
+        if EC2:
+            body = f"<requestId>r</requestId>{body}"
+        else:
+            body = f"<{op}Result>{body}</{op}Result><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
+        space = model.metadata.get("xmlNamespace", "http://ec2.amazonaws.com/doc/2016-11-15")
+        xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<{op}Response xmlns="{space}/">{body}</{op}Response>'
         data = parser.parse({"status_code": 200, "headers": {}, "body": xml.encode()}, shape)
         data.pop("ResponseMetadata", None)
         print(json.dumps({"op": op, "xml": xml, "data": data}))

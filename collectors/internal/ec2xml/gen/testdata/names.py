@@ -1,17 +1,27 @@
-"""Compare the tables with botocore's model of EC2: what the AWS CLI prints is named by it."""
-import gzip, json, os, re, sys
+"""Compare the tables of a service with botocore's model: what the AWS CLI prints is named by it. Arguments: the
+service, and the file with the tables."""
+import glob, gzip, json, os, re, sys
 
 import botocore
 
-MODEL = os.path.join(os.path.dirname(botocore.__file__), "data/ec2/2016-11-15/service-2.json.gz")
+MODEL = max(glob.glob(os.path.join(os.path.dirname(botocore.__file__), "data", sys.argv[1], "*/service-2.json.gz")))
 TYPES = {"string": "s", "character": "s", "integer": "i", "long": "i", "double": "f", "float": "f",
          "boolean": "b", "timestamp": "t", "blob": "x"}
+
+
+model = json.load(gzip.open(MODEL))
+EC2 = model["metadata"]["protocol"] == "ec2"
+ELEMENT = "item" if EC2 else "member"
+
+
+def wire_of(name):
+    return name[0].lower() + name[1:] if EC2 else name
 
 
 def tables(path):
     ops, shapes, at = {}, {}, None
     for line in open(path):
-        line = line.rstrip("\n").removeprefix("const tables = `")
+        line = re.sub("^const .* = `(%awsquery)?", "", line.rstrip("\n"))
         if line.startswith("@"):
             at = ops.setdefault(line[1:].split()[0], {})
         elif re.fullmatch(r"=\w+", line):
@@ -19,12 +29,11 @@ def tables(path):
         elif at is not None and re.match(r"[A-Z]\S* \S+$", line):
             name, typ = line.split(" ")
             name, _, wire = name.partition("/")
-            at[name] = (wire or name[0].lower() + name[1:], typ)
+            at[name] = (wire or wire_of(name), typ)
     return ops, shapes
 
 
-model = json.load(gzip.open(MODEL))
-ops, shapes = tables(sys.argv[1])
+ops, shapes = tables(sys.argv[2])
 wrong, done, members = [], set(), 0
 
 
@@ -35,7 +44,7 @@ def value(where, typ, name):
         if not m:
             wrong.append(f"{where}: {typ}, no list")
             return
-        if (m[1] or "item") != shape["member"].get("locationName", "member"):
+        if (m[1] or ELEMENT) != shape["member"].get("locationName", "member"):
             wrong.append(f"{where}: elements are {shape['member'].get('locationName')}")
         value(where + "[]", m[2], shape["member"]["shape"])
     elif shape["type"] == "structure":

@@ -1,14 +1,12 @@
 package collectors
 
-// Kinds are all kinds, sorted by name. They are never modified. To add one, add a row: see CONTRIBUTING.md.
-//
 // Max is the API's largest page, from the AWS service model, else from the API reference, else 100 (smaller
 // pages cost more calls, but larger ones might be refused). Refill and Burst are those of AWS's table of actions that
 // have buckets of their own:
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-rate-based
 //
 // No row contains IncludeManagedResources: params adds it where the API has it.
-var Kinds = []Kind{
+var ec2Kinds = []Kind{
 	{Name: "ec2_account_attribute", Op: "DescribeAccountAttributes", Items: "AccountAttributes", ID: "AttributeName"},
 	{Name: "ec2_account_vpc_encryption_control", Op: "DescribeAccountVpcEncryptionControl",
 		Items: "AccountVpcEncryptionControl", ConstID: "account", State: "State"},

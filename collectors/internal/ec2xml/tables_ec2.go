@@ -2,8 +2,8 @@
 
 package ec2xml
 
-// tables holds the operations and structures. loadTables documents the format.
-const tables = `@DescribeAccountAttributes
+// ec2Tables holds the operations and structures of ec2. parseTables documents the format.
+const ec2Tables = `@DescribeAccountAttributes
 ?AttributeNames/AttributeName []AccountAttributeName
 ?DryRun b
 AccountAttributes/accountAttributeSet []AccountAttribute

@@ -1,0 +1,80 @@
+package ec2xml_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+)
+
+// The members of a response of awsquery are in one element of the root. A response without it has no members: it is an
+// error, because an empty list would mean that everything is gone.
+func TestAWSQueryDocuments(t *testing.T) {
+	g, err := ec2xml.Compile(ec2xml.AWSQuery("autoscaling"), ec2xml.Spec{
+		Op: "DescribeAutoScalingGroups", Items: "AutoScalingGroups", ID: []string{"AutoScalingGroupName"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		result   = "DescribeAutoScalingGroupsResult"
+		metadata = "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
+		groups   = "<AutoScalingGroups><member><AutoScalingGroupName>web</AutoScalingGroupName><MinSize>1</MinSize>" +
+			"</member></AutoScalingGroups>"
+		web = `{"AutoScalingGroupName":"web","MinSize":1}`
+	)
+	in := func(name, s string) string { return "<" + name + ">" + s + "</" + name + ">" }
+	root := func(s string) string { return in("DescribeAutoScalingGroupsResponse", s) }
+	for _, c := range []struct {
+		name, xml string
+		data      []string
+		next      string
+		err       error
+	}{
+		{name: "metadata after", xml: root(in(result, groups+"<NextToken>n</NextToken>") + metadata),
+			data: []string{web}, next: "n"},
+		{name: "metadata before", xml: root(metadata + in(result, groups)), data: []string{web}},
+		{name: "no metadata", xml: root(in(result, groups)), data: []string{web}},
+		{name: "no groups", xml: root(in(result, "<AutoScalingGroups/>") + metadata)},
+		{name: "an empty result", xml: root("<" + result + "/>" + metadata)},
+		{name: "another case", xml: root(in(strings.ToLower(result), groups)), data: []string{web}},
+		{name: "an unknown list", xml: root(in(result, "<AutoScalingGroups><member><AutoScalingGroupName>web"+
+			"</AutoScalingGroupName><New><member>1</member><member>2</member></New></member></AutoScalingGroups>")),
+			data: []string{`{"AutoScalingGroupName":"web","New":["1","2"]}`}},
+		{name: "no result", xml: root(metadata), err: ec2xml.ErrMarkup},
+		{name: "nothing", xml: "<DescribeAutoScalingGroupsResponse/>", err: ec2xml.ErrMarkup},
+		{name: "another result", xml: root(in("DescribePoliciesResult", groups)), err: ec2xml.ErrMarkup},
+		{name: "the members in the root", xml: root(groups), err: ec2xml.ErrMarkup},
+		{name: "another root", xml: in("DescribePoliciesResponse", in(result, groups)), err: ec2xml.ErrMarkup},
+		{name: "a wrong end", xml: "<DescribeAutoScalingGroupsResponse>" + in(result, groups) + "</Response>",
+			err: ec2xml.ErrSyntax},
+		{name: "a second result", xml: root(in(result, groups) + in(result, groups)), data: []string{web}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, next, err := decode(t, g, ec2xml.Options{}, c.xml)
+			if !errors.Is(err, c.err) {
+				t.Fatalf("%v, want %v", err, c.err)
+			}
+			if err == nil && (!slices.Equal(dataOf(p), c.data) || next != c.next) {
+				t.Errorf("%s, token %q", dataOf(p), next)
+			}
+		})
+	}
+}
+
+// The services have tables of their own, also for operations of the same name.
+func TestServicesHaveTheirOwnTables(t *testing.T) {
+	ec2, ok1 := ec2xml.Describe("ec2", "DescribeTags")
+	scaling, ok2 := ec2xml.Describe("autoscaling", "DescribeTags")
+	if !ok1 || !ok2 || !ec2.Has("MaxResults") || !scaling.Has("MaxRecords") || scaling.Has("MaxResults") {
+		t.Errorf("%+v, %+v", ec2.Inputs, scaling.Inputs)
+	}
+	if _, ok := ec2xml.Describe("ec2", "DescribeAutoScalingGroups"); ok {
+		t.Error("EC2 has an operation of Auto Scaling")
+	}
+	if _, ok := ec2xml.Describe("none", "DescribeTags"); ok || len(ec2xml.Operations("none")) > 0 {
+		t.Error("a service without tables has operations")
+	}
+}

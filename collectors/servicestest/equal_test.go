@@ -1,0 +1,25 @@
+package servicestest
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/ec2xml/equaltest"
+)
+
+// Random responses of every operation: our decoder and the SDK's have the same result.
+func TestAutoScalingEqualsTheSDK(t *testing.T) {
+	equaltest.Service{
+		Format: ec2xml.AWSQuery("autoscaling"),
+		Client: func(http aws.HTTPClient) any {
+			return autoscaling.New(autoscaling.Options{
+				Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,
+				APIOptions: []func(*middleware.Stack) error{equaltest.WithoutValidation},
+			})
+		},
+	}.EveryOperation(t, 20)
+}
