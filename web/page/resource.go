@@ -23,25 +23,42 @@ import (
 // resourceData is what the template of a resource shows.
 type resourceData struct {
 	*inventory.Resource
-	Row      resourceRow
-	Heading  string // its name, else its id
-	At       time.Time
-	Gone     bool
-	Tags     []pair
-	Facts    []pair // members that people look for first
-	Versions []versionView
-	Changes  string
-	Members  []member
-	Instants []option
-	Now      string // the URL without an instant
-	Related  []relatedView
-	Graph    template.HTML // of them
-	Same     sameQuestion
-	KindURL  string
-	More     bool // there are more members than are shown
+	Row             resourceRow
+	Heading         string // its name, else its id
+	At              time.Time
+	Gone            bool
+	Tags, ExtraTags []tagView
+	Facts           []pair // members that people look for first
+	Versions        []versionView
+	Changes         string
+	Members         []member
+	Instants        []option
+	AtText          string
+	WithAt          []hiddenField // the other parameters
+	Now             string        // the URL without an instant
+	Related         []relatedView
+	Graph           template.HTML // of them
+	Same            sameQuestion
+	KindURL         string
+	More            bool // there are more members than are shown
 }
 
 type pair struct{ Name, Value string }
+
+// A tagView is a tag with the URL of the resources that have it.
+type tagView struct{ Name, Value, URL string }
+
+func tagViews(field string, tags map[string]string, at string) (views []tagView) {
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		term := inventory.QuoteWord(field+"."+key) + "=" + inventory.QuoteWord(tags[key])
+		q := url.Values{"where": {term}}
+		if at != "" {
+			q.Set("at", at)
+		}
+		views = append(views, tagView{key, tags[key], withQuery("/inventory", q)})
+	}
+	return views
+}
 
 // A versionView is a version of a resource: what changed when.
 type versionView struct {
@@ -173,9 +190,9 @@ func (d *resourceData) fill(versions []*inventory.Resource, r *request, paramete
 	if d.Heading == "" {
 		d.Heading = d.ID
 	}
-	for _, key := range slices.Sorted(maps.Keys(d.Resource.Tags)) {
-		d.Tags = append(d.Tags, pair{key, d.Resource.Tags[key]})
-	}
+	d.AtText, d.WithAt = r.values.Get("at"), r.hidden("at")
+	d.Tags = tagViews("tags", d.Resource.Tags, d.AtText)
+	d.ExtraTags = tagViews("extra_tags", d.Resource.ExtraTags, d.AtText)
 	var data any
 	dec := json.NewDecoder(bytes.NewReader(d.Data))
 	dec.UseNumber()
