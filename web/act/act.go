@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
@@ -46,6 +47,7 @@ type Acts struct {
 
 	mu       sync.Mutex
 	checking map[string]bool // accounts that are being checked
+	started  []inventory.Run // the last runs that somebody started, until they begin
 }
 
 // New returns Acts.
@@ -105,6 +107,7 @@ func refuse(status int, hint, format string, args ...any) error {
 // The limits of acts.
 const (
 	maxNote      = 200 // characters
+	maxStarted   = 200 // runs that are known before they begin
 	checkTimeout = 50 * time.Second
 )
 
@@ -118,7 +121,39 @@ func (a *Acts) Start(ctx context.Context, who, account string) (s Started, err e
 	if err != nil {
 		return Started{}, engineError(err)
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.started) == maxStarted {
+		a.started = a.started[1:]
+	}
+	a.started = append(a.started, inventory.Run{
+		ID: run, Account: account, Tick: time.Now().UTC(), Ticks: 1, Status: record.RunRunning,
+		Targets: map[record.State]int{},
+	})
 	return Started{run}, nil
+}
+
+// Waiting returns a run that somebody started, until the store has it. It is in progress, and has no start before it
+// begins.
+func (a *Acts) Waiting(run string) (inventory.Run, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.started, func(r inventory.Run) bool { return r.ID == run })
+	if i < 0 {
+		return inventory.Run{}, false
+	}
+	waiting := a.started[i]
+	info, _ := a.o.Board.Account(waiting.Account)
+	if info.Last.Run >= run { // it has ended, or a later one has: ids are in the order of time
+		a.started = slices.Delete(a.started, i, i+1)
+		return inventory.Run{}, false
+	}
+	for _, r := range info.Running {
+		if r.Run == run {
+			waiting.Started = r.Started
+		}
+	}
+	return waiting, true
 }
 
 // Cancel cancels the runs of an account that are in progress or wait. Their targets end as interrupted.

@@ -190,6 +190,11 @@ func (a *API) run(w http.ResponseWriter, r *request) error {
 		}
 		return writeJSON(w, query.NewRunLine(run, r.question.Now))
 	}
+	if a.o.Acts != nil {
+		if waiting, ok := a.o.Acts.Waiting(id); ok {
+			return writeJSON(w, query.NewRunLine(waiting, r.question.Now))
+		}
+	}
 	return problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("no run with the id %.100q is stored", id),
 		Hint: "See " + Prefix + "runs for the stored runs."}
 }

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/web/act"
 )
@@ -177,6 +179,24 @@ func TestRunRefused(t *testing.T) {
 	fx.engine.stopped = true
 	if w := fx.act("accounts/prod/run", "alice", ""); w.Code != 503 || w.Header().Get("Location") != "" {
 		t.Errorf("stopped: %d %s", w.Code, w.Body)
+	}
+}
+
+// A run that somebody started is known before it begins, and until the store has it.
+func TestStartedRunIsKnown(t *testing.T) {
+	fx := newFixture(t)
+	w := fx.act("accounts/prod/run", "alice", "")
+	path := strings.TrimPrefix(w.Header().Get("Location"), Prefix)
+	if run := get[query.RunLine](fx, path); run.Started != nil || run.Status != record.RunRunning || run.Account != "prod" {
+		t.Errorf("before it begins: %+v", run)
+	}
+	fx.board.Observe(runner.RunStarted{Account: "prod", Run: "01JDSTARTED"})
+	if run := get[query.RunLine](fx, path); run.Started == nil || run.Status != record.RunRunning {
+		t.Errorf("when it begins: %+v", run)
+	}
+	fx.board.Observe(runner.RunEnded{Account: "prod", Run: "01JDSTARTED", Status: record.Success})
+	if w := fx.ask(path); w.Code != http.StatusNotFound {
+		t.Errorf("a run that has ended and that the store does not have: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -132,6 +132,14 @@ func TestFormsAreForThoseWhoMayAct(t *testing.T) {
 	}
 }
 
+// A run that somebody started has a view before the store has it.
+func TestStartedRun(t *testing.T) {
+	p, _, _ := acting(newFixture(t))
+	p.o.Store = &fakeStore{}
+	post(t, p, "alice", "/accounts/prod/start", nil)
+	requireAll(t, viewAs(t, p, "bob", "/runs/01JD"), "In progress", "not yet: it waits for other runs", "prod")
+}
+
 // Each form acts, sends the browser back, and the account's page says what was done. Without a right, or with an error,
 // the answer says why.
 func TestForms(t *testing.T) {

@@ -95,7 +95,7 @@ func viewOfRun(r inventory.Run, now time.Time) runView {
 	if v.Began.IsZero() {
 		v.Began = r.Tick
 	}
-	if r.Status == record.RunRunning {
+	if r.Status == record.RunRunning && !r.Started.IsZero() {
 		v.Took = now.Sub(r.Started)
 	}
 	if r.Missed != "" {

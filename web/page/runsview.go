@@ -288,26 +288,35 @@ func (p *Page) runView(ctx context.Context, r *request) (content, error) {
 		if err != nil {
 			return content{}, fmt.Errorf("read a run: %w", err)
 		}
-		d := runData{
-			runView: viewOfRun(run, r.now), Tick: run.Tick, Started: run.Started, Ended: run.Ended,
-			Replica: run.Process.Replica, Version: run.Process.Version,
-			Same: sameQuestion{"collector runs " + quoted(id), "/api/v1/runs/" + url.PathEscape(id)},
+		return viewRun(run, r.now), nil
+	}
+	if p.o.Acts != nil {
+		if waiting, ok := p.o.Acts.Waiting(id); ok {
+			return viewRun(waiting, r.now), nil
 		}
-		for _, s := range stateTable {
-			if n := run.Targets[s.state]; n > 0 {
-				d.States = append(d.States, stateNumber{s, n})
-			}
-		}
-		for _, c := range run.Causes {
-			d.Causes = append(d.Causes, causeView{
-				State: infoOf(c.State), Title: causeTitle(c.State, c.Reason), Hint: c.Hint, Error: c.Error,
-				Tried: strings.TrimSpace(c.Region + " " + kindName(c.Kind)), Effect: count(c.Targets, "listing") + ".",
-				OfRun: true,
-			})
-		}
-		return content{template: "run.html", title: "Run of " + run.Account, tab: "/runs", data: d}, nil
 	}
 	m := message{Heading: "No run has this id", Text: "Runs are kept for store.keep_runs.",
 		Back: link{Text: "Runs", URL: "/runs"}}
 	return content{template: "message.html", title: "No such run", tab: "/runs", status: http.StatusNotFound, data: m}, nil
+}
+
+func viewRun(run inventory.Run, now time.Time) content {
+	d := runData{
+		runView: viewOfRun(run, now), Tick: run.Tick, Started: run.Started, Ended: run.Ended,
+		Replica: run.Process.Replica, Version: run.Process.Version,
+		Same: sameQuestion{"collector runs " + quoted(run.ID), "/api/v1/runs/" + url.PathEscape(run.ID)},
+	}
+	for _, s := range stateTable {
+		if n := run.Targets[s.state]; n > 0 {
+			d.States = append(d.States, stateNumber{s, n})
+		}
+	}
+	for _, c := range run.Causes {
+		d.Causes = append(d.Causes, causeView{
+			State: infoOf(c.State), Title: causeTitle(c.State, c.Reason), Hint: c.Hint, Error: c.Error,
+			Tried: strings.TrimSpace(c.Region + " " + kindName(c.Kind)), Effect: count(c.Targets, "listing") + ".",
+			OfRun: true,
+		})
+	}
+	return content{template: "run.html", title: "Run of " + run.Account, tab: "/runs", data: d}
 }
