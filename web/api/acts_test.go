@@ -187,7 +187,8 @@ func TestStartedRunIsKnown(t *testing.T) {
 	fx := newFixture(t)
 	w := fx.act("accounts/prod/run", "alice", "")
 	path := strings.TrimPrefix(w.Header().Get("Location"), Prefix)
-	if run := get[query.RunLine](fx, path); run.Started != nil || run.Status != record.RunRunning || run.Account != "prod" {
+	run := get[query.RunLine](fx, path)
+	if run.Started != nil || run.Status != record.RunRunning || run.Account != "prod" {
 		t.Errorf("before it begins: %+v", run)
 	}
 	fx.board.Observe(runner.RunStarted{Account: "prod", Run: "01JDSTARTED"})

@@ -254,8 +254,8 @@ func TestResource(t *testing.T) {
 	requireAll(t, view(t, p, "/resources/ec2_instance/i-2"), "<h1>i-2</h1>", "Gone since", "gone: terminated or deleted")
 	now.ExtraTags = map[string]string{"cost center": "7 8"}
 	where := "/inventory?where=" + url.QueryEscape("'extra_tags.cost center'='7 8'")
-	requireAll(t, html.UnescapeString(view(t, p, "/resources/ec2_instance/i-1")), where, "/inventory?where=tags.team%3Dweb",
-		"extra_tags, from the configuration")
+	requireAll(t, html.UnescapeString(view(t, p, "/resources/ec2_instance/i-1")), where,
+		"/inventory?where=tags.team%3Dweb", "extra_tags, from the configuration")
 	requireAll(t, view(t, p, where), "1 resource")
 	requireAll(t, view(t, p, "/resources/ec2_instance/i-3"), "2 resources have the id i-3", "account=333333333333")
 	for _, target := range []string{"/resources/ec2_instance/none", "/resources/ec2_instance/i-1?at=365d"} {
