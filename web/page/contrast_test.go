@@ -60,7 +60,7 @@ func TestContrast(t *testing.T) {
 		4.5: "ink/canvas ink/surface ink/sunken ink/hover quiet/canvas quiet/surface quiet/sunken quiet/hover " +
 			"quiet/wait-soft quiet/act-soft quiet/accent-soft ink/wait-soft ink/act-soft ink/accent-soft accent/canvas " +
 			"accent/surface accent/accent-soft accent/hover accent/wait-soft accent/act-soft on-accent/accent " +
-			"ok-text/surface wait/surface act/surface wait/hover act/hover",
+			"ok-text/surface ink/found accent/found wait/surface act/surface wait/hover act/hover",
 		3: "ok/surface wait/surface act/surface idle/surface ok/hover wait/hover act/hover idle/hover ok/sunken " +
 			"act/sunken wait/sunken idle/sunken line-strong/surface line-strong/canvas added/surface changed/surface " +
 			"gone/surface accent/surface accent/canvas",
