@@ -19,7 +19,7 @@ func TestPauseAndRunNow(t *testing.T) {
 	b := newTab(t, width, height)
 	b.open("/accounts/china")
 	b.follow(`form[action$="/china/pause"] button`)
-	b.awaits(".notice[role=status]", "The schedule is paused.")
+	b.awaits(".notice[role=status]", "The schedule is paused")
 	b.screenshot("paused")
 	waitUntilIdle(t, "china")
 	b.open("/accounts/china")

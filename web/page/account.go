@@ -72,6 +72,9 @@ func (p *Page) accountView(ctx context.Context, r *request) (content, error) {
 		Region: r.param("region"),
 	}
 	d.Paused, d.Said = a.Paused, r.said()
+	if d.Paused != nil && r.values.Get("done") == "pause" {
+		d.Said = "" // the notice of the pause says it, and who
+	}
 	d.AllCauses = r.with("region", "", "done", "")
 	for _, key := range slices.Sorted(maps.Keys(a.tags)) {
 		d.Tags = append(d.Tags, key+"="+a.tags[key])

@@ -160,6 +160,9 @@ func TestForms(t *testing.T) {
 	done("start", "A run was started.", nil)
 	done("cancel", "The run is being cancelled.", nil)
 	done("pause", "The schedule is paused</b> by alice", url.Values{"note": {"<b>migration</b>"}})
+	if n := strings.Count(viewAs(t, p, "alice", "/accounts/prod?done=pause"), "The schedule is paused"); n != 1 {
+		t.Errorf("the page says %d times that the schedule is paused", n)
+	}
 	requireAll(t, viewAs(t, p, "bob", "/accounts/prod"), "&lt;b&gt;migration&lt;/b&gt;",
 		`<span class="chip">paused</span>`)
 	requireAll(t, viewAs(t, p, "alice", "/accounts/prod"), `action="/accounts/prod/resume"`, "<dd>paused</dd>")
