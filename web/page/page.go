@@ -114,7 +114,7 @@ func (p *Page) functions() template.FuncMap {
 		"ageBars": func() []ageBar { return append(slices.Clone(ageBars[:]), neverComplete) },
 		"shape":   func(s ageBar) string { return "M0 0" + s.shape },
 		"words":   func(s ageBar) string { return s.words },
-		"shorten": shorten, "runURL": runURL,
+		"shorten": shorten, "runURL": runURL, "missedWords": missedLegend,
 	}
 }
 

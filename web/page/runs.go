@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,18 @@ var missedWords = map[string]struct{ letter, words string }{
 	runner.MissedDrain:     {"r", "the collector was stopping"},
 	runner.MissedPaused:    {"p", "the account was paused"},
 	runner.MissedCancelled: {"c", "a person cancelled it"},
+}
+
+// missedLegend explains the letters of a time line.
+func missedLegend() (legend []pair) {
+	for _, m := range missedWords {
+		legend = append(legend, pair{m.letter, m.words})
+	}
+	slices.SortFunc(legend, func(a, b pair) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range legend[:len(legend)-1] {
+		legend[i].Value += ","
+	}
+	return legend
 }
 
 // A runView is a run as the templates show it.

@@ -123,7 +123,9 @@ func (d *runsData) fill(runs []inventory.Run, r *request, chosen []record.Status
 	}
 	for _, s := range spans {
 		address := r.with("span", s.name, "before", "")
-		d.Spans = append(d.Spans, option{s.name, s.name, address, d.To.Sub(d.From) == s.Duration})
+		unit := len(s.name) - 1
+		words := s.name[:unit] + " " + s.name[unit:]
+		d.Spans = append(d.Spans, option{words, s.name, address, d.To.Sub(d.From) == s.Duration})
 	}
 	slices.SortFunc(d.Spans, func(a, b option) int { return cmp.Compare(spanOf(a.Value), spanOf(b.Value)) })
 	d.Earlier = r.with("to", fullTime(d.From), "before", "")
