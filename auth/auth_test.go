@@ -134,8 +134,8 @@ func (w *fixture) open(s *Sessions, a config.Account) *Session {
 	return got
 }
 
-// refused opens an account that cannot sign in, and checks the Fault.
-func (w *fixture) refused(s *Sessions, a config.Account, want record.Reason, words ...string) {
+// refused opens an account that cannot sign in, checks the Fault and returns it.
+func (w *fixture) refused(s *Sessions, a config.Account, want record.Reason, words ...string) error {
 	w.t.Helper()
 	_, err := s.Open(w.t.Context(), a)
 	if err == nil {
@@ -153,6 +153,7 @@ func (w *fixture) refused(s *Sessions, a config.Account, want record.Reason, wor
 			w.t.Errorf("%q is neither in the error nor in the hint:\n%v\n%s", word, err, hint)
 		}
 	}
+	return err
 }
 
 // trusting returns the options of a role that these principals may assume.

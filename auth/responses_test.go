@@ -190,8 +190,7 @@ func TestContainerWrong(t *testing.T) {
 				tt.say[i] = strings.ReplaceAll(tt.say[i], "{file}", file)
 			}
 			for _, a := range []config.Account{block(), block(source("EcsContainer"))} {
-				w.refused(w.sessions(Options{Getenv: os.Getenv}), a, tt.want, tt.say...)
-				_, err := w.sessions(Options{Getenv: os.Getenv}).Open(t.Context(), a)
+				err := w.refused(w.sessions(Options{Getenv: os.Getenv}), a, tt.want, tt.say...)
 				if all := errorTexts(err); strings.Contains(all, canary) || strings.Contains(all, tt.token) {
 					t.Error("the response or the token shows: ", all)
 				}

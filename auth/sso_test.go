@@ -216,8 +216,7 @@ func TestSSOWrong(t *testing.T) {
 			c := newIdentityCenter(t)
 			tt.set(c)
 			s := c.sessions(Options{})
-			c.refused(s, block(profile("p0")), tt.want, tt.say...)
-			_, err := s.Open(t.Context(), block(profile("p0")))
+			err := c.refused(s, block(profile("p0")), tt.want, tt.say...)
 			for _, secret := range []string{c.login.AccessToken, c.login.RefreshToken, c.login.ClientSecret} {
 				if secret != "" && strings.Contains(fmt.Sprintf("%+v", err)+record.HintOf(err)+c.log.String(), secret) {
 					t.Errorf("shows a token: %v", err)
