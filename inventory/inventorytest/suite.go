@@ -52,7 +52,6 @@ func Run(t *testing.T, s Subject) {
 		{"unusual ids", (*fixture).unusualIDs},
 		{"filtered", (*fixture).filtered},
 		{"searched", (*fixture).searched},
-		{"searches", (*fixture).searches},
 		{"in pages", (*fixture).pages},
 		{"concurrent", (*fixture).concurrent},
 		{"ping and probe", (*fixture).pingAndProbe},

@@ -19,11 +19,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Reader answers queries, also while another process writes. Each result comes from one statement, so it is a
-// snapshot of one moment.
+// A Reader answers queries, also while another process writes. Each result comes from one statement or one transaction,
+// so it is a snapshot of one moment.
 type Reader struct {
-	c    *connector
-	pool *pgxpool.Pool
+	c           *connector
+	pool        *pgxpool.Pool
+	fewVersions int // see defaultFewVersions
 }
 
 var _ inventory.Reader = (*Reader)(nil)
@@ -76,7 +77,7 @@ func newReader(ctx context.Context, c *connector) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{c, pool}, nil
+	return &Reader{c, pool, defaultFewVersions}, nil
 }
 
 // Close may be called more than once. It waits for results that are still being read.
@@ -145,15 +146,21 @@ func instant(us *int64) time.Time {
 	return time.UnixMicro(*us).UTC()
 }
 
-// queryRows yields the rows of a statement. If the caller stops early, the statement is cancelled at the server.
+// A querier is a pool of connections or a transaction.
+type querier interface {
+	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+}
+
+// queryRows yields the rows of a statement. If the caller stops early, the statement is cancelled at the server, and a
+// transaction ends.
 func queryRows[T any](
-	ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error),
+	ctx context.Context, r *Reader, db querier, query string, args []any, scan func(pgx.Rows) (T, bool, error),
 ) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		cancellable, cancel := context.WithCancel(ctx)
 		defer cancel()
 		var zero T
-		rows, err := r.pool.Query(cancellable, query, args...)
+		rows, err := db.Query(cancellable, query, args...)
 		if err != nil {
 			yield(zero, r.c.explain(ctx, err))
 			return
@@ -178,9 +185,9 @@ func queryRows[T any](
 
 // queryResources yields the versions of a statement that satisfy q.
 func (r *Reader) queryResources(
-	ctx context.Context, q inventory.Query, query string, args []any,
+	ctx context.Context, db querier, q inventory.Query, query string, args []any,
 ) iter.Seq2[*inventory.Resource, error] {
-	return queryRows(ctx, r, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
+	return queryRows(ctx, r, db, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
 		c := new(versionRow)
 		if err := rows.Scan(c.dest()...); err != nil {
 			return nil, false, err
@@ -207,6 +214,9 @@ var dialect = sqlquery.Dialect{
 
 // Find yields resources in the order of their keys.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	if q.Limit > 0 && q.ID == "" && q.At.IsZero() {
+		return r.page(ctx, q)
+	}
 	n := sqlquery.New(dialect)
 	n.Versions(q)
 	n.Search(q)
@@ -219,7 +229,7 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 	n.After(q.After, "v")
 	where, limit := n.Where(), n.Limit(q)
 	columns := versionColumns("v", q.Data || q.Where.NeedsData())
-	found := r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+where+
+	found := r.queryResources(ctx, r.pool, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+where+
 		" ORDER BY "+sqlquery.KeyOrder("v")+limit, n.Params())
 	return inventory.First(q.Limit, found)
 }
@@ -229,7 +239,8 @@ func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inve
 	n := sqlquery.New(dialect)
 	n.Versions(q)
 	columns := versionColumns("v", q.Data || q.Where.NeedsData())
-	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.Where()+
+	return r.queryResources(ctx, r.pool, q, "SELECT "+columns+
+		" FROM version v JOIN scope s ON s.scope = v.scope"+n.Where()+
 		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.Params())
 }
 
@@ -243,7 +254,7 @@ func (r *Reader) queryChanges(
 	query := "WITH e AS (" + with + ") SELECT e.at, " + columns + ` FROM e JOIN scope s ON s.scope = e.scope
 		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` +
 		n.Where() + " ORDER BY " + order
-	return queryRows(ctx, r, query, n.Params(), func(rows pgx.Rows) (inventory.Change, bool, error) {
+	return queryRows(ctx, r, r.pool, query, n.Params(), func(rows pgx.Rows) (inventory.Change, bool, error) {
 		var at *int64
 		b, a := new(versionRow), new(versionRow)
 		c := inventory.Change{Op: inventory.WasChanged}
@@ -304,7 +315,7 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 
 // Targets yields the stored state of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
-	return queryRows(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint,
+	return queryRows(ctx, r, r.pool, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint,
 		expected, records, calls,
 		throttles, started, ended, state_since, last_seen, first_complete, retired, coalesce(why, ''),
 		(SELECT history FROM store LIMIT 1),

@@ -201,7 +201,7 @@ func (r *Reader) runs(ctx context.Context, from string, args []any) iter.Seq2[in
 			FROM jsonb_array_elements(r.causes) WITH ORDINALITY AS j(value, n)
 			JOIN cause c ON c.cause = (j.value->>0)::bigint)::text, '[]')
 		FROM ` + from
-	return queryRows(ctx, r, query, args, func(rows pgx.Rows) (run inventory.Run, ok bool, err error) {
+	return queryRows(ctx, r, r.pool, query, args, func(rows pgx.Rows) (run inventory.Run, ok bool, err error) {
 		var tick, started, ended *int64
 		var targets, causes string
 		if err := rows.Scan(&run.ID, &run.Account, &tick, &started, &ended, &run.Status, &run.Missed, &run.Ticks,
@@ -219,7 +219,7 @@ func (r *Reader) runs(ctx context.Context, from string, args []any) iter.Seq2[in
 
 // SignIns yields the last sign-in of each account.
 func (r *Reader) SignIns(ctx context.Context) iter.Seq2[inventory.SignIn, error] {
-	return queryRows(ctx, r, `SELECT account, account_id, partition, arn, path, expires, checked, error, hint
+	return queryRows(ctx, r, r.pool, `SELECT account, account_id, partition, arn, path, expires, checked, error, hint
 		FROM sign_in ORDER BY account`, nil, func(rows pgx.Rows) (in inventory.SignIn, ok bool, err error) {
 		var expires, checked *int64
 		err = rows.Scan(&in.Account, &in.AccountID, &in.Partition, &in.ARN, &in.Path, &expires, &checked, &in.Error, &in.Hint)
