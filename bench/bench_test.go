@@ -56,6 +56,10 @@ func TestEachBenchmarkRuns(t *testing.T) {
 		{"empty -latency 1ms -n 1", []string{"| throttled |"}},
 		{"size", []string{" MB ("}},
 		{"validate -accounts 20 -n 2", []string{"20 accounts, offline", "| 2    |"}},
+		{
+			"page -accounts 3 -regions 2 -resources 1300 -n 1",
+			[]string{"| coverage ", "| search, API ", "| search, page ", "Peak RSS"},
+		},
 		{"validate -accounts 20 -n 2 -mistakes", []string{"20 accounts with 60 mistakes, offline", "| 2    |"}},
 	} {
 		name, _, _ := strings.Cut(c.args, " ")
@@ -92,6 +96,11 @@ func TestUsage(t *testing.T) {
 }
 
 func TestSpread(t *testing.T) {
+	for p, want := range map[int]float64{0: 1, 50: 2, 95: 4, 100: 4} {
+		if got := percentile([]float64{3, 1, 4, 2}, p); got != want {
+			t.Errorf("p%d: %v, want %v", p, got, want)
+		}
+	}
 	self := func(f float64) float64 { return f }
 	for _, c := range []struct {
 		of     []float64

@@ -42,6 +42,7 @@ func benchmarks() []benchmark {
 		{"empty", "every kind in every region of an empty account", empty},
 		{"size", "the size of the binary; with -cold the time of a first build", size},
 		{"validate", "collector validate on 500 accounts", validate},
+		{"page", "the page and searches, of a million resources in SQLite", page},
 	}
 }
 

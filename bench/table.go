@@ -30,6 +30,15 @@ func spreadOf[T any](of []T, figure func(T) float64) spread {
 	return spread{all[0], mid, all[len(all)-1]}
 }
 
+// percentile returns the smallest value that p percent of them do not exceed.
+func percentile(of []float64, p int) float64 {
+	if len(of) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[max((len(sorted)*p+99)/100, 1)-1]
+}
+
 // format returns the median, and the extremes if they differ after rounding.
 func (s spread) format(digits int) string {
 	least, mid, most := formatNumber(s.least, digits), formatNumber(s.median, digits), formatNumber(s.most, digits)
