@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -130,6 +131,9 @@ func (m *manual) flags(flags *pflag.FlagSet) {
 			short = "-" + f.Shorthand + ", "
 		}
 		m.linef(".TP\n.B %s", roff(strings.TrimSpace(short+"--"+f.Name+" "+name)))
+		if !slices.Contains([]string{"", "0", "0s", "false", "[]"}, f.DefValue) {
+			usage += " (default " + f.DefValue + ")"
+		}
 		m.lines(usage)
 	})
 }
