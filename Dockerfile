@@ -6,9 +6,9 @@
 #
 # HEALTHCHECK is a member of docker's image format; podman and buildah drop it unless told `--format docker`.
 
-# The final image has no base. A release fixes the image that it is built in by its digest, see
-# CONTRIBUTING.md, because a tag may be given to other content.
-ARG GO_IMAGE=golang:1.26-bookworm
+# The final image has no base. The image that it is built in is fixed by its digest, because a tag may be given to other
+# content; CONTRIBUTING.md says how to update it.
+ARG GO_IMAGE=golang:1.26.8-bookworm@sha256:9fdc884aacc3bec89b20ffc69f4bb369c78210e3e4f600387b5128b12c199f81
 
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src

@@ -85,6 +85,31 @@ func TestTaskDefinition(t *testing.T) {
 	}
 }
 
+// Images that others publish are fixed by their digests. The one that builds the program has the Go of go.mod.
+func TestImagesHaveDigests(t *testing.T) {
+	image := regexp.MustCompile(`(?m)^(?:ARG GO_IMAGE=| +image: )(\S+)$`)
+	fixed := regexp.MustCompile(`^[a-z/]+:v?\d+\.\d+\.\d+(-[a-z]+)?@sha256:[0-9a-f]{64}$`)
+	seen := 0
+	for _, file := range []string{"../../Dockerfile", "../compose.yaml"} {
+		for _, m := range image.FindAllStringSubmatch(readFile(t, file), -1) {
+			if strings.HasPrefix(m[1], "collector:") { // built from this source
+				continue
+			}
+			seen++
+			if !fixed.MatchString(m[1]) {
+				t.Errorf("%s: the image %s is not fixed by its digest", file, m[1])
+			}
+		}
+	}
+	if seen != 3 {
+		t.Errorf("%d images", seen)
+	}
+	wanted := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(readFile(t, "../../go.mod"))[1]
+	if !strings.Contains(readFile(t, "../../Dockerfile"), "ARG GO_IMAGE=golang:"+wanted+".") {
+		t.Errorf("the Dockerfile does not build with Go %s", wanted)
+	}
+}
+
 // members returns the paths of all members of a JSON text, sorted.
 func members(t *testing.T, text []byte) (all []string) {
 	t.Helper()
