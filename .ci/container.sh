@@ -61,6 +61,7 @@ build() {
   buildah build --quiet --format docker --pull-never --isolation "$isolation" --platform "linux/$1" \
     --build-arg BUILDPLATFORM="linux/$(go env GOHOSTARCH)" \
     --build-arg GO_IMAGE=localhost/go-build --build-arg VERSION="$version" --build-arg REVISION="$revision" \
+    --build-arg DATE="$date" \
     --build-arg CREATED="$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
     --volume "$(go env GOROOT):/usr/local/go:ro" \
     --volume "$(go env GOMODCACHE)/cache/download:/host/modules:ro" \
@@ -175,6 +176,7 @@ for tool in buildah umoci runc busybox jq curl nsenter go; do
 done
 version=$(git -C "$context" describe --tags --always --dirty 2>/dev/null || echo v0.0.0-ci)
 revision=$(git -C "$context" rev-parse HEAD 2>/dev/null || echo unknown)
+date=$(git -C "$context" log -1 --format=%cI 2>/dev/null || echo unknown)
 cache=$(go env GOCACHE)
 
 choose
@@ -200,7 +202,8 @@ for name in ak_id ak_secret; do
   mounted daemon "$work/$name" "/run/secrets/$name"
 done
 start daemon
-expect "daemon: its version" "$(runc exec daemon /collector version | cut -d , -f 1)" "collector $version (revision $revision"
+expect "daemon: its version" "$(runc exec daemon /collector version | cut -d , -f 1-2)" \
+  "collector $version (revision $revision, date $date"
 expect "daemon: user id" "$(awk '/^Uid:/ {print $2}' "/proc/$(runc state daemon | jq .pid)/status")" 65532
 expect "daemon: capabilities" "$(awk '/^CapEff:/ {print $2}' "/proc/$(runc state daemon | jq .pid)/status")" 0000000000000000
 scrape daemon | grep '^collector_build_info' >/dev/null || fail "daemon: no collector_build_info in its metrics"
