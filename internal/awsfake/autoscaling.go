@@ -110,6 +110,17 @@ func (a *AWS) scalingPage(q *request, l scalingList) (size, from int, _ *apiErro
 	return size, from, nil
 }
 
+// addGroup adds a group, unless the region has it. The caller holds f.mu.
+func (f *regionResources) addGroup(name string) {
+	if slices.Contains(f.groups, name) {
+		return
+	}
+	f.groups = append(f.groups, name)
+	for action := range scalingLists { // each has something of each group, or may have
+		f.revisions[action]++
+	}
+}
+
 // inService are the instances of a group, of any if group is "". An instance that ends is not in the group any more.
 func (f *regionResources) inService(group string) []*instance {
 	var of []*instance
@@ -214,9 +225,6 @@ func (i *instance) inGroup(m *xmlWriter, alone bool) {
 
 // launchConfigurations has one that no group uses any more. Its user data has a password, as that of the template.
 func (f *regionResources) launchConfigurations(*request) []func(*xmlWriter) {
-	if len(f.groups) == 0 {
-		return nil
-	}
 	const name = "web-2019"
 	return []func(*xmlWriter){func(m *xmlWriter) {
 		m.text("LaunchConfigurationName", name)

@@ -221,9 +221,7 @@ func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
 	}
 	if scaled {
 		i.group = workload + "-asg"
-		if !slices.Contains(f.groups, i.group) {
-			f.groups = append(f.groups, i.group)
-		}
+		f.addGroup(i.group)
 		i.tags = append(
 			i.tags,
 			tag{"aws:autoscaling:groupName", i.group},
