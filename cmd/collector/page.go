@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws-collector/collector/cmd/collector/internal/account"
 	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/web"
@@ -40,8 +41,13 @@ type refusedReload struct {
 	err error
 }
 
-// outputLag is how long a spool may hold its oldest record before the page calls its output late.
-const outputLag = 5 * time.Minute
+const (
+	// outputLag is how long a spool may hold its oldest record before the page calls its output late.
+	outputLag = 5 * time.Minute
+	// outputGrace is how long an output that loses nothing may fail before the page says so: a receiver that restarts
+	// needs no person.
+	outputGrace = time.Minute
+)
 
 // problems are what every view of the page shows while it lasts.
 func (p *program) problems() []page.Problem {
@@ -64,18 +70,26 @@ func (p *program) problems() []page.Problem {
 		all = append(all, page.Problem{Title: "data_dir is not usable", Text: reason})
 	}
 	for _, s := range p.outputs.States() {
-		waiting := s.Spool != nil && !s.Spool.Oldest.IsZero() && time.Since(s.Spool.Oldest) > outputLag
-		switch {
-		case !s.Up || s.Error != "":
-			all = append(all, page.Problem{
-				Title: "Output " + s.Name + " fails", Since: s.Since, Text: s.Error, Hint: s.Hint, Retrying: s.Ready,
-			})
-		case waiting:
-			all = append(all, page.Problem{
-				Title: "Output " + s.Name + " is late", Since: s.Spool.Oldest, Retrying: true,
-				Text: cmp.Or(s.Error, "its oldest record waits since then."),
-			})
+		if problem, ok := outputProblem(s, time.Now()); ok {
+			all = append(all, problem)
 		}
 	}
 	return all
+}
+
+// outputProblem returns what the page says about an output, if it says anything.
+func outputProblem(s deliver.State, now time.Time) (page.Problem, bool) {
+	failing := !s.Up || s.Error != ""
+	switch {
+	case failing && !(s.Ready && now.Sub(s.Since) < outputGrace):
+		return page.Problem{
+			Title: "Output " + s.Name + " fails", Since: s.Since, Text: s.Error, Hint: s.Hint, Retrying: s.Ready,
+		}, true
+	case s.Spool != nil && !s.Spool.Oldest.IsZero() && now.Sub(s.Spool.Oldest) > outputLag:
+		return page.Problem{
+			Title: "Output " + s.Name + " is late", Since: s.Spool.Oldest, Retrying: true,
+			Text: cmp.Or(s.Error, "its oldest record waits since then."),
+		}, true
+	}
+	return page.Problem{}, false
 }

@@ -5,6 +5,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/outputs/deliver"
 )
 
 // The daemon's page shows what it collected, on every view, and a refused reload while it lasts.
@@ -42,4 +45,28 @@ func TestPage(t *testing.T) {
 	d.waitUntil("the refusal", func() bool { return strings.Contains(d.get("/runs"), "configuration was refused") })
 	write(t, config, daemonConfig(dir, scene, ""))
 	d.waitUntil("its end", func() bool { return !strings.Contains(d.get("/runs"), "configuration was refused") })
+}
+
+// A receiver that restarts is no problem on the page: nothing is lost, and it works again. What loses records is one at
+// once.
+func TestOutputProblem(t *testing.T) {
+	now := time.Now()
+	spool := func(age time.Duration) *deliver.SpoolState { return &deliver.SpoolState{Oldest: now.Add(-age)} }
+	for name, c := range map[string]struct {
+		state deliver.State
+		want  string
+	}{
+		"works":           {deliver.State{Up: true, Ready: true, Since: now}, ""},
+		"restarts":        {deliver.State{Ready: true, Error: "refused", Since: now.Add(-20 * time.Second)}, ""},
+		"fails":           {deliver.State{Ready: true, Error: "refused", Since: now.Add(-2 * time.Minute)}, "Output x fails"},
+		"loses":           {deliver.State{Error: "refused", Since: now}, "Output x fails"},
+		"late":            {deliver.State{Up: true, Ready: true, Spool: spool(6 * time.Minute)}, "Output x is late"},
+		"late, fails now": {deliver.State{Ready: true, Error: "e", Since: now, Spool: spool(time.Hour)}, "Output x is late"},
+	} {
+		c.state.Name = "x"
+		problem, ok := outputProblem(c.state, now)
+		if problem.Title != c.want || ok != (c.want != "") {
+			t.Errorf("%s: %q, want %q", name, problem.Title, c.want)
+		}
+	}
 }
