@@ -77,14 +77,14 @@ func (c *facetCounts) add(res *inventory.Resource) bool {
 }
 
 // tagKeys are the keys of tags that group resources, the most frequent first. A key whose values are nearly all
-// different, such as Name, does not.
+// different, such as Name, or all empty, does not.
 func (c *facetCounts) tagKeys() []string {
 	used := map[string]int{}
 	for key, values := range c.tags {
 		for _, n := range values {
 			used[key] += n
 		}
-		if key == "Name" || len(values) > 2 && len(values) > used[key]/2 {
+		if key == "Name" || len(values) == 1 && values[""] > 0 || len(values) > 2 && len(values) > used[key]/2 {
 			delete(used, key)
 		}
 	}

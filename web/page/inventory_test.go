@@ -155,15 +155,15 @@ func TestInventoryFacets(t *testing.T) {
 	teams := []string{"web", "a b", "it's", `x" or id="i-1`, "ä"}
 	for i := range 40 {
 		res := instance(f.now, fmt.Sprintf("i-%d", i), fmt.Sprint("name-", i), "prod")
-		res.Tags = map[string]string{"Name": res.Name, "cost center": teams[i%len(teams)], "unique": res.ID}
+		res.Tags = map[string]string{"Name": res.Name, "cost center": teams[i%len(teams)], "unique": res.ID, "keep": ""}
 		s.resources = append(s.resources, res)
 	}
 	p := f.page(stored(s))
 	text := view(t, p, "/inventory?where=state%3Drunning")
 	requireAll(t, text, "<h2>state</h2>", `<h2>tag cost center</h2>`, `<a class="chip on" href="/inventory">state=running`)
-	for _, not := range []string{"<h2>tag Name", "<h2>tag unique"} {
+	for _, not := range []string{"<h2>tag Name", "<h2>tag unique", "<h2>tag keep"} {
 		if strings.Contains(text, not) {
-			t.Errorf("a facet of different values: %s", not)
+			t.Errorf("a facet that groups nothing: %s", not)
 		}
 	}
 	for _, team := range teams {
@@ -250,6 +250,11 @@ func TestResource(t *testing.T) {
 	if at := view(t, p, "/resources/ec2_instance/i-1?at=2h"); !strings.Contains(at, "<td>10.24.3.17</td>") ||
 		!strings.Contains(text, "<td>10.24.3.18</td>") {
 		t.Error("the members are not those of the instant")
+	}
+	now.Data = json.RawMessage(`{"Description":"","VpcId":"vpc-1"}`)
+	if text := view(t, p, "/resources/ec2_instance/i-1"); !strings.Contains(text, "<dt>VPC</dt>") ||
+		strings.Contains(text, "<dt>Description</dt><dd></dd>") {
+		t.Error("an empty member is a fact")
 	}
 	requireAll(t, view(t, p, "/resources/ec2_instance/i-2"), "<h1>i-2</h1>", "Gone since", "gone: terminated or deleted")
 	now.ExtraTags = map[string]string{"cost center": "7 8"}

@@ -279,7 +279,7 @@ var factMembers = [...]pair{
 func (d *resourceData) addFacts(data any) {
 	object, _ := data.(map[string]any)
 	for _, f := range factMembers {
-		if v, ok := object[f.Value]; ok {
+		if v, ok := object[f.Value]; ok && v != "" {
 			d.Facts = append(d.Facts, pair{f.Name, shorten(scalar(v), 80)})
 		}
 	}
