@@ -18,7 +18,8 @@ type Dialect struct {
 	Placeholder string                            // what a parameter's number follows: "?" or "$"
 	Glob        func(column, param string) string // the condition that a column matches a pattern
 	Pattern     func(glob string) string          // a glob (*, ? and classes) as a pattern of the database
-	// Search is the condition that a live version v, or any version, has a text. param adds a parameter.
+	// Search is the condition that a live version v, or any version, has a text. param adds a parameter. nil: the database
+	// searches without one.
 	Search func(text string, live bool, param func(any) string) string
 }
 
