@@ -67,6 +67,7 @@ type Store struct {
 
 	findScope, findCommitted, findLive            *sql.Stmt // of the reader
 	addScope, putOutcome, putProcess, putEndedRun *sql.Stmt // of writeDB
+	publishStaged                                 [len(publishStaged)]*sql.Stmt
 
 	mu          sync.Mutex
 	lastInstant int64            // the latest instant given to a commit
@@ -239,6 +240,11 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 		{s.writeDB, &s.putEndedRun, putEndedRun},
 	} {
 		if *p.stmt, err = p.db.PrepareContext(ctx, p.query); err != nil {
+			return err
+		}
+	}
+	for i, query := range publishStaged {
+		if s.publishStaged[i], err = s.writeDB.PrepareContext(ctx, query); err != nil {
 			return err
 		}
 	}

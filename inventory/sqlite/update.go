@@ -256,34 +256,41 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	return err
 }
 
+const liveOfStaged = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
+
+// publishStaged makes the staged rows the live versions.
+var publishStaged = [...]string{
+	// A changed resource keeps the instant of its first version, and of its state if that did not change.
+	`UPDATE staged SET first_seen = v.first_seen, state_since = CASE WHEN v.state = staged.state THEN v.state_since END
+		FROM version v WHERE staged.turn = ?1 AND staged.how = 1 AND ` + liveOfStaged,
+	`UPDATE version SET valid_to = ?3
+		WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
+	`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run,
+			first_seen, state_since, valid_from)
+		SELECT version, ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3
+		FROM staged WHERE turn = ?1 AND how < 2`,
+	// A hash of another version: the row replaces the version.
+	`UPDATE version AS v SET version = staged.version, sum = staged.sum, sum_version = ?4, name = staged.name,
+		state = staged.state, type = staged.type, tags = staged.tags
+		FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + liveOfStaged,
+	`DELETE FROM staged WHERE turn = ?1`,
+}
+
 // publish makes the staged rows the live versions.
 func (u *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
-	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
 	replaced, err := queryPacks(
 		ctx, tx,
-		"SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2",
+		"SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+liveOfStaged+
+			" WHERE staged.turn = ?1 AND staged.how = 2",
 		u.id, u.scope,
 	)
 	if err != nil {
 		return err
 	}
-	for _, q := range []string{
-		// A changed resource keeps the instant of its first version, and of its state if that did not change.
-		`UPDATE staged SET first_seen = v.first_seen, state_since = CASE WHEN v.state = staged.state THEN v.state_since END
-			FROM version v WHERE staged.turn = ?1 AND staged.how = 1 AND ` + live,
-		`UPDATE version SET valid_to = ?3
-			WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
-		`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run,
-				first_seen, state_since, valid_from)
-			SELECT version, ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3
-			FROM staged WHERE turn = ?1 AND how < 2`,
-		// A hash of another version: the row replaces the version.
-		`UPDATE version AS v SET version = staged.version, sum = staged.sum, sum_version = ?4, name = staged.name,
-			state = staged.state, type = staged.type, tags = staged.tags
-			FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
-		`DELETE FROM staged WHERE turn = ?1`,
-	} {
-		if _, err := tx.ExecContext(ctx, q, u.id, u.scope, at, record.DigestVersion, u.run); err != nil {
+	for _, stmt := range u.store.publishStaged {
+		if _, err := tx.StmtContext(ctx, stmt).ExecContext(
+			ctx, u.id, u.scope, at, record.DigestVersion, u.run,
+		); err != nil {
 			return err
 		}
 	}
