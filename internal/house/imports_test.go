@@ -42,15 +42,16 @@ var allowedImports = map[string][]string{
 	"internal/house":       {},
 	"internal/samebuild":   {},
 	"cmd/collector": {
-		"accounts", "auth", "collectors", "config", "internal/awsfake", "internal/datadir", "internal/memorylimit",
+		"accounts", "auth", "collectors", "config", "docs", "internal/awsfake", "internal/datadir", "internal/memorylimit",
 		"internal/printable", "internal/statefile", "internal/userfile", "inventory", "outputs", "policy", "query",
 		"record", "runner", "secret", "web",
 	},
+	"docs":  {},                                          // the pages, as texts
 	"bench": {"internal/awsfake", "inventory", "record"}, // measures the program as a child process; fills its store
 }
 
-// What tests may import in addition: the fake AWS, and types to describe results.
-var allowedInTests = []string{"record", "secret", "internal/awsfake", "internal/samebuild"}
+// What tests may import in addition: the fake AWS, types to describe results, and the documents that they check.
+var allowedInTests = []string{"record", "secret", "internal/awsfake", "internal/samebuild", "docs"}
 
 // What tests of a component may import in addition, each with its reason.
 var allowedInTestsOf = map[string][]string{
@@ -61,6 +62,7 @@ var allowedInTestsOf = map[string][]string{
 		"outputs",
 		"web",
 	}, // so that the packages of the collector are compiled before the test starts
+	"docs": {"config", "outputs"}, // so that the documents show valid configurations
 }
 
 // Modules that only some packages may import, so that replacing one affects these packages only. A module includes the

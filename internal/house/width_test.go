@@ -18,8 +18,9 @@ var structTag = regexp.MustCompile("^\\t[A-Z]\\w* .*`yaml:.*`$")
 // by itself, such as a link.
 func TestLinesAreShort(t *testing.T) {
 	for path, text := range files(t) {
-		// A migration that has run somewhere is not edited.
-		if strings.Contains(path, "testdata/") || strings.Contains(path, "/migrations/") || isGenerated(text) {
+		// A migration that has run somewhere is not edited. In Chinese, a line break would be shown as a space.
+		if strings.Contains(path, "testdata/") || strings.Contains(path, "/migrations/") || strings.Contains(path, "zh-CN") ||
+			isGenerated(text) {
 			continue
 		}
 		document := filepath.Ext(path) == ".md"

@@ -347,9 +347,9 @@ func TestDataKitAnyRecord(t *testing.T) {
 	})
 }
 
-// docs/outputs.md shows the line of its example.
+// docs/outputs/datakit.md shows the line of its example.
 func TestOutputsPageLine(t *testing.T) {
-	page, err := os.ReadFile("../../docs/outputs.md")
+	page, err := os.ReadFile("../../docs/outputs/datakit.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestOutputsPageLine(t *testing.T) {
 			data))); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(page), "```\n"+sent+"```\n") {
-		t.Errorf("docs/outputs.md does not contain\n%s", sent)
+	if !strings.Contains(string(page), "```text\n"+sent+"```\n") {
+		t.Errorf("docs/outputs/datakit.md does not contain\n%s", sent)
 	}
 }
