@@ -172,6 +172,15 @@ func anchors(text string) (all []string) {
 	return all
 }
 
+// README is read in one sitting. What is longer belongs into a page of docs.
+func TestREADMEIsShort(t *testing.T) {
+	for _, page := range docstest.Pages(t, root) {
+		if n := strings.Count(page.Text, "\n"); path.Dir(page.Path) == "." && n > 200 {
+			t.Errorf("%s has %d lines, of at most 200", page.Path, n)
+		}
+	}
+}
+
 // Each account block in a table of sign-in.md is valid.
 func TestAccountBlocks(t *testing.T) {
 	known := names(t)
