@@ -174,7 +174,8 @@ func completeFormats(cmd *cobra.Command, _ string) []string {
 // completeKinds takes the short form of a kind where the text begins so.
 func (c *cli) completeKinds(_ *cobra.Command, text string) (all []string) {
 	for _, k := range account.Catalogue() {
-		if short := strings.TrimPrefix(k.Kind, k.Service+"_"); text != "" && strings.HasPrefix(short, text) {
+		short := strings.TrimPrefix(k.Kind, k.Service+"_")
+		if text != "" && strings.HasPrefix(short, text) && !slices.Contains(all, short) { // two services have instances
 			all = append(all, short)
 		}
 		all = append(all, k.Kind)
