@@ -1,4 +1,3 @@
-// Package docs tests what the documents show.
 package docs
 
 import (
@@ -21,8 +20,8 @@ const root = ".."
 
 // Languages whose blocks no test of this package reads, each with what holds them.
 var otherLanguages = map[string]string{
-	"sh":      "commands; those of queries.md and api.md are run in cmd/collector and web/api",
-	"console": "commands with what they print",
+	"sh":      "cmd/collector: programs, commands and flags exist",
+	"console": "cmd/collector: run against the fake AWS, and what they print is compared",
 	"promql":  "internal/house: the metrics exist",
 	"sql":     "for other databases and tools",
 	"python":  "of another program", "hcl": "of another program", "ini": "of another program",
@@ -177,6 +176,24 @@ func TestREADMEIsShort(t *testing.T) {
 	for _, page := range docstest.Pages(t, root) {
 		if n := strings.Count(page.Text, "\n"); path.Dir(page.Path) == "." && n > 200 {
 			t.Errorf("%s has %d lines, of at most 200", page.Path, n)
+		}
+	}
+}
+
+// Every page begins with its heading, so `collector help` can list it.
+func TestTopics(t *testing.T) {
+	topics := Topics()
+	if len(topics) < 15 {
+		t.Fatalf("%d topics", len(topics))
+	}
+	seen := map[string]bool{}
+	for _, topic := range topics {
+		seen[topic.Name] = true
+		if of, _, part := strings.Cut(topic.Name, " "); part && !seen[of] {
+			t.Errorf("%s comes before %s", topic.Name, of)
+		}
+		if !strings.HasPrefix(topic.Text, "# ") || topic.About == "" {
+			t.Errorf("%s does not begin with a heading", topic.Name)
 		}
 	}
 }

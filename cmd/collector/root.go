@@ -99,6 +99,7 @@ config.yaml, and run "collector check".`,
 	root.Version = versionText()
 	root.SetVersionTemplate("{{.Version}}\n")
 	c.addCompletions(root)
+	addTopics(root)
 	explainArguments(root)
 	wrapHelp(root)
 	return root

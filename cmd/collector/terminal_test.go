@@ -89,6 +89,9 @@ func runTerminalSession(
 func commandPaths(cmd *cobra.Command) []string {
 	all := []string{strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), "collector"))}
 	for _, c := range cmd.Commands() {
+		if c.IsAdditionalHelpTopicCommand() {
+			continue
+		}
 		all = append(all, commandPaths(c)...)
 	}
 	return all
