@@ -107,6 +107,9 @@ type ResourcesParams struct {
 	// Fields The fields to show, as FIELD,…
 	Fields *[]string `form:"fields,omitempty" json:"fields,omitempty"`
 
+	// Details Changes also have the record, and the last line of NDJSON has notes: why there are no rows, or which may be missing
+	Details *bool `form:"details,omitempty" json:"details,omitempty"`
+
 	// Limit The rows of a page
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -388,6 +391,18 @@ func NewResourcesRequest(server string, params *ResourcesParams) (*http.Request,
 		if params.Fields != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fields", *params.Fields, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Details != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "details", *params.Details, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
