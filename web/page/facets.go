@@ -32,13 +32,14 @@ const (
 // facetCounts count the values of resources. What they hold is bounded, whatever tags there are.
 type facetCounts struct {
 	n      int
+	most   int  // are counted
 	more   bool // there are more resources than are counted
 	fields map[string]map[string]int
 	tags   map[string]map[string]int // values by key
 }
 
-func newFacetCounts() *facetCounts {
-	c := &facetCounts{fields: map[string]map[string]int{}, tags: map[string]map[string]int{}}
+func newFacetCounts(most int) *facetCounts {
+	c := &facetCounts{most: most, fields: map[string]map[string]int{}, tags: map[string]map[string]int{}}
 	for _, name := range facetFields {
 		c.fields[name] = map[string]int{}
 	}
@@ -50,7 +51,7 @@ var facetFields = [...]string{"kind", "account", "region", "state"}
 
 // add counts a resource, unless there are too many.
 func (c *facetCounts) add(res *inventory.Resource) bool {
-	if c.n == maxFaceted {
+	if c.n == c.most {
 		c.more = true
 		return false
 	}

@@ -118,10 +118,11 @@ func TestInventorySorts(t *testing.T) {
 	if strings.Contains(view(t, p, "/inventory?sort=name"), "/api/v1/resources?sort") {
 		t.Error("the API cannot sort")
 	}
-	for i := range maxFaceted {
+	for i := range maxSorted {
 		s.resources = append(s.resources, instance(f.now, fmt.Sprintf("i-%05d", i), "x", "prod"))
 	}
 	requireAll(t, view(t, p, "/inventory?sort=name"), "Only the first 10,000 are sorted", "10,000&#43; resources")
+	requireAll(t, view(t, p, "/inventory"), "2,000&#43; resources") // facets count fewer
 }
 
 // The question says which columns are shown, also members of the data; the first one links to the resource.
@@ -177,9 +178,9 @@ func TestInventoryFacets(t *testing.T) {
 	requireAll(t, html.UnescapeString(alternative), "2 resources", url.QueryEscape("(id=i-1 or id=i-6) and state=running"))
 }
 
-// What the facets of ten thousand resources hold is bounded.
+// What the facets of many resources hold is bounded.
 func TestFacetCountsAreBounded(t *testing.T) {
-	c := newFacetCounts()
+	c := newFacetCounts(maxFaceted)
 	for i := range maxFaceted + 5 {
 		res := &inventory.Resource{Record: record.Record{Kind: "k", Tags: map[string]string{
 			fmt.Sprint("key-", i): "v", "id": fmt.Sprint(i),

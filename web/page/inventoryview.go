@@ -63,7 +63,8 @@ func (r *request) hidden(but ...string) (fields []hiddenField) {
 
 const (
 	shownResources = 100
-	maxFaceted     = 10_000
+	maxFaceted     = 2_000 // to read ten thousand takes longer than people wait for each view
+	maxSorted      = 10_000
 )
 
 // questionParameters are those of a question about resources of the API and the command line; the page and the command
@@ -118,17 +119,17 @@ func sortFlag(r *request) string {
 	return " --" + query.Sort.FlagName() + " " + quoted(r.values.Get(query.Sort.Name))
 }
 
-// addRows reads the rows of this page, and counts the first ten thousand for the facets. Sorted rows are those of the
-// first ten thousand.
+// addRows reads the rows of this page, and counts the first maxFaceted for the facets. Sorted rows are those of the
+// first maxSorted.
 func (p *Page) addRows(
 	ctx context.Context, d *inventoryData, r *request, q *query.Question, failing map[record.Target]bool,
 ) error {
-	counts := newFacetCounts()
-	q.Query.Limit = maxFaceted + 1
-	keep := shownResources + 1
+	most, keep := maxFaceted, shownResources+1
 	if len(q.Sort) > 0 {
-		keep = maxFaceted
+		most, keep = maxSorted, maxSorted
 	}
+	counts := newFacetCounts(most)
+	q.Query.Limit = most + 1
 	var rows []*inventory.Resource
 	for res, err := range p.o.Store.Find(ctx, q.Query) {
 		if err != nil {
@@ -160,7 +161,7 @@ func (p *Page) addRows(
 	}
 	d.Count, d.Heading = count(len(rows), "row")+" shown", count(counts.n, "resource")
 	if counts.more {
-		d.Heading = number(maxFaceted) + "+ resources"
+		d.Heading = number(most) + "+ resources"
 	}
 	d.Facets = counts.facets(r)
 	d.Columns, d.Fields = columnChoices(d.table.Columns, counts)
