@@ -195,8 +195,14 @@ func runnable(page docstest.Page) []docstest.Block {
 }
 
 var (
-	space    = regexp.MustCompile(`[ \t]+`)
-	volatile = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b|\b(?:\d+(?:\.\d+)?(?:ms|µs|h|m|s|d))+\b`)
+	space = regexp.MustCompile(`[ \t]+`)
+	// What differs each time.
+	volatile = regexp.MustCompile(strings.Join([]string{
+		`\d{4}-\d\d-\d\dT[\d:.]+Z`,                        // a time
+		`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`, // a UUID
+		`\b[0-9A-HJKMNP-TV-Z]{26}\b`,                      // a run
+		`\b(?:\d+(?:\.\d+)?(?:ms|µs|h|m|s|d))+\b`,         // how long
+	}, "|"))
 )
 
 // flattened replaces what differs each time, and runs of spaces: the columns of a table are as wide as such values.

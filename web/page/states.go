@@ -66,7 +66,7 @@ func rank(s record.State) int {
 
 func infoOf(s record.State) stateInfo { return stateTable[rank(s)] }
 
-// shownOutcome is the state as which the page draws an outcome. A denial that expect_denied names is no failure, and a
+// shownOutcome is the state as which the page draws an outcome. A denial that expect_denied names is not a failure. A
 // disabled region is one if the account could list no region.
 func shownOutcome(o *record.Outcome) record.State { return shown(o.State, o.Failed(), o.Expected) }
 
