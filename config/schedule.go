@@ -32,7 +32,7 @@ func LoadTimezone(name string) (*time.Location, error) {
 //
 // ParseSchedule also rejects what cron accepts: a time zone in the spec (the library panics at a bare TZ=UTC), @every
 // below a second or with a fraction (the library rounds silently), and days that do not exist, such as 31 February.
-func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err error) {
+func ParseSchedule(spec string, loc *time.Location) (cron.Schedule, error) {
 	const remedy = `write 5 fields such as "*/15 * * * *", @hourly, @daily or @every 15m`
 	spec = strings.TrimSpace(spec)
 	switch {
@@ -48,12 +48,7 @@ func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err er
 			return nil, err
 		}
 	}
-	defer func() {
-		if r := recover(); r != nil { // the library panics at some specs
-			sched, err = nil, Problem{Text: "is not a schedule", Remedy: remedy}
-		}
-	}()
-	sched, err = cron.ParseStandard(spec)
+	sched, err := parseCron(cron.ParseStandard, spec)
 	if err != nil {
 		return nil, Problem{Text: "is not a schedule", Remedy: remedy}
 	}
@@ -68,6 +63,16 @@ func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err er
 		return newLocalSchedule(s, loc), nil
 	}
 	return sched, nil
+}
+
+// parseCron calls a parser of the library, which panics at some text, such as a field "TZ=".
+func parseCron(parse func(string) (cron.Schedule, error), text string) (sched cron.Schedule, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			sched, err = nil, fmt.Errorf("the library panics: %v", r)
+		}
+	}()
+	return parse(text)
 }
 
 // parseEvery parses the duration of @every. A bare number is rejected: it could be meant as minutes.
@@ -114,7 +119,7 @@ func checkFields(fields []string) error {
 		{"month", "1-12 or JAN-DEC", cron.Month},
 		{"day of the week", "0-6 (Sunday is 0) or SUN-SAT", cron.Dow},
 	} {
-		if _, err := cron.NewParser(f.only).Parse(fields[i]); err != nil || strings.HasPrefix(fields[i], "@") {
+		if _, err := parseCron(cron.NewParser(f.only).Parse, fields[i]); err != nil || strings.HasPrefix(fields[i], "@") {
 			return Problem{
 				Text:   "the schedule's " + f.name + " is not valid",
 				Remedy: "write " + f.want + ", *, or lists, ranges and steps of these, such as */5",

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ func (h *healthTracker) runWriteFailed(err error) {
 // beginOutage records an error, and logs the first one. The caller holds h.mu.
 func (h *healthTracker) beginOutage(err error) {
 	isFirst := h.err == nil
+	if isFirst && (errors.As(err, new(knownOutage)) || errors.As(err, new(*Stall))) {
+		return // it was known when the call failed, and is over
+	}
 	if isFirst || !h.stalled {
 		h.err = err
 	}

@@ -244,10 +244,16 @@ func (w *watchdog) checkResult(err error) error {
 // stallError returns the error of a call that does not wait.
 func (w *watchdog) stallError() error {
 	if err := w.health.snapshot().Err; err != nil {
-		return err
+		return knownOutage{err}
 	}
-	return w.noAnswerError() // the stall ended just now
+	return knownOutage{w.noAnswerError()} // the stall ended just now
 }
+
+// A knownOutage is the error of a call that was not tried, because of an outage that is known. It says nothing new: if
+// its caller reports it after the outage, no outage begins.
+type knownOutage struct{ error }
+
+func (k knownOutage) Unwrap() error { return k.error }
 
 func (w *watchdog) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
 	var update ScopeUpdate
