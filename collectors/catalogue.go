@@ -2,7 +2,7 @@
 // in [Services]; [Lister.List] is the only page loop of the program. Begin there.
 //
 // Other packages decide when to list (runner), how to sign in (auth) and where records go (outputs). Only
-// internal/call uses service/ec2; internal/ec2xml decodes EC2's XML.
+// internal/call uses service/ec2; internal/awsxml decodes EC2's XML.
 package collectors
 
 import (
@@ -10,7 +10,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -88,13 +88,13 @@ func ParentsFirst(kinds []*Kind) {
 }
 
 // operation returns the kind's operation from the tables.
-func (k *Kind) operation() (ec2xml.Operation, bool) {
-	return ec2xml.Describe(k.Service().format.Service, k.Op)
+func (k *Kind) operation() (awsxml.Operation, bool) {
+	return awsxml.Describe(k.Service().format.Service, k.Op)
 }
 
 // compile compiles the decoder of the kind's responses.
-func (k *Kind) compile() (*ec2xml.Program, error) {
-	return ec2xml.Compile(k.Service().format, k.spec())
+func (k *Kind) compile() (*awsxml.Program, error) {
+	return awsxml.Compile(k.Service().format, k.spec())
 }
 
 // Info returns what other packages know of the kind.
@@ -120,8 +120,8 @@ func alternatives(s string) []string {
 }
 
 // spec returns the decoder's specification of the kind.
-func (k *Kind) spec() ec2xml.Spec {
-	s := ec2xml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
+func (k *Kind) spec() awsxml.Spec {
+	s := awsxml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
 		State: alternatives(k.State), Type: alternatives(k.Type),
 		Volatile: k.Volatile, Sensitive: k.Sensitive, Ordered: k.Ordered}
 	if k.ID != "" {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -109,12 +109,12 @@ func TestKinds(t *testing.T) {
 				t.Error("want either ID or ConstID")
 			}
 			for _, m := range strings.Split(k.ID, "/") {
-				if s, ok := prog.Item().Path(m); k.ID != "" && (!ok || s.Type() == ec2xml.List || s.Type() == ec2xml.Struct) {
+				if s, ok := prog.Item().Path(m); k.ID != "" && (!ok || s.Type() == awsxml.List || s.Type() == awsxml.Struct) {
 					t.Errorf("id member %s is not a scalar of the response", m)
 				}
 			}
 			for _, m := range k.Ordered {
-				if s, ok := prog.Item().Path(m); !ok || s.Type() != ec2xml.List {
+				if s, ok := prog.Item().Path(m); !ok || s.Type() != awsxml.List {
 					t.Errorf("ordered member %s is not a list of the response", m)
 				}
 			}
@@ -147,11 +147,11 @@ func TestKinds(t *testing.T) {
 					continue
 				}
 				name, n, list := strings.Cut(wire, ".")
-				j := slices.IndexFunc(op.Inputs, func(in ec2xml.Input) bool { return in.Wire == name })
+				j := slices.IndexFunc(op.Inputs, func(in awsxml.Input) bool { return in.Wire == name })
 				switch {
 				case j < 0:
 					t.Errorf("%s is not an input of %s", wire, k.Op)
-				case (op.Inputs[j].Type == ec2xml.List) != list || list && n != "1":
+				case (op.Inputs[j].Type == awsxml.List) != list || list && n != "1":
 					t.Errorf("%s is not the wire name of the input", wire)
 				default:
 					given[op.Inputs[j].Name] = true
@@ -219,7 +219,7 @@ func testNothingIsForgotten(t *testing.T, s *Service) {
 	}
 	for i, o := range s.LeftOut {
 		state[o.Operation]++
-		if _, ok := ec2xml.Describe(s.format.Service, o.Operation); !ok {
+		if _, ok := awsxml.Describe(s.format.Service, o.Operation); !ok {
 			t.Errorf("%s is left out, but the SDK does not have it", o.Operation)
 		}
 		if o.Reason == "" || i > 0 && s.LeftOut[i-1].Operation >= o.Operation {
@@ -227,7 +227,7 @@ func testNothingIsForgotten(t *testing.T, s *Service) {
 		}
 	}
 	n := 0
-	for _, op := range ec2xml.Operations(s.format.Service) {
+	for _, op := range awsxml.Operations(s.format.Service) {
 		if !strings.HasPrefix(op, "Describe") {
 			continue
 		}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 )
 
 // DataSchema returns the JSON Schema (draft 2020-12) of the data of the kind's records, made from the SDK's tables. It
@@ -47,21 +47,21 @@ type dataSchema struct {
 }
 
 // schemaOf returns the schema of a shape. sensitive holds the paths of sensitive members below it.
-func (s *dataSchema) schemaOf(shape ec2xml.Shape, sensitive [][]string) object {
+func (s *dataSchema) schemaOf(shape awsxml.Shape, sensitive [][]string) object {
 	switch shape.Type() {
-	case ec2xml.Integer:
+	case awsxml.Integer:
 		return object{"type": "integer"}
-	case ec2xml.Float:
+	case awsxml.Float:
 		return object{"type": "number"}
-	case ec2xml.Boolean:
+	case awsxml.Boolean:
 		return object{"type": "boolean"}
-	case ec2xml.Timestamp:
+	case awsxml.Timestamp:
 		return object{"type": "string", "format": "date-time"}
-	case ec2xml.Blob:
+	case awsxml.Blob:
 		return object{"type": "string", "contentEncoding": "base64"}
-	case ec2xml.List:
+	case awsxml.List:
 		return object{"type": "array", "items": s.referenceOrSchema(shape.Elem(), sensitive)}
-	case ec2xml.Struct:
+	case awsxml.Struct:
 		members := object{}
 		for m := range shape.Members() {
 			members[m.Name] = s.memberSchema(m, sensitive)
@@ -72,7 +72,7 @@ func (s *dataSchema) schemaOf(shape ec2xml.Shape, sensitive [][]string) object {
 }
 
 // memberSchema returns the schema of a member of a structure.
-func (s *dataSchema) memberSchema(m ec2xml.Member, sensitive [][]string) object {
+func (s *dataSchema) memberSchema(m awsxml.Member, sensitive [][]string) object {
 	var inside [][]string
 	for _, path := range sensitive {
 		if path[0] != m.Name {
@@ -95,8 +95,8 @@ func (s *dataSchema) memberSchema(m ec2xml.Member, sensitive [][]string) object 
 
 // referenceOrSchema returns a reference to a structure, which may contain itself, or the schema of any other shape. A
 // structure with sensitive members gets a schema in place, because it differs from the structure elsewhere.
-func (s *dataSchema) referenceOrSchema(shape ec2xml.Shape, sensitive [][]string) object {
-	if shape.Type() != ec2xml.Struct || shape.Name() == "" || len(sensitive) > 0 {
+func (s *dataSchema) referenceOrSchema(shape awsxml.Shape, sensitive [][]string) object {
+	if shape.Type() != awsxml.Struct || shape.Name() == "" || len(sensitive) > 0 {
 		return s.schemaOf(shape, sensitive)
 	}
 	name := shape.Name()
@@ -109,11 +109,11 @@ func (s *dataSchema) referenceOrSchema(shape ec2xml.Shape, sensitive [][]string)
 
 // enclosingSchema returns the schema of the members next to the items: all others of the structure that contains the
 // items, or the scalar members of the response itself.
-func (s *dataSchema) enclosingSchema(k *Kind, shape ec2xml.Shape) object {
+func (s *dataSchema) enclosingSchema(k *Kind, shape awsxml.Shape) object {
 	_, items, grouped := strings.Cut(k.Items, ".")
 	members := object{}
 	for m := range shape.Members() {
-		if grouped && m.Name != items || !grouped && m.Shape.Type() < ec2xml.Struct && m.Name != k.Service().format.Token {
+		if grouped && m.Name != items || !grouped && m.Shape.Type() < awsxml.Struct && m.Name != k.Service().format.Token {
 			members[m.Name] = s.referenceOrSchema(m.Shape, nil)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
 )
@@ -70,9 +70,9 @@ type responseWriter struct {
 	texts    int
 }
 
-func (w *responseWriter) value(s ec2xml.Shape, depth int) {
+func (w *responseWriter) value(s awsxml.Shape, depth int) {
 	switch s.Type() {
-	case ec2xml.Struct:
+	case awsxml.Struct:
 		if depth == 0 { // a structure may contain itself
 			return
 		}
@@ -87,21 +87,21 @@ func (w *responseWriter) value(s ec2xml.Shape, depth int) {
 		if w.unknown {
 			w.b.WriteString("<ofTheFuture><item>1</item></ofTheFuture>")
 		}
-	case ec2xml.List:
+	case awsxml.List:
 		for range 2 {
 			fmt.Fprintf(&w.b, "<%s>", s.Item())
 			w.value(s.Elem(), depth)
 			fmt.Fprintf(&w.b, "</%s>", s.Item())
 		}
-	case ec2xml.Integer:
+	case awsxml.Integer:
 		w.b.WriteString("-9007199254740993")
-	case ec2xml.Float:
+	case awsxml.Float:
 		w.b.WriteString("1.5e3")
-	case ec2xml.Boolean:
+	case awsxml.Boolean:
 		w.b.WriteString("true")
-	case ec2xml.Timestamp:
+	case awsxml.Timestamp:
 		w.b.WriteString("2026-11-21T22:15:03.000Z")
-	case ec2xml.Blob:
+	case awsxml.Blob:
 		w.b.WriteString("aGVsbG8=")
 	default:
 		w.b.WriteString("a &amp; b")
@@ -113,7 +113,7 @@ func (w *responseWriter) value(s ec2xml.Shape, depth int) {
 }
 
 // dataOf decodes a response with all members that the SDK knows.
-func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
+func dataOf(t *testing.T, k *Kind, mode awsxml.Mode, unknown bool) []any {
 	t.Helper()
 	var all []any
 	for v := range decoded(t, k, mode, responseWriter{unknown: unknown}).Views() {
@@ -130,7 +130,7 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 }
 
 // decoded decodes a response that w writes.
-func decoded(t *testing.T, k *Kind, mode ec2xml.Mode, w responseWriter) *record.Page {
+func decoded(t *testing.T, k *Kind, mode awsxml.Mode, w responseWriter) *record.Page {
 	t.Helper()
 	op, ok := k.operation()
 	if !ok {
@@ -142,7 +142,7 @@ func decoded(t *testing.T, k *Kind, mode ec2xml.Mode, w responseWriter) *record.
 		t.Fatal(err)
 	}
 	p := new(record.Page)
-	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
+	o := awsxml.Options{Sensitive: mode, DigestKey: []byte("k"),
 		Envelope: record.NewEnvelope(
 			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
 		)}
@@ -152,7 +152,7 @@ func decoded(t *testing.T, k *Kind, mode ec2xml.Mode, w responseWriter) *record.
 		result = k.Op + result
 		response = "<" + root + "><" + result + ">" + w.b.String() + "</" + result + "></" + root + ">"
 	}
-	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(response), p); err != nil {
+	if _, err := new(awsxml.Decoder).Decode(prog, o, strings.NewReader(response), p); err != nil {
 		t.Fatalf("%s: %v", k.Name, err)
 	}
 	return p
@@ -167,14 +167,14 @@ func TestDataSchemas(t *testing.T) {
 		if b, _ := k.DataSchema(); bytes.Count(b, []byte(`"A keyed digest: the member is sensitive."`)) != len(k.Sensitive) {
 			t.Errorf("%s: not each of %q may be a digest", k.Name, k.Sensitive)
 		}
-		for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Clear, ec2xml.Drop} {
+		for _, mode := range []awsxml.Mode{awsxml.Digest, awsxml.Clear, awsxml.Drop} {
 			for _, data := range dataOf(t, k, mode, false) {
 				if err := strict.Validate(data); err != nil {
 					t.Errorf("%s, mode %d: %v", k.Name, mode, err)
 				}
 			}
 		}
-		for _, data := range dataOf(t, k, ec2xml.Digest, true) {
+		for _, data := range dataOf(t, k, awsxml.Digest, true) {
 			if err := open.Validate(data); err != nil {
 				t.Errorf("%s: %v", k.Name, err)
 			}

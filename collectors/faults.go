@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/collectors/internal/call"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -46,8 +46,8 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		return record.BadAnswer, "Correct or delete the resource that the error describes, or report it to AWS Support. " +
 			"All other resources were delivered."
 	}
-	var bad *ec2xml.Error
-	if errors.As(err, &bad) && !errors.Is(err, ec2xml.ErrKey) && record.ReasonOf(err) == record.Other {
+	var bad *awsxml.Error
+	if errors.As(err, &bad) && !errors.Is(err, awsxml.ErrKey) && record.ReasonOf(err) == record.Other {
 		return record.BadAnswer, hintCheckEndpoint(service) +
 			" If it is, report this error with the version of the collector."
 	}

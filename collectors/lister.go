@@ -15,8 +15,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/collectors/internal/call"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -71,9 +71,9 @@ type Options struct {
 type Lister struct {
 	options  Options
 	caller   *call.Caller
-	programs map[string]func() (*ec2xml.Program, error)
+	programs map[string]func() (*awsxml.Program, error)
 	seed     maphash.Seed
-	decoders sync.Pool // of *ec2xml.Decoder
+	decoders sync.Pool // of *awsxml.Decoder
 }
 
 // New does no I/O. A kind is compiled when it is first listed, because few configurations list all.
@@ -86,7 +86,7 @@ func New(o Options) (*Lister, error) {
 	}
 	l := &Lister{
 		options:  o,
-		programs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)),
+		programs: make(map[string]func() (*awsxml.Program, error), len(Kinds)),
 		seed:     maphash.MakeSeed(),
 		caller: call.New(call.Options{
 			AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP,
@@ -94,7 +94,7 @@ func New(o Options) (*Lister, error) {
 		}),
 	}
 	for i := range Kinds {
-		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) {
+		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*awsxml.Program, error) {
 			return Kinds[i].compile()
 		})
 	}
@@ -147,7 +147,7 @@ func (l *Lister) newListing(o CallOptions, k *Kind, parent string, st *record.Li
 		callOptions:   o,
 		kind:          k,
 		program:       prog,
-		decodeOptions: ec2xml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
+		decodeOptions: awsxml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
 		creds:         &trackedSession{Session: o.Session},
 		stats:         st,
 		tokens:        map[uint64]struct{}{},
@@ -156,14 +156,14 @@ func (l *Lister) newListing(o CallOptions, k *Kind, parent string, st *record.Li
 	return g, nil
 }
 
-func modeOf(sensitive string) (ec2xml.Mode, error) {
+func modeOf(sensitive string) (awsxml.Mode, error) {
 	switch sensitive {
 	case "", "digest":
-		return ec2xml.Digest, nil
+		return awsxml.Digest, nil
 	case "clear":
-		return ec2xml.Clear, nil
+		return awsxml.Clear, nil
 	case "drop":
-		return ec2xml.Drop, nil
+		return awsxml.Drop, nil
 	}
 	return 0, fmt.Errorf("unknown value %q of sensitive: known values: digest, clear, drop", sensitive)
 }
@@ -217,8 +217,8 @@ type listing struct {
 	lister        *Lister
 	callOptions   CallOptions
 	kind          *Kind
-	program       *ec2xml.Program
-	decodeOptions ec2xml.Options
+	program       *awsxml.Program
+	decodeOptions awsxml.Options
 	creds         *trackedSession
 	req           call.Request
 	stats         *record.ListStats
@@ -338,9 +338,9 @@ func (g *listing) listPage(ctx context.Context, yield func(*record.Page, error) 
 		if p = g.lister.options.Pages.Take(ctx); p == nil {
 			return context.Cause(ctx)
 		}
-		d, _ := g.lister.decoders.Get().(*ec2xml.Decoder)
+		d, _ := g.lister.decoders.Get().(*awsxml.Decoder)
 		if d == nil {
-			d = new(ec2xml.Decoder)
+			d = new(awsxml.Decoder)
 		}
 		defer g.lister.decoders.Put(d)
 		if next, err = d.Decode(g.program, g.decodeOptions, body, p); err != nil {

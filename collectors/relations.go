@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 )
 
 // A Relation is a member of a kind's data that holds ids of another kind.
@@ -91,17 +91,17 @@ func relatedKind(targets map[string]string, name string) string {
 }
 
 // walkMembers calls f with the path and the name of each member that holds texts.
-func walkMembers(shape ec2xml.Shape, path string, depth int, f func(path, name string)) {
-	if depth > maxRelationDepth || shape.Type() != ec2xml.Struct {
+func walkMembers(shape awsxml.Shape, path string, depth int, f func(path, name string)) {
+	if depth > maxRelationDepth || shape.Type() != awsxml.Struct {
 		return
 	}
 	for m := range shape.Members() {
 		inner := m.Shape
-		for inner.Type() == ec2xml.List {
+		for inner.Type() == awsxml.List {
 			inner = inner.Elem()
 		}
 		at := strings.TrimPrefix(path+"."+m.Name, ".")
-		if inner.Type() == ec2xml.String {
+		if inner.Type() == awsxml.String {
 			f(at, m.Name)
 		}
 		walkMembers(inner, at, depth+1, f)

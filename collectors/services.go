@@ -3,8 +3,8 @@ package collectors
 import (
 	"strings"
 
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/collectors/internal/call"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 )
 
 // A Service is an AWS service whose resources are kinds: all that its kinds have in common.
@@ -25,7 +25,7 @@ type Service struct {
 
 	errorsURL string        // AWS's page of the error codes
 	api       call.Service  // how to call it
-	format    ec2xml.Format // what its responses have in common
+	format    awsxml.Format // what its responses have in common
 }
 
 // Services are all services, sorted by name. They are never modified. Endpoint, signing and User-Agent are not here:
@@ -44,7 +44,7 @@ var Services = []Service{
 			ID: "Auto Scaling", Version: "2011-01-01", PageSize: "MaxRecords", PageToken: "NextToken",
 			Prepare: call.PrepareAWSQuery("Auto Scaling", "autoscaling"), ReadError: call.ReadAWSQueryError,
 		},
-		format:  ec2xml.AWSQuery("autoscaling"),
+		format:  awsxml.AWSQuery("autoscaling"),
 		LeftOut: autoscalingLeftOut,
 	},
 	{
@@ -59,7 +59,7 @@ var Services = []Service{
 			ID: "EC2", Version: call.EC2Version, PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
 			Prepare: call.PrepareEC2, ReadError: call.ReadEC2Error,
 		},
-		format:  ec2xml.EC2Query(),
+		format:  awsxml.EC2Query(),
 		LeftOut: ec2LeftOut,
 	},
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
 )
@@ -92,7 +92,7 @@ func TestStatesAndTypesOfAllKinds(t *testing.T) {
 			continue
 		}
 		for _, omit := range []string{"", "State", "Status", "Name", "Code", "Type", "InstanceType", "ReservationType"} {
-			p := decoded(t, k, ec2xml.Digest, responseWriter{numbered: true, omit: omit})
+			p := decoded(t, k, awsxml.Digest, responseWriter{numbered: true, omit: omit})
 			n, states, types := checkStatesAndTypes(t, k.Name, p)
 			if n == 0 {
 				t.Errorf("%s: no records", k.Name)
@@ -153,8 +153,8 @@ func TestStatesAndTypesOfRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := new(record.Page)
-	o := ec2xml.Options{Envelope: record.NewEnvelope(record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")}
-	if _, err := new(ec2xml.Decoder).Decode(prog, o, bytes.NewReader(response), p); err != nil {
+	o := awsxml.Options{Envelope: record.NewEnvelope(record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")}
+	if _, err := new(awsxml.Decoder).Decode(prog, o, bytes.NewReader(response), p); err != nil {
 		t.Fatal(err)
 	}
 	if n, states, types := checkStatesAndTypes(t, k.Name, p); n == 0 || states != n || types == 0 {

@@ -7,14 +7,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/smithy-go/middleware"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml/equaltest"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml/equaltest"
 )
 
 // Random responses of every operation: our decoder and the SDK's have the same result.
 func TestAutoScalingEqualsTheSDK(t *testing.T) {
 	equaltest.Service{
-		Format: ec2xml.AWSQuery("autoscaling"),
+		Format: awsxml.AWSQuery("autoscaling"),
 		Client: func(http aws.HTTPClient) any {
 			return autoscaling.New(autoscaling.Options{
 				Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,

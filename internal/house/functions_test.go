@@ -13,10 +13,10 @@ const (
 )
 
 var largeFunctions = map[string]string{
-	"collectors/internal/ec2xml members":      "the decoder's loop: one state machine over the bytes of a response",
-	"collectors/internal/ec2xml member":       "the decoder's state; a struct of it costs an allocation",
-	"collectors/internal/ec2xml uncommonTag":  "as member",
-	"collectors/internal/ec2xml mergeUnknown": "as member",
+	"collectors/internal/awsxml members":      "the decoder's loop: one state machine over the bytes of a response",
+	"collectors/internal/awsxml member":       "the decoder's state; a struct of it costs an allocation",
+	"collectors/internal/awsxml uncommonTag":  "as member",
+	"collectors/internal/awsxml mergeUnknown": "as member",
 	"internal/awsfake write":                  "a table: the members of an instance, in the order of EC2's response",
 	"internal/awsfake organization":           "a table: the actions of AWS Organizations",
 	"internal/awsfake applyFault":             "a table: the kinds of faults",

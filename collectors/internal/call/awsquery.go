@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsxml "github.com/aws/aws-sdk-go-v2/aws/protocol/xml"
+	sdkxml "github.com/aws/aws-sdk-go-v2/aws/protocol/xml"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
@@ -87,7 +87,7 @@ func baseEndpoint(cfg aws.Config, sdkID string) (*string, error) {
 
 // ReadAWSQueryError reads the error document of a service with the protocol awsquery.
 func ReadAWSQueryError(document []byte) ServiceError {
-	e, err := awsxml.GetErrorResponseComponents(strings.NewReader(string(document)), false)
+	e, err := sdkxml.GetErrorResponseComponents(strings.NewReader(string(document)), false)
 	if err != nil {
 		return ServiceError{}
 	}

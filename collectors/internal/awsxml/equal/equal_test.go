@@ -1,5 +1,5 @@
-// Package equal compares ec2xml with the SDK's decoder. It is separate from ec2xml because service/ec2 takes minutes to
-// compile; ec2xml's other tests do not need it.
+// Package equal compares awsxml with the SDK's decoder. It is separate from awsxml because service/ec2 takes minutes to
+// compile; awsxml's other tests do not need it.
 package equal
 
 import (
@@ -10,12 +10,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go/middleware"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml/equaltest"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml/equaltest"
 )
 
 var service = equaltest.Service{
-	Format: ec2xml.EC2Query(),
+	Format: awsxml.EC2Query(),
 	Client: func(http aws.HTTPClient) any {
 		return ec2.New(ec2.Options{
 			Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,
@@ -28,7 +28,7 @@ func TestEveryOperationEqualsTheSDK(t *testing.T) { service.EveryOperation(t, 19
 
 // TestRepeatedMembersEqualTheSDK repeats members: texts, lists and structures, adjacent and apart.
 func TestRepeatedMembersEqualTheSDK(t *testing.T) {
-	o, _ := ec2xml.Describe("ec2", "DescribeInstances")
+	o, _ := awsxml.Describe("ec2", "DescribeInstances")
 	for seed := range 300 {
 		w := equaltest.NewWriter(uint64(seed), 7, seed%2 == 0)
 		var b bytes.Buffer
@@ -50,7 +50,7 @@ func TestRepeatedMembersEqualTheSDK(t *testing.T) {
 
 // TestNamesInAnyCase checks that case is ignored, like by strings.EqualFold in the SDK's decoder.
 func TestNamesInAnyCase(t *testing.T) {
-	o, _ := ec2xml.Describe("ec2", "DescribeVolumes")
+	o, _ := awsxml.Describe("ec2", "DescribeVolumes")
 	doc := []byte(
 		`<DescribeVolumesResponse><VOLUMESET><ITEM><volumeid>vol-1</volumeid><TagSet><item><KEY>a</KEY><Value>b</Value>` +
 			`</item></TagSet></ITEM></VOLUMESET><NextToken>t</NextToken></DescribeVolumesResponse>`,

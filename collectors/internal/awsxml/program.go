@@ -1,4 +1,4 @@
-package ec2xml
+package awsxml
 
 import "strings"
 

@@ -33,7 +33,7 @@ func TestTablesAreOfThisSDK(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, want) {
-				t.Fatalf("the tables are not what gen makes of service/%s %s; hint: go generate ./collectors/internal/ec2xml",
+				t.Fatalf("the tables are not what gen makes of service/%s %s; hint: go generate ./collectors/internal/awsxml",
 					service, version)
 			}
 			if len(got) > 300<<10 {

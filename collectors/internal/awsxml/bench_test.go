@@ -1,4 +1,4 @@
-package ec2xml_test
+package awsxml_test
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"os"
 	"testing"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
-var instances = ec2xml.Spec{
+var instances = awsxml.Spec{
 	Op:       "DescribeInstances",
 	Items:    "Reservations.Instances",
 	ID:       []string{"InstanceId"},
@@ -52,13 +52,13 @@ func stamp() *record.Envelope {
 // the SDK.
 func BenchmarkDecode(b *testing.B) {
 	xml := pageOf(b, 1000)
-	g, err := ec2xml.Compile(format, instances)
+	g, err := awsxml.Compile(format, instances)
 	if err != nil {
 		b.Fatal(err)
 	}
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
-	o := ec2xml.Options{Envelope: stamp()}
+	o := awsxml.Options{Envelope: stamp()}
 	b.SetBytes(int64(len(xml)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -74,13 +74,13 @@ func BenchmarkDecode(b *testing.B) {
 
 // BenchmarkSum computes the content hashes of the same page.
 func BenchmarkSum(b *testing.B) {
-	g, err := ec2xml.Compile(format, instances)
+	g, err := awsxml.Compile(format, instances)
 	if err != nil {
 		b.Fatal(err)
 	}
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
-	if _, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, bytes.NewReader(pageOf(b, 1000)), &p); err != nil {
+	if _, err := d.Decode(g, awsxml.Options{Envelope: stamp()}, bytes.NewReader(pageOf(b, 1000)), &p); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

@@ -1,4 +1,4 @@
-// Command gen writes the tables of ec2xml from the source of the SDK's client of a service, so that an upgrade of the
+// Command gen writes the tables of awsxml from the source of the SDK's client of a service, so that an upgrade of the
 // SDK needs only "go get" and "go generate". It does not need AWS's service model: the SDK's deserializers.go contains
 // the name of every XML element and of its member.
 package main

@@ -1,4 +1,4 @@
-package ec2xml
+package awsxml
 
 //go:generate go run ./gen -service ec2 -o tables_ec2.go
 //go:generate go run ./gen -service autoscaling -in ../../servicestest -o tables_autoscaling.go

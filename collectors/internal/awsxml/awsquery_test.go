@@ -1,4 +1,4 @@
-package ec2xml_test
+package awsxml_test
 
 import (
 	"errors"
@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 )
 
 // The members of a response of awsquery are in one element of the root. A response without it has no members: it is an
 // error, because an empty list would mean that everything is gone.
 func TestAWSQueryDocuments(t *testing.T) {
-	g, err := ec2xml.Compile(ec2xml.AWSQuery("autoscaling"), ec2xml.Spec{
+	g, err := awsxml.Compile(awsxml.AWSQuery("autoscaling"), awsxml.Spec{
 		Op: "DescribeAutoScalingGroups", Items: "AutoScalingGroups", ID: []string{"AutoScalingGroupName"},
 	})
 	if err != nil {
@@ -43,17 +43,17 @@ func TestAWSQueryDocuments(t *testing.T) {
 		{name: "an unknown list", xml: root(in(result, "<AutoScalingGroups><member><AutoScalingGroupName>web"+
 			"</AutoScalingGroupName><New><member>1</member><member>2</member></New></member></AutoScalingGroups>")),
 			data: []string{`{"AutoScalingGroupName":"web","New":["1","2"]}`}},
-		{name: "no result", xml: root(metadata), err: ec2xml.ErrMarkup},
-		{name: "nothing", xml: "<DescribeAutoScalingGroupsResponse/>", err: ec2xml.ErrMarkup},
-		{name: "another result", xml: root(in("DescribePoliciesResult", groups)), err: ec2xml.ErrMarkup},
-		{name: "the members in the root", xml: root(groups), err: ec2xml.ErrMarkup},
-		{name: "another root", xml: in("DescribePoliciesResponse", in(result, groups)), err: ec2xml.ErrMarkup},
+		{name: "no result", xml: root(metadata), err: awsxml.ErrMarkup},
+		{name: "nothing", xml: "<DescribeAutoScalingGroupsResponse/>", err: awsxml.ErrMarkup},
+		{name: "another result", xml: root(in("DescribePoliciesResult", groups)), err: awsxml.ErrMarkup},
+		{name: "the members in the root", xml: root(groups), err: awsxml.ErrMarkup},
+		{name: "another root", xml: in("DescribePoliciesResponse", in(result, groups)), err: awsxml.ErrMarkup},
 		{name: "a wrong end", xml: "<DescribeAutoScalingGroupsResponse>" + in(result, groups) + "</Response>",
-			err: ec2xml.ErrSyntax},
+			err: awsxml.ErrSyntax},
 		{name: "a second result", xml: root(in(result, groups) + in(result, groups)), data: []string{web}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, next, err := decode(t, g, ec2xml.Options{}, c.xml)
+			p, next, err := decode(t, g, awsxml.Options{}, c.xml)
 			if !errors.Is(err, c.err) {
 				t.Fatalf("%v, want %v", err, c.err)
 			}
@@ -66,15 +66,15 @@ func TestAWSQueryDocuments(t *testing.T) {
 
 // The services have tables of their own, also for operations of the same name.
 func TestServicesHaveTheirOwnTables(t *testing.T) {
-	ec2, ok1 := ec2xml.Describe("ec2", "DescribeTags")
-	scaling, ok2 := ec2xml.Describe("autoscaling", "DescribeTags")
+	ec2, ok1 := awsxml.Describe("ec2", "DescribeTags")
+	scaling, ok2 := awsxml.Describe("autoscaling", "DescribeTags")
 	if !ok1 || !ok2 || !ec2.Has("MaxResults") || !scaling.Has("MaxRecords") || scaling.Has("MaxResults") {
 		t.Errorf("%+v, %+v", ec2.Inputs, scaling.Inputs)
 	}
-	if _, ok := ec2xml.Describe("ec2", "DescribeAutoScalingGroups"); ok {
+	if _, ok := awsxml.Describe("ec2", "DescribeAutoScalingGroups"); ok {
 		t.Error("EC2 has an operation of Auto Scaling")
 	}
-	if _, ok := ec2xml.Describe("none", "DescribeTags"); ok || len(ec2xml.Operations("none")) > 0 {
+	if _, ok := awsxml.Describe("none", "DescribeTags"); ok || len(awsxml.Operations("none")) > 0 {
 		t.Error("a service without tables has operations")
 	}
 }

@@ -1,4 +1,4 @@
-// Package equaltest compares ec2xml with the decoder of the SDK's client of a service, for tests that import the
+// Package equaltest compares awsxml with the decoder of the SDK's client of a service, for tests that import the
 // client. Begin at [Service.EveryOperation].
 package equaltest
 
@@ -19,13 +19,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go/middleware"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
 // A Service is a service and the SDK's client of it.
 type Service struct {
-	Format ec2xml.Format
+	Format awsxml.Format
 	// Client makes a client that sends its requests by an HTTP client. The operations are methods of the client.
 	Client func(http aws.HTTPClient) any
 }
@@ -62,14 +62,14 @@ func (a response) Do(*http.Request) (*http.Response, error) {
 func (s Service) decodeWithOurs(
 	op, items string, body []byte,
 ) (data []json.RawMessage, next string, unknown int, err error) {
-	g, err := ec2xml.Compile(s.Format, ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
+	g, err := awsxml.Compile(s.Format, awsxml.Spec{Op: op, Items: items, ConstID: "x"})
 	if err != nil {
 		return nil, "", 0, err
 	}
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
 	e := record.NewEnvelope(record.Target{}, record.Identity{}, []byte("{}"), "", "")
-	if next, err = d.Decode(g, ec2xml.Options{Envelope: e}, bytes.NewReader(body), &p); err != nil {
+	if next, err = d.Decode(g, awsxml.Options{Envelope: e}, bytes.NewReader(body), &p); err != nil {
 		return nil, "", 0, err
 	}
 	for v := range p.Views() {
@@ -95,13 +95,13 @@ func (w *Writer) indent(depth int) {
 	}
 }
 
-func (w *Writer) element(name string, s ec2xml.Shape, depth int) {
+func (w *Writer) element(name string, s awsxml.Shape, depth int) {
 	w.indent(depth)
 	switch t := s.Type(); t {
-	case ec2xml.Struct, ec2xml.List:
+	case awsxml.Struct, awsxml.List:
 		fmt.Fprintf(&w.b, "<%s>", name)
 		n := w.b.Len()
-		if t == ec2xml.Struct {
+		if t == awsxml.Struct {
 			w.members(s, depth+1)
 		} else {
 			for range w.elements() {
@@ -135,8 +135,8 @@ func (w *Writer) elements() int {
 	return w.IntN(4)
 }
 
-func (w *Writer) members(s ec2xml.Shape, depth int) {
-	var ms []ec2xml.Member
+func (w *Writer) members(s awsxml.Shape, depth int) {
+	var ms []awsxml.Member
 	for m := range s.Members() {
 		if w.full || w.IntN(3) > 0 {
 			ms = append(ms, m)
@@ -148,17 +148,17 @@ func (w *Writer) members(s ec2xml.Shape, depth int) {
 	}
 }
 
-func (w *Writer) text(t ec2xml.Type) string {
+func (w *Writer) text(t awsxml.Type) string {
 	switch t {
-	case ec2xml.Integer:
+	case awsxml.Integer:
 		return strconv.Itoa(int(int32(w.Uint32())))
-	case ec2xml.Float:
+	case awsxml.Float:
 		return strconv.FormatFloat(float64(w.IntN(1000))/8, 'f', -1, 32)
-	case ec2xml.Boolean:
+	case awsxml.Boolean:
 		return strconv.FormatBool(w.IntN(2) == 0)
-	case ec2xml.Timestamp:
+	case awsxml.Timestamp:
 		return time.Unix(int64(w.IntN(2e9)), int64(w.IntN(1000))*1e6).UTC().Format("2006-01-02T15:04:05.000Z")
-	case ec2xml.Blob:
+	case awsxml.Blob:
 		return [...]string{"AAECAw==", "aGVsbG8="}[w.IntN(2)]
 	}
 	if w.full {
@@ -209,13 +209,13 @@ func NewWriter(seed, other uint64, indented bool) *Writer {
 }
 
 // Members writes the members of a structure: a random part of them, in random order.
-func (w *Writer) Members(s ec2xml.Shape) []byte {
+func (w *Writer) Members(s awsxml.Shape) []byte {
 	w.b.Reset()
 	w.members(s, 1)
 	return bytes.Clone(w.b.Bytes())
 }
 
-func (w *Writer) document(f ec2xml.Format, o ec2xml.Operation) []byte {
+func (w *Writer) document(f awsxml.Format, o awsxml.Operation) []byte {
 	w.b.Reset()
 	w.b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
 	fmt.Fprintf(&w.b, `<%s%s xmlns="http://%s.amazonaws.com/doc/2016-11-15/">`, o.Name, f.RootSuffix, f.Service)
@@ -355,12 +355,12 @@ func (s Service) EveryOperation(t *testing.T, atLeast int) {
 	if testing.Short() {
 		rounds = 2
 	}
-	ops := ec2xml.Operations(s.Format.Service)
+	ops := awsxml.Operations(s.Format.Service)
 	if len(ops) < atLeast {
 		t.Fatalf("only %d operations", len(ops))
 	}
 	for _, op := range ops {
-		o, _ := ec2xml.Describe(s.Format.Service, op)
+		o, _ := awsxml.Describe(s.Format.Service, op)
 		for round := range rounds {
 			w := NewWriter(uint64(round), uint64(len(op)), round%2 == 0)
 			w.full = round == 0
@@ -377,7 +377,7 @@ func (s Service) EveryOperation(t *testing.T, atLeast int) {
 }
 
 // Equal compares the results of both decoders for a response. If filled is set, every member must be in it.
-func (s Service) Equal(o ec2xml.Operation, doc []byte, filled bool) error {
+func (s Service) Equal(o awsxml.Operation, doc []byte, filled bool) error {
 	want, err := s.DecodeWithSDK(o.Name, doc)
 	if err != nil {
 		return fmt.Errorf("SDK: %w", err)
@@ -411,9 +411,9 @@ func (s Service) Equal(o ec2xml.Operation, doc []byte, filled bool) error {
 }
 
 // lists decodes the response with each of its lists as the item list: the records must be the list's elements.
-func (s Service) lists(o ec2xml.Operation, doc []byte, whole map[string]any) error {
+func (s Service) lists(o awsxml.Operation, doc []byte, whole map[string]any) error {
 	for m := range o.Output.Members() {
-		if m.Shape.Type() != ec2xml.List {
+		if m.Shape.Type() != awsxml.List {
 			continue
 		}
 		data, _, unknown, err := s.decodeWithOurs(o.Name, m.Name, doc)

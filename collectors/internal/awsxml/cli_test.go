@@ -1,4 +1,4 @@
-package ec2xml_test
+package awsxml_test
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 )
 
 // TestDataEqualsTheCLI compares the data with the result of the AWS CLI's parser, for random responses of every
@@ -20,21 +20,21 @@ func TestDataEqualsTheCLI(t *testing.T) {
 		t.Skip("SKIPPED, NOT PASSED: no python3 with botocore: data is not held against the AWS CLI's parser")
 	}
 	for _, c := range []struct {
-		format ec2xml.Format
+		format awsxml.Format
 		least  int
-	}{{ec2xml.EC2Query(), 600}, {ec2xml.AWSQuery("autoscaling"), 80}} {
+	}{{awsxml.EC2Query(), 600}, {awsxml.AWSQuery("autoscaling"), 80}} {
 		t.Run(c.format.Service, func(t *testing.T) { testDataEqualsTheCLI(t, python, c.format, c.least) })
 	}
 }
 
-func testDataEqualsTheCLI(t *testing.T, python string, f ec2xml.Format, least int) {
+func testDataEqualsTheCLI(t *testing.T, python string, f awsxml.Format, least int) {
 	cmd := exec.Command(python, "testdata/responses.py", f.Service, "7", "4")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, known := 0, ec2xml.Operations(f.Service)
+	n, known := 0, awsxml.Operations(f.Service)
 	have := map[string]bool{}
 	for _, op := range known {
 		have[op] = true
@@ -53,11 +53,11 @@ func testDataEqualsTheCLI(t *testing.T, python string, f ec2xml.Format, least in
 			t.Errorf("%s: not in the tables", a.Op)
 			continue
 		}
-		g, err := ec2xml.Compile(f, ec2xml.Spec{Op: a.Op, ConstID: "x"})
+		g, err := awsxml.Compile(f, awsxml.Spec{Op: a.Op, ConstID: "x"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, next, err := decode(t, g, ec2xml.Options{}, a.XML)
+		p, next, err := decode(t, g, awsxml.Options{}, a.XML)
 		if err != nil {
 			t.Errorf("%s: %v\n%s", a.Op, err, a.XML)
 			continue

@@ -1,4 +1,4 @@
-package ec2xml_test
+package awsxml_test
 
 import (
 	"bytes"
@@ -9,11 +9,11 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
-var format = ec2xml.EC2Query()
+var format = awsxml.EC2Query()
 
 // volumes returns a response of DescribeVolumes with the items.
 func volumes(items string) string {
@@ -163,48 +163,48 @@ var documents = []struct {
 	},
 	{name: "cut in a comment", xml: "<DescribeVolumesResponse><!-- x -", err: io.ErrUnexpectedEOF},
 	{name: "cut in an entity", xml: "<DescribeVolumesResponse><volumeSet><item><volumeId>&am", err: io.ErrUnexpectedEOF},
-	{name: "DOCTYPE", xml: `<!DOCTYPE a [<!ENTITY b "c">]>` + volume(""), err: ec2xml.ErrMarkup},
-	{name: "a proxy's page", xml: "<html><body>Sign in</body></html>", err: ec2xml.ErrMarkup},
-	{name: "another operation's response", xml: "<DescribeSnapshotsResponse/>", err: ec2xml.ErrMarkup},
-	{name: "text next to elements", xml: volume("oops"), err: ec2xml.ErrMarkup},
-	{name: "text next to unknown elements", xml: volume("<a>oops<b/></a>"), err: ec2xml.ErrMarkup},
-	{name: "an element in a text", xml: volume("<kmsKeyId>a<b/></kmsKeyId>"), err: ec2xml.ErrMarkup},
-	{name: "CDATA next to elements", xml: volume("<![CDATA[x]]>"), err: ec2xml.ErrMarkup},
-	{name: "UTF-16", xml: "\xff\xfe<\x00", err: ec2xml.ErrEncoding},
+	{name: "DOCTYPE", xml: `<!DOCTYPE a [<!ENTITY b "c">]>` + volume(""), err: awsxml.ErrMarkup},
+	{name: "a proxy's page", xml: "<html><body>Sign in</body></html>", err: awsxml.ErrMarkup},
+	{name: "another operation's response", xml: "<DescribeSnapshotsResponse/>", err: awsxml.ErrMarkup},
+	{name: "text next to elements", xml: volume("oops"), err: awsxml.ErrMarkup},
+	{name: "text next to unknown elements", xml: volume("<a>oops<b/></a>"), err: awsxml.ErrMarkup},
+	{name: "an element in a text", xml: volume("<kmsKeyId>a<b/></kmsKeyId>"), err: awsxml.ErrMarkup},
+	{name: "CDATA next to elements", xml: volume("<![CDATA[x]]>"), err: awsxml.ErrMarkup},
+	{name: "UTF-16", xml: "\xff\xfe<\x00", err: awsxml.ErrEncoding},
 	{
 		name: "another encoding declared", xml: `<?xml version="1.0" encoding="ISO-8859-1"?>` + volume(""),
-		err: ec2xml.ErrEncoding,
+		err: awsxml.ErrEncoding,
 	},
-	{name: "invalid UTF-8", xml: volume("<kmsKeyId>a\xffb</kmsKeyId>"), aside: ec2xml.ErrEncoding},
-	{name: "cut UTF-8", xml: volume("<kmsKeyId>a\xe2\x82</kmsKeyId>"), aside: ec2xml.ErrEncoding},
-	{name: "a control character", xml: volume("<kmsKeyId>a\x01</kmsKeyId>"), aside: ec2xml.ErrSyntax},
-	{name: "a control character by number", xml: volume("<kmsKeyId>&#1;</kmsKeyId>"), aside: ec2xml.ErrSyntax},
-	{name: "NUL", xml: volume("<kmsKeyId>\x00</kmsKeyId>"), aside: ec2xml.ErrSyntax},
-	{name: "an unknown entity", xml: volume("<kmsKeyId>&nbsp;</kmsKeyId>"), err: ec2xml.ErrSyntax},
-	{name: "a lone ampersand", xml: volume("<kmsKeyId>a & b, and so on</kmsKeyId>"), err: ec2xml.ErrSyntax},
-	{name: "mismatched tags", xml: volume("<kmsKeyId>a</kmsKeyID>"), err: ec2xml.ErrSyntax},
-	{name: "an end too many", xml: "</DescribeVolumesResponse>", err: ec2xml.ErrSyntax},
-	{name: "garbage behind the end", xml: volume("") + "x", err: ec2xml.ErrSyntax},
-	{name: "another document behind the end", xml: volume("") + volume(""), err: ec2xml.ErrSyntax},
-	{name: "an attribute without quotes", xml: volume("<kmsKeyId a=b>c</kmsKeyId>"), err: ec2xml.ErrSyntax},
-	{name: "no name", xml: volume("<>x</>"), err: ec2xml.ErrSyntax},
-	{name: "no id", xml: volumes("<item><size>1</size></item>"), aside: ec2xml.ErrNoID},
-	{name: "an empty item", xml: volumes("<item/>"), aside: ec2xml.ErrNoID},
-	{name: "an empty id", xml: volumes("<item><volumeId/></item>"), aside: ec2xml.ErrNoID},
+	{name: "invalid UTF-8", xml: volume("<kmsKeyId>a\xffb</kmsKeyId>"), aside: awsxml.ErrEncoding},
+	{name: "cut UTF-8", xml: volume("<kmsKeyId>a\xe2\x82</kmsKeyId>"), aside: awsxml.ErrEncoding},
+	{name: "a control character", xml: volume("<kmsKeyId>a\x01</kmsKeyId>"), aside: awsxml.ErrSyntax},
+	{name: "a control character by number", xml: volume("<kmsKeyId>&#1;</kmsKeyId>"), aside: awsxml.ErrSyntax},
+	{name: "NUL", xml: volume("<kmsKeyId>\x00</kmsKeyId>"), aside: awsxml.ErrSyntax},
+	{name: "an unknown entity", xml: volume("<kmsKeyId>&nbsp;</kmsKeyId>"), err: awsxml.ErrSyntax},
+	{name: "a lone ampersand", xml: volume("<kmsKeyId>a & b, and so on</kmsKeyId>"), err: awsxml.ErrSyntax},
+	{name: "mismatched tags", xml: volume("<kmsKeyId>a</kmsKeyID>"), err: awsxml.ErrSyntax},
+	{name: "an end too many", xml: "</DescribeVolumesResponse>", err: awsxml.ErrSyntax},
+	{name: "garbage behind the end", xml: volume("") + "x", err: awsxml.ErrSyntax},
+	{name: "another document behind the end", xml: volume("") + volume(""), err: awsxml.ErrSyntax},
+	{name: "an attribute without quotes", xml: volume("<kmsKeyId a=b>c</kmsKeyId>"), err: awsxml.ErrSyntax},
+	{name: "no name", xml: volume("<>x</>"), err: awsxml.ErrSyntax},
+	{name: "no id", xml: volumes("<item><size>1</size></item>"), aside: awsxml.ErrNoID},
+	{name: "an empty item", xml: volumes("<item/>"), aside: awsxml.ErrNoID},
+	{name: "an empty id", xml: volumes("<item><volumeId/></item>"), aside: awsxml.ErrNoID},
 }
 
-func compiled(t testing.TB, s ec2xml.Spec) *ec2xml.Program {
+func compiled(t testing.TB, s awsxml.Spec) *awsxml.Program {
 	t.Helper()
-	g, err := ec2xml.Compile(format, s)
+	g, err := awsxml.Compile(format, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
 }
 
-func decode(t testing.TB, g *ec2xml.Program, o ec2xml.Options, xml string) (*record.Page, string, error) {
+func decode(t testing.TB, g *awsxml.Program, o awsxml.Options, xml string) (*record.Page, string, error) {
 	t.Helper()
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	p := new(record.Page)
 	if o.Envelope == nil {
 		o.Envelope = stamp()
@@ -222,16 +222,16 @@ func dataOf(p *record.Page) (data []string) {
 }
 
 func TestDocuments(t *testing.T) {
-	g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
+	g := compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
 	for _, c := range documents {
 		t.Run(c.name, func(t *testing.T) {
 			for how, r := range map[string]io.Reader{
 				"whole":    strings.NewReader(c.xml),
 				"by bytes": iotest.OneByteReader(strings.NewReader(c.xml)),
 			} {
-				var d ec2xml.Decoder
+				var d awsxml.Decoder
 				var p record.Page
-				_, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, r, &p)
+				_, err := d.Decode(g, awsxml.Options{Envelope: stamp()}, r, &p)
 				if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
 					t.Fatalf("%s: %v, want %v", how, err, c.err)
 				}
@@ -239,7 +239,7 @@ func TestDocuments(t *testing.T) {
 					continue
 				}
 				aside := p.SetAside()
-				named := c.aside != nil && c.aside != ec2xml.ErrNoID
+				named := c.aside != nil && c.aside != awsxml.ErrNoID
 				if (aside.Len() == 1) != (c.aside != nil) || (len(aside.IDs) == 1) != named ||
 					c.aside != nil && !strings.Contains(aside.Causes[0], c.aside.Error()) {
 					t.Errorf("%s: set aside %+v, want %v", how, aside, c.aside)
@@ -280,11 +280,11 @@ func TestSetAside(t *testing.T) {
 			"Reservations.Instances", "b", "a", 0, "reservationSet/item/ownerId"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := ec2xml.Spec{Op: "DescribeVolumes", Items: c.items, ID: []string{"VolumeId"}}
+			s := awsxml.Spec{Op: "DescribeVolumes", Items: c.items, ID: []string{"VolumeId"}}
 			if c.items != "Volumes" {
 				s.Op, s.ID = "DescribeInstances", []string{"InstanceId"}
 			}
-			p, _, err := decode(t, compiled(t, s), ec2xml.Options{}, c.xml)
+			p, _, err := decode(t, compiled(t, s), awsxml.Options{}, c.xml)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -299,18 +299,18 @@ func TestSetAside(t *testing.T) {
 			}
 		})
 	}
-	_, _, err := decode(t, compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}),
-		ec2xml.Options{}, "<DescribeVolumesResponse><nextToken>a\x01</nextToken></DescribeVolumesResponse>")
-	if !errors.Is(err, ec2xml.ErrSyntax) {
+	_, _, err := decode(t, compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}),
+		awsxml.Options{}, "<DescribeVolumesResponse><nextToken>a\x01</nextToken></DescribeVolumesResponse>")
+	if !errors.Is(err, awsxml.ErrSyntax) {
 		t.Errorf("a token with a control character: %v", err)
 	}
 }
 
 func TestAnErrorSaysWhere(t *testing.T) {
-	g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
+	g := compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
 	doc := volume("<attachmentSet><item><device>&oops;</device></item></attachmentSet>")
-	_, _, err := decode(t, g, ec2xml.Options{}, doc)
-	var e *ec2xml.Error
+	_, _, err := decode(t, g, awsxml.Options{}, doc)
+	var e *awsxml.Error
 	if !errors.As(err, &e) || e.Op != "DescribeVolumes" ||
 		e.Path != "DescribeVolumesResponse/volumeSet/item/attachmentSet/item/device" {
 		t.Fatalf("%+v", e)
@@ -324,13 +324,13 @@ func TestAnErrorSaysWhere(t *testing.T) {
 }
 
 func TestAReadersErrorIsKept(t *testing.T) {
-	g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
+	g := compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
 	broken := errors.New("connection reset")
 	for n := range len(volume("<size>1</size>")) + 1 {
-		var d ec2xml.Decoder
+		var d awsxml.Decoder
 		var p record.Page
 		r := io.MultiReader(strings.NewReader(volume("<size>1</size>")[:n]), iotest.ErrReader(broken))
-		if _, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, r, &p); !errors.Is(err, broken) {
+		if _, err := d.Decode(g, awsxml.Options{Envelope: stamp()}, r, &p); !errors.Is(err, broken) {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
 	}
@@ -340,10 +340,10 @@ func TestAReadersErrorIsKept(t *testing.T) {
 func TestTruncatedResponseIsAnError(t *testing.T) {
 	doc := strings.TrimSpace(string(pageOf(t, 1)))
 	g := compiled(t, instances)
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
 	for n := len(doc); n >= 0; n-- {
-		_, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, strings.NewReader(doc[:n]), &p)
+		_, err := d.Decode(g, awsxml.Options{Envelope: stamp()}, strings.NewReader(doc[:n]), &p)
 		if whole := n == len(doc); whole != (err == nil) || !whole && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("%d of %d bytes: %v", n, len(doc), err)
 		}
@@ -354,7 +354,7 @@ func TestReservationsStandUnderTheirInstances(t *testing.T) {
 	p, next, err := decode(
 		t,
 		compiled(t, instances),
-		ec2xml.Options{},
+		awsxml.Options{},
 		`<DescribeInstancesResponse><nextToken>a&amp;b</nextToken><reservationSet>
 		<item><reservationId>r-1</reservationId><groupSet><item><groupId>g</groupId></item></groupSet>
 			<instancesSet><item><instanceId>i-1</instanceId></item><item><instanceId>i-2</instanceId></item></instancesSet>
@@ -376,20 +376,20 @@ func TestReservationsStandUnderTheirInstances(t *testing.T) {
 
 func TestOtherShapesOfResponses(t *testing.T) {
 	for _, c := range []struct {
-		spec     ec2xml.Spec
+		spec     awsxml.Spec
 		xml      string
 		ids, out []string
 	}{
-		{ec2xml.Spec{Op: "DescribeFleetInstances", Items: "ActiveInstances", ID: []string{"InstanceId"}},
+		{awsxml.Spec{Op: "DescribeFleetInstances", Items: "ActiveInstances", ID: []string{"InstanceId"}},
 			`<DescribeFleetInstancesResponse><activeInstanceSet><item><instanceId>i-1</instanceId></item>` +
 				`</activeInstanceSet><fleetId>f-1</fleetId></DescribeFleetInstancesResponse>`,
 			[]string{`"i-1"`}, []string{`{"InstanceId":"i-1","Answer":{"FleetId":"f-1"}}`}},
-		{ec2xml.Spec{Op: "DescribeVpcEndpointServices", Items: "ServiceNames"},
+		{awsxml.Spec{Op: "DescribeVpcEndpointServices", Items: "ServiceNames"},
 			`<DescribeVpcEndpointServicesResponse><serviceNameSet><item>a&lt;</item><item>b</item></serviceNameSet>` +
 				`<serviceDetailSet/></DescribeVpcEndpointServicesResponse>`,
 			[]string{`"a<"`, `"b"`}, []string{`"a<"`, `"b"`}},
 		{
-			ec2xml.Spec{
+			awsxml.Spec{
 				Op:    "DescribeVpcBlockPublicAccessOptions",
 				Items: "VpcBlockPublicAccessOptions",
 				ID:    []string{"AwsAccountId", "AwsRegion"},
@@ -397,16 +397,16 @@ func TestOtherShapesOfResponses(t *testing.T) {
 			`<DescribeVpcBlockPublicAccessOptionsResponse><vpcBlockPublicAccessOptions><awsRegion>r</awsRegion>` +
 				`<awsAccountId>a</awsAccountId></vpcBlockPublicAccessOptions></DescribeVpcBlockPublicAccessOptionsResponse>`,
 			[]string{`"a/r"`}, []string{`{"AwsRegion":"r","AwsAccountId":"a"}`}},
-		{ec2xml.Spec{Op: "GetEbsEncryptionByDefault", ConstID: "ebs"},
+		{awsxml.Spec{Op: "GetEbsEncryptionByDefault", ConstID: "ebs"},
 			`<GetEbsEncryptionByDefaultResponse><requestId>r</requestId>` +
 				`<ebsEncryptionByDefault>true</ebsEncryptionByDefault></GetEbsEncryptionByDefaultResponse>`,
 			[]string{`"ebs"`}, []string{`{"EbsEncryptionByDefault":true}`}},
-		{ec2xml.Spec{Op: "DescribeTags", Items: "Tags", ID: []string{"ResourceId", "Key"}},
+		{awsxml.Spec{Op: "DescribeTags", Items: "Tags", ID: []string{"ResourceId", "Key"}},
 			`<DescribeTagsResponse><tagSet><item><key>k"</key><resourceId>i-1</resourceId></item></tagSet>` +
 				`</DescribeTagsResponse>`,
 			[]string{`"i-1/k\""`}, []string{`{"Key":"k\"","ResourceId":"i-1"}`}},
 	} {
-		p, _, err := decode(t, compiled(t, c.spec), ec2xml.Options{}, c.xml)
+		p, _, err := decode(t, compiled(t, c.spec), awsxml.Options{}, c.xml)
 		if err != nil {
 			t.Errorf("%s: %v", c.spec.Op, err)
 			continue
@@ -437,8 +437,8 @@ func TestIDNameAndTagsOfTheRecord(t *testing.T) {
 			`"k&"`, `{"Name":"a\"b","x":"","y":"2"}`,
 		},
 	} {
-		g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Name: c.name})
-		p, _, err := decode(t, g, ec2xml.Options{}, c.xml)
+		g := compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Name: c.name})
+		p, _, err := decode(t, g, awsxml.Options{}, c.xml)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -452,7 +452,7 @@ func TestIDNameAndTagsOfTheRecord(t *testing.T) {
 
 // The first alternative that is not empty is the state, and the type, also when marks must move.
 func TestStateAndTypeOfTheRecord(t *testing.T) {
-	g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"},
+	g := compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"},
 		State: []string{"State", "SseType"}, Type: []string{"Operator.Principal", "VolumeType"}})
 	for _, c := range []struct{ xml, state, typ string }{
 		{"<status>in-use</status><volumeType>gp3</volumeType>", `"in-use"`, `"gp3"`},
@@ -463,7 +463,7 @@ func TestStateAndTypeOfTheRecord(t *testing.T) {
 		{"<operator><principal>p</principal></operator><status>old</status><volumeType>t</volumeType><size>1</size>" +
 			"<operator><managed>true</managed></operator><status>new</status>", `"new"`, `"p"`},
 	} {
-		p, _, err := decode(t, g, ec2xml.Options{}, volume(c.xml))
+		p, _, err := decode(t, g, awsxml.Options{}, volume(c.xml))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -481,7 +481,7 @@ func TestStateAndTypeOfTheRecord(t *testing.T) {
 }
 
 func TestSensitiveMembers(t *testing.T) {
-	spec := ec2xml.Spec{Op: "DescribeVpnConnections", Items: "VpnConnections", ID: []string{"VpnConnectionId"},
+	spec := awsxml.Spec{Op: "DescribeVpnConnections", Items: "VpnConnections", ID: []string{"VpnConnectionId"},
 		Sensitive: []string{"CustomerGatewayConfiguration", "Options.TunnelOptions.PreSharedKey", "VgwTelemetry"}}
 	xml := `<DescribeVpnConnectionsResponse><vpnConnectionSet><item><vpnConnectionId>v</vpnConnectionId>` +
 		`<customerGatewayConfiguration>&lt;key/&gt;</customerGatewayConfiguration>` +
@@ -492,9 +492,9 @@ func TestSensitiveMembers(t *testing.T) {
 	xml, swapped := strings.Replace(xml, "@", one+two, 1), strings.Replace(xml, "@", two+one, 1)
 	g := compiled(t, spec)
 	key := []byte("0123456789abcdef")
-	show := func(mode ec2xml.Mode, key []byte, xml string) string {
+	show := func(mode awsxml.Mode, key []byte, xml string) string {
 		t.Helper()
-		p, _, err := decode(t, g, ec2xml.Options{Sensitive: mode, DigestKey: key}, xml)
+		p, _, err := decode(t, g, awsxml.Options{Sensitive: mode, DigestKey: key}, xml)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -504,31 +504,31 @@ func TestSensitiveMembers(t *testing.T) {
 	want := `{"VpnConnectionId":"v","CustomerGatewayConfiguration":"hmac:4868a929b9758ba2271d192d6a0f4b3d",` +
 		`"Options":{"TunnelOptions":[{"PreSharedKey":"hmac:deda27db21d02fd2c8f56d22f15960ff","DpdTimeoutSeconds":1},` +
 		`{"PreSharedKey":""}]},"VgwTelemetry":"hmac:592687389f750b4da1b85cca07524aa6"}`
-	if got := show(ec2xml.Digest, key, xml); got != want {
+	if got := show(awsxml.Digest, key, xml); got != want {
 		t.Errorf("digest\n%s\nwant\n%s", got, want)
 	}
-	if got := show(ec2xml.Digest, key, swapped); got != want {
+	if got := show(awsxml.Digest, key, swapped); got != want {
 		t.Errorf("the order of a list changed its digest: %s", got)
 	}
-	if got := show(ec2xml.Digest, []byte("another key"), xml); strings.Contains(got, "deda27db21d02fd2c8f56d22f15960ff") ||
+	if got := show(awsxml.Digest, []byte("another key"), xml); strings.Contains(got, "deda27db21d02fd2c8f56d22f15960ff") ||
 		got == want ||
 		len(got) != len(want) {
 		t.Errorf("another key: %s", got)
 	}
-	if got, want := show(ec2xml.Drop, nil, xml), `{"VpnConnectionId":"v",`+
+	if got, want := show(awsxml.Drop, nil, xml), `{"VpnConnectionId":"v",`+
 		`"Options":{"TunnelOptions":[{"DpdTimeoutSeconds":1},{}]}}`; got != want {
 		t.Errorf("drop\n%s", got)
 	}
-	if got := show(ec2xml.Clear, nil, xml); !strings.Contains(got, `"PreSharedKey":"hunter2"`) ||
+	if got := show(awsxml.Clear, nil, xml); !strings.Contains(got, `"PreSharedKey":"hunter2"`) ||
 		!strings.Contains(got, `"CustomerGatewayConfiguration":"<key/>"`) ||
 		!strings.Contains(got, `"VgwTelemetry":[{"Status":"UP"},{"Status":"DOWN"}]`) {
 		t.Errorf("clear\n%s", got)
 	}
-	p, _, err := decode(t, g, ec2xml.Options{}, xml)
-	if !errors.Is(err, ec2xml.ErrKey) || bytes.Contains(p.Lines(), []byte("hunter2")) {
+	p, _, err := decode(t, g, awsxml.Options{}, xml)
+	if !errors.Is(err, awsxml.ErrKey) || bytes.Contains(p.Lines(), []byte("hunter2")) {
 		t.Errorf("without a key: %v", err)
 	}
-	for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Drop} {
+	for _, mode := range []awsxml.Mode{awsxml.Digest, awsxml.Drop} {
 		twice := strings.Replace(
 			xml, "</item></vpnConnectionSet>",
 			"<customerGatewayConfiguration>hunter3</customerGatewayConfiguration><vgwTelemetry/></item></vpnConnectionSet>",

@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -55,19 +55,19 @@ func BenchmarkDecode(b *testing.B) {
 		rate(b)
 	})
 	b.Run("ours", func(b *testing.B) {
-		g, err := ec2xml.Compile(
+		g, err := awsxml.Compile(
 			service.Format,
-			ec2xml.Spec{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId"}},
+			awsxml.Spec{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId"}},
 		)
 		if err != nil {
 			b.Fatal(err)
 		}
 		s := record.NewEnvelope(record.Target{Account: "prod", Kind: "ec2_instance"}, record.Identity{}, []byte("{}"), "", "")
-		var d ec2xml.Decoder
+		var d awsxml.Decoder
 		var p record.Page
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := d.Decode(g, ec2xml.Options{Envelope: s}, bytes.NewReader(xml), &p); err != nil {
+			if _, err := d.Decode(g, awsxml.Options{Envelope: s}, bytes.NewReader(xml), &p); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package ec2xml_test
+package awsxml_test
 
 import (
 	"errors"
@@ -8,44 +8,44 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
 func TestCompileErrors(t *testing.T) {
-	ok := ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
+	ok := awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
 	for _, c := range []struct {
-		change func(*ec2xml.Spec)
+		change func(*awsxml.Spec)
 		want   string
 	}{
-		{func(s *ec2xml.Spec) { s.Op = "DescribeVolume" }, "DescribeVolume: no such operation"},
-		{func(s *ec2xml.Spec) { s.Items = "Volume" }, "DescribeVolumes: items: Volume: no member Volume"},
-		{func(s *ec2xml.Spec) { s.Items = "NextToken" }, "neither a list nor a structure"},
-		{func(s *ec2xml.Spec) { s.Items = "Volumes.Attachments.X" }, "more than one list or structure"},
-		{func(s *ec2xml.Spec) { s.ID = nil }, "neither ID nor ConstID"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"volumeId"} }, "id: volumeId: no member volumeId (did you mean VolumeId?)"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"Tags"} }, "id: Tags has the wrong type"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"Attachments.InstanceId"} }, "is in a list"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"Size", "Iops", "State", "VolumeId", "KmsKeyId"} }, "more than 4 members"},
-		{func(s *ec2xml.Spec) { s.ConstID = "x" }, "both ID and ConstID"},
-		{func(s *ec2xml.Spec) { s.Name = "Size" }, "name: Size has the wrong type"},
-		{func(s *ec2xml.Spec) { s.State = []string{"Size"} }, "state: Size has the wrong type"},
-		{func(s *ec2xml.Spec) { s.State = []string{"Attachments.State"} }, "state: Attachments.State: is in a list"},
-		{func(s *ec2xml.Spec) { s.Type = []string{"State", "VolumeType", "KmsKeyId"} }, "type: more than 2 members"},
-		{func(s *ec2xml.Spec) { s.Volatile = []string{"Attachments.Oops"} }, "volatile: Attachments.Oops: no member Oops"},
-		{func(s *ec2xml.Spec) { s.Volatile = []string{"VolumeId.Oops"} }, "is not a structure"},
-		{func(s *ec2xml.Spec) { s.Ordered = []string{"Size"} }, "ordered: Size has the wrong type"},
-		{func(s *ec2xml.Spec) { s.Sensitive = []string{"VolumeId"} }, "sensitive: VolumeId"},
-		{func(s *ec2xml.Spec) { s.State, s.Sensitive = []string{"State"}, []string{"State"} }, "sensitive: State"},
-		{func(s *ec2xml.Spec) { s.Sensitive = []string{"Tags"} }, "sensitive: Tags"},
+		{func(s *awsxml.Spec) { s.Op = "DescribeVolume" }, "DescribeVolume: no such operation"},
+		{func(s *awsxml.Spec) { s.Items = "Volume" }, "DescribeVolumes: items: Volume: no member Volume"},
+		{func(s *awsxml.Spec) { s.Items = "NextToken" }, "neither a list nor a structure"},
+		{func(s *awsxml.Spec) { s.Items = "Volumes.Attachments.X" }, "more than one list or structure"},
+		{func(s *awsxml.Spec) { s.ID = nil }, "neither ID nor ConstID"},
+		{func(s *awsxml.Spec) { s.ID = []string{"volumeId"} }, "id: volumeId: no member volumeId (did you mean VolumeId?)"},
+		{func(s *awsxml.Spec) { s.ID = []string{"Tags"} }, "id: Tags has the wrong type"},
+		{func(s *awsxml.Spec) { s.ID = []string{"Attachments.InstanceId"} }, "is in a list"},
+		{func(s *awsxml.Spec) { s.ID = []string{"Size", "Iops", "State", "VolumeId", "KmsKeyId"} }, "more than 4 members"},
+		{func(s *awsxml.Spec) { s.ConstID = "x" }, "both ID and ConstID"},
+		{func(s *awsxml.Spec) { s.Name = "Size" }, "name: Size has the wrong type"},
+		{func(s *awsxml.Spec) { s.State = []string{"Size"} }, "state: Size has the wrong type"},
+		{func(s *awsxml.Spec) { s.State = []string{"Attachments.State"} }, "state: Attachments.State: is in a list"},
+		{func(s *awsxml.Spec) { s.Type = []string{"State", "VolumeType", "KmsKeyId"} }, "type: more than 2 members"},
+		{func(s *awsxml.Spec) { s.Volatile = []string{"Attachments.Oops"} }, "volatile: Attachments.Oops: no member Oops"},
+		{func(s *awsxml.Spec) { s.Volatile = []string{"VolumeId.Oops"} }, "is not a structure"},
+		{func(s *awsxml.Spec) { s.Ordered = []string{"Size"} }, "ordered: Size has the wrong type"},
+		{func(s *awsxml.Spec) { s.Sensitive = []string{"VolumeId"} }, "sensitive: VolumeId"},
+		{func(s *awsxml.Spec) { s.State, s.Sensitive = []string{"State"}, []string{"State"} }, "sensitive: State"},
+		{func(s *awsxml.Spec) { s.Sensitive = []string{"Tags"} }, "sensitive: Tags"},
 		{
-			func(s *ec2xml.Spec) { s.ID, s.Sensitive = []string{"Operator.Principal"}, []string{"Operator"} },
+			func(s *awsxml.Spec) { s.ID, s.Sensitive = []string{"Operator.Principal"}, []string{"Operator"} },
 			"sensitive: Operator",
 		},
 	} {
 		s := ok
 		c.change(&s)
-		if _, err := ec2xml.Compile(format, s); err == nil || !strings.Contains(err.Error(), c.want) ||
+		if _, err := awsxml.Compile(format, s); err == nil || !strings.Contains(err.Error(), c.want) ||
 			!strings.HasPrefix(err.Error(), s.Op+": ") {
 			t.Errorf("%+v: %v, want %q", s, err, c.want)
 		}
@@ -64,14 +64,14 @@ func TestCompileErrors(t *testing.T) {
 
 func TestEveryListOfEveryOperationCompiles(t *testing.T) {
 	n := 0
-	for _, op := range ec2xml.Operations("ec2") {
-		o, ok := ec2xml.Describe("ec2", op)
+	for _, op := range awsxml.Operations("ec2") {
+		o, ok := awsxml.Describe("ec2", op)
 		if !ok || o.Name != op {
 			t.Fatal(op)
 		}
 		for m := range o.Output.Members() {
-			if m.Shape.Type() == ec2xml.List {
-				compiled(t, ec2xml.Spec{Op: op, Items: m.Name, ConstID: "x"})
+			if m.Shape.Type() == awsxml.List {
+				compiled(t, awsxml.Spec{Op: op, Items: m.Name, ConstID: "x"})
 				n++
 			}
 		}
@@ -82,30 +82,30 @@ func TestEveryListOfEveryOperationCompiles(t *testing.T) {
 }
 
 func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
-	if _, ok := ec2xml.Describe("ec2", "DescribeNothing"); ok {
+	if _, ok := awsxml.Describe("ec2", "DescribeNothing"); ok {
 		t.Error("an operation that is none")
 	}
-	if !slices.IsSorted(ec2xml.Operations("ec2")) {
+	if !slices.IsSorted(awsxml.Operations("ec2")) {
 		t.Error("not sorted")
 	}
-	o, _ := ec2xml.Describe("ec2", "DescribeImages")
+	o, _ := awsxml.Describe("ec2", "DescribeImages")
 	owners, _ := o.Input("Owners")
 	if !o.Paginated || !o.Has("MaxResults") || !o.Has("NextToken") || !o.Has("DryRun") || o.Has("Oops") ||
-		owners != (ec2xml.Input{Name: "Owners", Wire: "Owner", Type: ec2xml.List}) {
+		owners != (awsxml.Input{Name: "Owners", Wire: "Owner", Type: awsxml.List}) {
 		t.Errorf("%+v", o)
 	}
-	if z, _ := ec2xml.Describe("ec2", "DescribeAvailabilityZones"); z.Paginated || z.Has("MaxResults") {
+	if z, _ := awsxml.Describe("ec2", "DescribeAvailabilityZones"); z.Paginated || z.Has("MaxResults") {
 		t.Errorf("%+v", z)
 	}
-	routes, _ := ec2xml.Describe("ec2", "DescribeClientVpnRoutes")
-	if in, _ := routes.Input("ClientVpnEndpointId"); !in.Required || in.Type != ec2xml.String {
+	routes, _ := awsxml.Describe("ec2", "DescribeClientVpnRoutes")
+	if in, _ := routes.Input("ClientVpnEndpointId"); !in.Required || in.Type != awsxml.String {
 		t.Errorf("%+v", in)
 	}
 	s, ok := o.Output.Path("Images.BlockDeviceMappings.Ebs.VolumeSize")
-	if !ok || s.Type() != ec2xml.Integer {
+	if !ok || s.Type() != awsxml.Integer {
 		t.Error("path")
 	}
-	if s, ok := o.Output.Path("Images"); !ok || s.Type() != ec2xml.List || s.Elem().Name() != "Image" ||
+	if s, ok := o.Output.Path("Images"); !ok || s.Type() != awsxml.List || s.Elem().Name() != "Image" ||
 		s.Item() != "item" {
 		t.Error("a list at a path's end stays one")
 	}
@@ -130,7 +130,7 @@ func (e *endless) Read(b []byte) (n int, err error) {
 }
 
 func TestLimitsAgainstAResponseThatDoesNotEnd(t *testing.T) {
-	limits := ec2xml.Limits{Depth: 30, Item: 100 << 10, Page: 1 << 20, Token: 4 << 10}
+	limits := awsxml.Limits{Depth: 30, Item: 100 << 10, Page: 1 << 20, Token: 4 << 10}
 	const volumesHead = "<DescribeVolumesResponse><volumeSet><item><volumeId>v</volumeId>"
 	const reservation = "<DescribeInstancesResponse><reservationSet><item>"
 	for _, c := range []struct {
@@ -139,49 +139,49 @@ func TestLimitsAgainstAResponseThatDoesNotEnd(t *testing.T) {
 		says             string
 	}{
 		{"blanks", "", " ", nil, ""},
-		{"a tag", "<", "a", ec2xml.ErrLimit, "tag"},
-		{"a tag's attributes", "<a ", `b="c" `, ec2xml.ErrLimit, "tag"},
-		{"a name", volumesHead + "<" + strings.Repeat("n", 600) + ">", "x", ec2xml.ErrLimit, "name"},
-		{"an instruction", "<?", "a", ec2xml.ErrLimit, "instruction"},
-		{"a text", volumesHead + "<kmsKeyId>", "abc", ec2xml.ErrLimit, "text"},
-		{"a text of entities", volumesHead + "<kmsKeyId>", "&lt;", ec2xml.ErrLimit, "text"},
-		{"CDATA", volumesHead + "<kmsKeyId><![CDATA[", "abc", ec2xml.ErrLimit, "text"},
-		{"a token", "<DescribeVolumesResponse><nextToken>", "abc", ec2xml.ErrLimit, "text"},
-		{"depth of unknown elements", volumesHead, "<deep>", ec2xml.ErrLimit, "deep"},
-		{"depth of what is skipped", "<DescribeVolumesResponse>", "<deep>", ec2xml.ErrLimit, "deep"},
-		{"tags", volumesHead + "<tagSet>", "<item><key>k</key><value>v</value></item>", ec2xml.ErrLimit, "record"},
-		{"empty tags", volumesHead + "<tagSet>", "<item/>", ec2xml.ErrLimit, "record"},
-		{"unknown members of many names", volumesHead, "<a/><b/><c/><d/><e/><f/><g/>", ec2xml.ErrLimit, ""},
-		{"an unknown list", volumesHead + "<odd>", "<item>x</item>", ec2xml.ErrLimit, "record"},
+		{"a tag", "<", "a", awsxml.ErrLimit, "tag"},
+		{"a tag's attributes", "<a ", `b="c" `, awsxml.ErrLimit, "tag"},
+		{"a name", volumesHead + "<" + strings.Repeat("n", 600) + ">", "x", awsxml.ErrLimit, "name"},
+		{"an instruction", "<?", "a", awsxml.ErrLimit, "instruction"},
+		{"a text", volumesHead + "<kmsKeyId>", "abc", awsxml.ErrLimit, "text"},
+		{"a text of entities", volumesHead + "<kmsKeyId>", "&lt;", awsxml.ErrLimit, "text"},
+		{"CDATA", volumesHead + "<kmsKeyId><![CDATA[", "abc", awsxml.ErrLimit, "text"},
+		{"a token", "<DescribeVolumesResponse><nextToken>", "abc", awsxml.ErrLimit, "text"},
+		{"depth of unknown elements", volumesHead, "<deep>", awsxml.ErrLimit, "deep"},
+		{"depth of what is skipped", "<DescribeVolumesResponse>", "<deep>", awsxml.ErrLimit, "deep"},
+		{"tags", volumesHead + "<tagSet>", "<item><key>k</key><value>v</value></item>", awsxml.ErrLimit, "record"},
+		{"empty tags", volumesHead + "<tagSet>", "<item/>", awsxml.ErrLimit, "record"},
+		{"unknown members of many names", volumesHead, "<a/><b/><c/><d/><e/><f/><g/>", awsxml.ErrLimit, ""},
+		{"an unknown list", volumesHead + "<odd>", "<item>x</item>", awsxml.ErrLimit, "record"},
 		{
 			"members sent twice", volumesHead + "<description>" + strings.Repeat("x", 1000) + "</description>",
-			"<size>1</size><iops>1</iops>", ec2xml.ErrLimit, "repeated members",
+			"<size>1</size><iops>1</iops>", awsxml.ErrLimit, "repeated members",
 		},
-		{"items", "<DescribeVolumesResponse><volumeSet>", "<item><volumeId>v</volumeId></item>", ec2xml.ErrLimit, "page"},
+		{"items", "<DescribeVolumesResponse><volumeSet>", "<item><volumeId>v</volumeId></item>", awsxml.ErrLimit, "page"},
 		{
 			"instances of a reservation", reservation + "<instancesSet>", "<item><instanceId>i</instanceId></item>",
-			ec2xml.ErrLimit, "page",
+			awsxml.ErrLimit, "page",
 		},
 		{
-			"members of a reservation", reservation + "<groupSet>", "<item><groupId>g</groupId></item>", ec2xml.ErrLimit,
+			"members of a reservation", reservation + "<groupSet>", "<item><groupId>g</groupId></item>", awsxml.ErrLimit,
 			"record",
 		},
 		{
 			"reservations", "<DescribeInstancesResponse><reservationSet>",
-			"<item><instancesSet><item><instanceId>i</instanceId></item></instancesSet></item>", ec2xml.ErrLimit, "page",
+			"<item><instancesSet><item><instanceId>i</instanceId></item></instancesSet></item>", awsxml.ErrLimit, "page",
 		},
 		{"unknown next to the items", "<DescribeVolumesResponse>", "<odd><a>x</a></odd>", nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
+			s := awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
 			if strings.HasPrefix(c.head, "<DescribeInstances") {
 				s = instances
 			}
-			var d ec2xml.Decoder
+			var d awsxml.Decoder
 			var p record.Page
 			stop := errors.New("stopped by the test") // discarded bytes cost no memory, so they are not limited
 			r := io.MultiReader(io.LimitReader(&endless{c.head, c.more}, 8<<20), &stopped{stop})
-			_, err := d.Decode(compiled(t, s), ec2xml.Options{Envelope: stamp(), Limits: limits}, r, &p)
+			_, err := d.Decode(compiled(t, s), awsxml.Options{Envelope: stamp(), Limits: limits}, r, &p)
 			want := c.want
 			if want == nil {
 				want = stop
@@ -211,28 +211,28 @@ func TestLimitsAgainstMultiplication(t *testing.T) {
 			1000,
 		) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
 	p, _, err := decode(
-		t, compiled(t, instances), ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}}, doc,
+		t, compiled(t, instances), awsxml.Options{Limits: awsxml.Limits{Item: 100 << 10, Page: 10 << 20}}, doc,
 	)
-	if !errors.Is(err, ec2xml.ErrLimit) || p.MemorySize() > 10<<20 {
+	if !errors.Is(err, awsxml.ErrLimit) || p.MemorySize() > 10<<20 {
 		t.Errorf("%v; the page took %d bytes", err, p.MemorySize())
 	}
 }
 
 // The limits must not depend on the earlier content of the page.
 func TestLimitsDoNotDependOnThePagesMemory(t *testing.T) {
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
-	o := ec2xml.Options{Envelope: stamp()}
+	o := awsxml.Options{Envelope: stamp()}
 	if _, err := d.Decode(compiled(t, instances), o, strings.NewReader(string(pageOf(t, 1000))), &p); err != nil {
 		t.Fatal(err)
 	}
 	long := strings.Repeat("<item><key>k</key><value>v</value></item>", 100)
 	for name, c := range map[string]struct {
-		spec ec2xml.Spec
+		spec awsxml.Spec
 		xml  string
 	}{
 		"item": {
-			ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}},
+			awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}},
 			volume("<tagSet>" + long + "</tagSet>"),
 		},
 		"around": {instances, "<DescribeInstancesResponse><reservationSet><item><instancesSet><item>" +
@@ -240,21 +240,21 @@ func TestLimitsDoNotDependOnThePagesMemory(t *testing.T) {
 			"</odd></item></reservationSet></DescribeInstancesResponse>"},
 	} {
 		o.Limits.Item = 1000
-		if _, err := d.Decode(compiled(t, c.spec), o, strings.NewReader(c.xml), &p); !errors.Is(err, ec2xml.ErrLimit) {
+		if _, err := d.Decode(compiled(t, c.spec), o, strings.NewReader(c.xml), &p); !errors.Is(err, awsxml.ErrLimit) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestDefaultsCarryALargePage(t *testing.T) {
-	p, next, err := decode(t, compiled(t, instances), ec2xml.Options{}, string(pageOf(t, 1000)))
+	p, next, err := decode(t, compiled(t, instances), awsxml.Options{}, string(pageOf(t, 1000)))
 	if err != nil || p.Len() != 1000 || next != "next" || p.Unknown() != 0 {
 		t.Fatal(err, p.Len(), next, p.Unknown())
 	}
 	// 64 KiB in one value, across windows.
 	long := strings.Repeat("0123456789abcdef&amp;", 5000)
 	p, _, err = decode(
-		t, compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}), ec2xml.Options{},
+		t, compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}), awsxml.Options{},
 		volume("<kmsKeyId>"+long+"</kmsKeyId>"),
 	)
 	if err != nil || !strings.Contains(dataOf(p)[0], strings.ReplaceAll(long, "&amp;", "&")) {
@@ -263,20 +263,20 @@ func TestDefaultsCarryALargePage(t *testing.T) {
 }
 
 func TestADecoderServesOneProgramAfterAnother(t *testing.T) {
-	v := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
+	v := compiled(t, awsxml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
 	i := compiled(t, instances)
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
 	for range 3 {
-		for _, g := range []*ec2xml.Program{v, i} {
+		for _, g := range []*awsxml.Program{v, i} {
 			doc := volume("<size>1</size>")
 			if g == i {
 				doc = string(pageOf(t, 3))
 			}
-			if _, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, strings.NewReader("<oops"), &p); err == nil {
+			if _, err := d.Decode(g, awsxml.Options{Envelope: stamp()}, strings.NewReader("<oops"), &p); err == nil {
 				t.Fatal("taken")
 			}
-			next, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, strings.NewReader(doc), &p)
+			next, err := d.Decode(g, awsxml.Options{Envelope: stamp()}, strings.NewReader(doc), &p)
 			if err != nil || (g == v) != (p.Len() == 1 && next == "") {
 				t.Fatal(err, p.Len(), next)
 			}
@@ -288,9 +288,9 @@ func TestADecoderServesOneProgramAfterAnother(t *testing.T) {
 func TestAllocations(t *testing.T) {
 	xml := string(pageOf(t, 100))
 	g := compiled(t, instances)
-	var d ec2xml.Decoder
+	var d awsxml.Decoder
 	var p record.Page
-	o := ec2xml.Options{Envelope: stamp()}
+	o := awsxml.Options{Envelope: stamp()}
 	n := testing.AllocsPerRun(10, func() {
 		if _, err := d.Decode(g, o, strings.NewReader(xml), &p); err != nil {
 			t.Fatal(err)
@@ -305,7 +305,7 @@ func TestAllocations(t *testing.T) {
 func TestSumOfAnInstance(t *testing.T) {
 	g := compiled(t, instances)
 	sum := func(doc string) record.Digest {
-		p, _, err := decode(t, g, ec2xml.Options{}, doc)
+		p, _, err := decode(t, g, awsxml.Options{}, doc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +357,7 @@ func TestSumOfAnInstance(t *testing.T) {
 }
 
 func TestAnOrderedListIsNoSet(t *testing.T) {
-	s := ec2xml.Spec{Op: "DescribeDhcpOptions", Items: "DhcpOptions", ID: []string{"DhcpOptionsId"}}
+	s := awsxml.Spec{Op: "DescribeDhcpOptions", Items: "DhcpOptions", ID: []string{"DhcpOptionsId"}}
 	doc := func(a, b string) string {
 		v := func(s string) string { return "<item><value>" + s + "</value></item>" }
 		return "<DescribeDhcpOptionsResponse><dhcpOptionsSet><item><dhcpOptionsId>d</dhcpOptionsId><dhcpConfigurationSet>" +
@@ -370,7 +370,7 @@ func TestAnOrderedListIsNoSet(t *testing.T) {
 		s.Ordered = ordered
 		var sums []record.Digest
 		for _, xml := range []string{doc("10.0.0.1", "10.0.0.2"), doc("10.0.0.2", "10.0.0.1")} {
-			p, _, err := decode(t, compiled(t, s), ec2xml.Options{}, xml)
+			p, _, err := decode(t, compiled(t, s), awsxml.Options{}, xml)
 			if err != nil {
 				t.Fatal(err)
 			}

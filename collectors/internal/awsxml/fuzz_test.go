@@ -1,4 +1,4 @@
-package ec2xml_test
+package awsxml_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -66,16 +66,16 @@ func parseXML(doc []byte) (*elem, error) {
 type model struct{ ok bool }
 
 // put adds an element to the earlier value of a member.
-func (m *model) put(s ec2xml.Shape, e *elem, old any) any {
+func (m *model) put(s awsxml.Shape, e *elem, old any) any {
 	switch s.Type() {
-	case ec2xml.Struct:
+	case awsxml.Struct:
 		obj, _ := old.(map[string]any)
 		if obj == nil {
 			obj = map[string]any{}
 		}
 		m.fill(s, e, obj)
 		return obj
-	case ec2xml.List:
+	case awsxml.List:
 		list, _ := old.([]any)
 		if list == nil {
 			list = []any{}
@@ -90,9 +90,9 @@ func (m *model) put(s ec2xml.Shape, e *elem, old any) any {
 		m.ok = false
 	}
 	switch s.Type() {
-	case ec2xml.Boolean:
+	case awsxml.Boolean:
 		return e.text == "true"
-	case ec2xml.Integer, ec2xml.Float:
+	case awsxml.Integer, awsxml.Float:
 		t := strings.Trim(e.text, " \t\r\n")
 		if u, plus := strings.CutPrefix(t, "+"); plus && !strings.HasPrefix(u, "-") {
 			t = u
@@ -113,7 +113,7 @@ func (m *model) put(s ec2xml.Shape, e *elem, old any) any {
 	return e.text
 }
 
-func (m *model) fill(s ec2xml.Shape, e *elem, obj map[string]any, skip ...string) {
+func (m *model) fill(s awsxml.Shape, e *elem, obj map[string]any, skip ...string) {
 	m.noText(e)
 	for _, k := range e.kids {
 		x, known := memberOf(s, k.name)
@@ -134,7 +134,7 @@ func (m *model) fill(s ec2xml.Shape, e *elem, obj map[string]any, skip ...string
 	}
 }
 
-func memberOf(s ec2xml.Shape, wire string) (found ec2xml.Member, ok bool) {
+func memberOf(s awsxml.Shape, wire string) (found awsxml.Member, ok bool) {
 	for x := range s.Members() {
 		if x.Wire == wire {
 			return x, true
@@ -197,7 +197,7 @@ func (m *model) noText(e *elem) {
 }
 
 // response returns the data of each item, and the token.
-func (m *model) response(op ec2xml.Operation, list, group string, root *elem) (data []any, next string) {
+func (m *model) response(op awsxml.Operation, list, group string, root *elem) (data []any, next string) {
 	if !strings.EqualFold(root.name, op.Name+"Response") {
 		m.ok = false
 	}
@@ -240,7 +240,7 @@ func (m *model) response(op ec2xml.Operation, list, group string, root *elem) (d
 	return data, next
 }
 
-var fuzzed = [...]ec2xml.Spec{
+var fuzzed = [...]awsxml.Spec{
 	{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Volatile: []string{"State", "Attachments.State"}},
 	{
 		Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"},
@@ -291,10 +291,10 @@ func randomDocument(r *rand.Rand) []byte {
 			)
 		}
 	}
-	var element func(s *ec2xml.Shape, name string, depth int)
-	inside := func(s *ec2xml.Shape, depth int) {
-		var ms []ec2xml.Member
-		if s != nil && s.Type() == ec2xml.Struct {
+	var element func(s *awsxml.Shape, name string, depth int)
+	inside := func(s *awsxml.Shape, depth int) {
+		var ms []awsxml.Member
+		if s != nil && s.Type() == awsxml.Struct {
 			ms = slices.Collect(s.Members())
 			if r.IntN(2) == 0 { // few, so that they repeat
 				r.Shuffle(len(ms), func(i, j int) { ms[i], ms[j] = ms[j], ms[i] })
@@ -304,7 +304,7 @@ func randomDocument(r *rand.Rand) []byte {
 		for range r.IntN(5) {
 			gap()
 			switch {
-			case s != nil && s.Type() == ec2xml.List && r.IntN(12) > 0:
+			case s != nil && s.Type() == awsxml.List && r.IntN(12) > 0:
 				e := s.Elem()
 				element(&e, s.Item(), depth+1)
 			case len(ms) > 0 && r.IntN(6) > 0:
@@ -320,14 +320,14 @@ func randomDocument(r *rand.Rand) []byte {
 		}
 		gap()
 	}
-	element = func(s *ec2xml.Shape, name string, depth int) {
+	element = func(s *awsxml.Shape, name string, depth int) {
 		if r.IntN(10) == 0 {
 			b.WriteString("<" + name + pick("", " ", ` a="b>c"`) + "/>")
 			return
 		}
 		b.WriteString("<" + name + pick("", "", "", ` a='"'`) + ">")
 		switch {
-		case s != nil && s.Type() < ec2xml.Struct, s == nil && (depth > 8 || r.IntN(2) == 0):
+		case s != nil && s.Type() < awsxml.Struct, s == nil && (depth > 8 || r.IntN(2) == 0):
 			text()
 		default:
 			inside(s, depth)
@@ -335,9 +335,9 @@ func randomDocument(r *rand.Rand) []byte {
 		b.WriteString("</" + name + ">")
 	}
 	spec := fuzzed[r.IntN(len(fuzzed))]
-	op, _ := ec2xml.Describe("ec2", spec.Op)
+	op, _ := awsxml.Describe("ec2", spec.Op)
 	path, items, grouped := strings.Cut(spec.Items, ".")
-	list := func(s ec2xml.Shape, items func(ec2xml.Shape)) {
+	list := func(s awsxml.Shape, items func(awsxml.Shape)) {
 		for m := range s.Members() {
 			if m.Name == path {
 				b.WriteString("<" + m.Wire + ">")
@@ -352,7 +352,7 @@ func randomDocument(r *rand.Rand) []byte {
 			}
 		}
 	}
-	record := func(s ec2xml.Shape) {
+	record := func(s awsxml.Shape) {
 		b.WriteString("<volumeId>v</volumeId><instanceId>i</instanceId>")
 		for range 1 + r.IntN(4) {
 			inside(&s, 3)
@@ -363,7 +363,7 @@ func randomDocument(r *rand.Rand) []byte {
 		element(nil, "odd", 1)
 	}
 	if grouped {
-		list(op.Output, func(g ec2xml.Shape) {
+		list(op.Output, func(g awsxml.Shape) {
 			path = items
 			for range 2 {
 				for m := range g.Members() {
@@ -386,22 +386,22 @@ func randomDocument(r *rand.Rand) []byte {
 
 // checker returns a function that checks one document. It reports whether the decoder accepted the document.
 func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
-	var programs []*ec2xml.Program
+	var programs []*awsxml.Program
 	for _, s := range fuzzed {
 		programs = append(programs, compiled(tb, s))
 	}
-	limits := ec2xml.Limits{Depth: 40, Item: 1 << 20, Page: 8 << 20, Token: 2 << 10}
-	o := ec2xml.Options{Envelope: stamp(), Limits: limits}
-	var d ec2xml.Decoder
+	limits := awsxml.Limits{Depth: 40, Item: 1 << 20, Page: 8 << 20, Token: 2 << 10}
+	o := awsxml.Options{Envelope: stamp(), Limits: limits}
+	var d awsxml.Decoder
 	var p, q record.Page
 	return func(t *testing.T, doc []byte) (taken bool) {
 		for i, g := range programs {
 			next, err := d.Decode(g, o, bytes.NewReader(doc), &p)
-			next2, err2 := new(ec2xml.Decoder).Decode(g, o, iotest.OneByteReader(bytes.NewReader(doc)), &q)
+			next2, err2 := new(awsxml.Decoder).Decode(g, o, iotest.OneByteReader(bytes.NewReader(doc)), &q)
 			if next != next2 || (err == nil) != (err2 == nil) || err == nil && !bytes.Equal(p.Lines(), q.Lines()) {
 				t.Fatalf("in one piece %q, %v; byte by byte %q, %v\n%s\n%s", next, err, next2, err2, p.Lines(), q.Lines())
 			}
-			var typed *ec2xml.Error
+			var typed *awsxml.Error
 			taken = taken || err == nil && p.SetAside().Len() == 0
 			if err != nil {
 				if !errors.As(err, &typed) || next != "" {
@@ -430,7 +430,7 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 				continue // encoding/xml is stricter about names, attributes and ]]>
 			}
 			m := &model{ok: true}
-			op, _ := ec2xml.Describe("ec2", g.Spec().Op)
+			op, _ := awsxml.Describe("ec2", g.Spec().Op)
 			group := [...]string{"", "Reservations"}[i]
 			list := [...]string{"Volumes", "Instances"}[i]
 			data, token := m.response(op, list, group, root)
@@ -492,13 +492,13 @@ func parseJSON(t *testing.T, b []byte) any {
 }
 
 // canonical returns the canonical form of a record's data, made from the parsed JSON.
-func canonical(t *testing.T, g *ec2xml.Program, data []byte) string {
+func canonical(t *testing.T, g *awsxml.Program, data []byte) string {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	spec := g.Spec()
 	under := func(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
-	var form func(s *ec2xml.Shape, path string) string
-	form = func(s *ec2xml.Shape, path string) string {
+	var form func(s *awsxml.Shape, path string) string
+	form = func(s *awsxml.Shape, path string) string {
 		from := d.InputOffset()
 		tok, err := d.Token()
 		if err != nil {
@@ -512,8 +512,8 @@ func canonical(t *testing.T, g *ec2xml.Program, data []byte) string {
 				key, _ := d.Token()
 				raw := bytes.Trim(data[from:d.InputOffset()], ", ")
 				name := key.(string)
-				var inner *ec2xml.Shape
-				if s != nil && s.Type() == ec2xml.Struct {
+				var inner *awsxml.Shape
+				if s != nil && s.Type() == awsxml.Struct {
 					for m := range s.Members() {
 						if m.Name == name {
 							inner = &m.Shape
@@ -534,8 +534,8 @@ func canonical(t *testing.T, g *ec2xml.Program, data []byte) string {
 			return "{" + strings.Join(ms, ",") + "}"
 		case json.Delim('['):
 			var elems []string
-			var inner *ec2xml.Shape
-			if s != nil && s.Type() == ec2xml.List {
+			var inner *awsxml.Shape
+			if s != nil && s.Type() == awsxml.List {
 				e := s.Elem()
 				inner = &e
 			}

@@ -1,4 +1,4 @@
-// Package ec2xml decodes a response of a Query protocol, EC2's or that of older services (awsquery), into records: it
+// Package awsxml decodes a response of a Query protocol, EC2's or that of older services (awsquery), into records: it
 // reads a stream of XML and writes JSON lines into a [record.Page]. It knows XML and the generated tables, but neither
 // HTTP nor the SDK. Begin at [Format], [Spec], [Compile] and [Decoder.Decode].
 //
@@ -16,7 +16,7 @@
 //
 // A resource without an id, or with a character that XML does not allow, is set aside; see [record.SetAside]. Such a
 // character in what stands around several items sets these aside.
-package ec2xml
+package awsxml
 
 import (
 	"bytes"
