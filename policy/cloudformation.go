@@ -1,6 +1,9 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // An object is an object of a template. Its keys are sorted when encoded.
 type object map[string]any
@@ -18,19 +21,12 @@ type stackTemplate struct {
 	Outputs                  object
 }
 
-// CloudFormation returns a template that creates the role in an account, with the documents of [ListingPolicies].
+// CloudFormation returns a template that creates the role in an account, with the policies of [ListingPolicies].
 // Deployed as a StackSet it does so in every account, also in those that join later. The fields of a become the
-// parameters' defaults.
-//
-// The policies are embedded in the role, so they are created and deleted with it. If they are too large for that,
-// CloudFormation returns an error.
-func CloudFormation(a Access, docs []Document) ([]byte, error) {
-	if err := checkSize(a, docs); err != nil {
+// parameters' defaults. If the role cannot hold the policies, CloudFormation returns an error.
+func CloudFormation(a Access, listing []ListingPolicy) ([]byte, error) {
+	if err := checkFits(a, listing); err != nil {
 		return nil, err
-	}
-	var policies []any
-	for i, d := range docs {
-		policies = append(policies, object{"PolicyName": policyName(i), "PolicyDocument": d})
 	}
 	equal := object{
 		"sts:ExternalId": ifCondition("HasExternalId", object{"Ref": "ExternalId"}),
@@ -44,6 +40,14 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 			"Bool":         ifCondition("NeedsMfa", object{mfaPresentKey: "true"}),
 		}),
 	}}}
+	role := object{
+		"RoleName":                 object{"Ref": "RoleName"},
+		"Description":              "collector lists EC2 with this role; it cannot change anything",
+		"MaxSessionDuration":       object{"Ref": "MaxSessionDuration"},
+		"AssumeRolePolicyDocument": trust,
+	}
+	resources := object{"Role": object{"Type": "AWS::IAM::Role", "Properties": role}}
+	addPolicies(resources, role, listing)
 	return encodeIndented(stackTemplate{
 		AWSTemplateFormatVersion: "2010-09-09",
 		Description: "The role with which collector lists EC2 in this account. " +
@@ -90,18 +94,36 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 			"NeedsMfa":        object{"Fn::Equals": []any{object{"Ref": "RequireMfa"}, "true"}},
 			"HasCondition":    either("HasEqual", "NeedsMfa"),
 		},
-		Resources: object{"Role": object{"Type": "AWS::IAM::Role", "Properties": object{
-			"RoleName":                 object{"Ref": "RoleName"},
-			"Description":              "collector lists EC2 with this role; it cannot change anything",
-			"MaxSessionDuration":       object{"Ref": "MaxSessionDuration"},
-			"AssumeRolePolicyDocument": trust,
-			"Policies":                 policies,
-		}}},
+		Resources: resources,
 		Outputs: object{"RoleArn": object{
 			"Description": "assume_role_arn in the collector's configuration",
 			"Value":       object{"Fn::GetAtt": []any{"Role", "Arn"}},
 		}},
 	}), nil
+}
+
+// addPolicies adds the embedded policies to the role, the managed ones to the resources, and references to them to the
+// role.
+func addPolicies(resources, role object, listing []ListingPolicy) {
+	var embedded, attached []any
+	for _, p := range listing {
+		if !p.Managed {
+			embedded = append(embedded, object{"PolicyName": p.Name, "PolicyDocument": p.Document})
+			continue
+		}
+		id := logicalID(p.Name)
+		// The role refers to the policy, so CloudFormation creates the policy first and deletes it last. A description
+		// would replace the policy whenever it changes.
+		resources[id] = object{"Type": "AWS::IAM::ManagedPolicy", "Properties": object{
+			"ManagedPolicyName": object{"Fn::Sub": "${RoleName}-" + p.Name},
+			"PolicyDocument":    p.Document,
+		}}
+		attached = append(attached, object{"Ref": id})
+	}
+	role["Policies"] = embedded
+	if len(attached) > 0 {
+		role["ManagedPolicyArns"] = attached
+	}
 }
 
 // either is true if one of two conditions holds.
@@ -139,24 +161,35 @@ func callerOrRoot(a Access) string {
 	return a.Caller
 }
 
-func policyName(i int) string {
-	if i == 0 {
-		return "collector-list"
+// logicalID returns the logical id of a policy with a name: list-services has ListServices.
+func logicalID(name string) string {
+	var id strings.Builder
+	for word := range strings.SplitSeq(name, "-") {
+		id.WriteString(strings.ToUpper(word[:1]) + word[1:])
 	}
-	return fmt.Sprintf("collector-list-%d", i+1)
+	return id.String()
 }
 
-// checkSize returns an error if a is invalid or a role cannot hold the documents.
-func checkSize(a Access, docs []Document) error {
+// checkFits returns an error if a is invalid or a role cannot hold the policies.
+func checkFits(a Access, listing []ListingPolicy) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	n := 0
-	for _, d := range docs {
-		n += d.Size()
+	size, attached := 0, 0
+	for _, p := range listing {
+		if p.Managed {
+			attached++
+		} else {
+			size += p.Document.Size()
+		}
 	}
-	if n > RoleLimit {
-		return fmt.Errorf("the policies have %d characters, but a role can hold %d; select fewer kinds", n, RoleLimit)
+	if size > RoleLimit {
+		return fmt.Errorf("the embedded policies have %d characters, but a role can hold %d; select fewer kinds",
+			size, RoleLimit)
+	}
+	if attached > AttachLimit {
+		return fmt.Errorf("%d managed policies, but %d can be attached to a role by default; select fewer kinds",
+			attached, AttachLimit)
 	}
 	return nil
 }

@@ -114,8 +114,12 @@ func (c *cfn) eval(t *testing.T, v any) (_ any, keep bool) {
 	return v, true
 }
 
+// parameter returns the value of a parameter. That of a resource is its logical id.
 func (c *cfn) parameter(t *testing.T, name string) any {
 	t.Helper()
+	if _, ok := c.Resources[name]; ok {
+		return name
+	}
 	v, ok := c.given[name]
 	if !ok {
 		t.Fatalf("no parameter %s", name)
@@ -151,8 +155,8 @@ func (c *cfn) condition(t *testing.T, v any) bool {
 
 // With any parameters, the template creates the same documents that `policy` prints.
 func TestCloudFormation(t *testing.T) {
-	docs := ListingPolicies(someActions(120))
-	plain, err := CloudFormation(Access{Partition: "aws", Role: DefaultRole}, docs)
+	listing := ListingPolicies(severalServices)
+	plain, err := CloudFormation(Access{Partition: "aws", Role: DefaultRole}, listing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,19 +178,12 @@ func TestCloudFormation(t *testing.T) {
 		}
 		maps.Copy(used, c.used)
 		checkSameTrust(t, role["AssumeRolePolicyDocument"], a)
-		policies := role["Policies"].([]any)
-		for i, p := range policies {
-			doc, _ := json.Marshal(p.(map[string]any)["PolicyDocument"])
-			if err := check(doc, identity); err != nil {
-				t.Error(err)
-			}
-			checkSameDocument(t, doc, docs[i])
-		}
-		if len(policies) != len(docs) || role["RoleName"] != DefaultRole {
-			t.Errorf("%d policies in role %v", len(policies), role["RoleName"])
+		checkSameListing(t, c.policies(t, role), listing)
+		if role["RoleName"] != DefaultRole {
+			t.Errorf("role %v", role["RoleName"])
 		}
 
-		text, err := CloudFormation(a, docs) // the same parameters, as defaults
+		text, err := CloudFormation(a, listing) // the same parameters, as defaults
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,11 +212,64 @@ func TestCloudFormation(t *testing.T) {
 		}
 	}
 	if c.AWSTemplateFormatVersion != "2010-09-09" || c.Resources["Role"].Type != "AWS::IAM::Role" ||
-		len(c.Resources) != 1 || len(c.Outputs) != 1 {
+		len(c.Resources) != len(listing) || len(c.Outputs) != 1 {
 		t.Errorf("template: %s", plain[:200])
 	}
 	if len(c.Description) == 0 || len(c.Description) > 1024 || len(plain) > 51200 {
 		t.Errorf("description of %d bytes, template of %d", len(c.Description), len(plain))
+	}
+}
+
+// policies returns the names and documents of the role's policies, embedded and managed ones.
+func (c *cfn) policies(t *testing.T, role map[string]any) []namedDocument {
+	t.Helper()
+	var all []namedDocument
+	add := func(name, document any) {
+		b, err := json.Marshal(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, namedDocument{name.(string), b})
+	}
+	for _, p := range role["Policies"].([]any) {
+		add(p.(map[string]any)["PolicyName"], p.(map[string]any)["PolicyDocument"])
+	}
+	for _, id := range role["ManagedPolicyArns"].([]any) {
+		r := c.Resources[id.(string)]
+		properties, _ := c.eval(t, r.Properties)
+		p := properties.(map[string]any)
+		if r.Type != "AWS::IAM::ManagedPolicy" || len(p) != 2 {
+			t.Errorf("%v: %+v", id, r)
+		}
+		add(p["ManagedPolicyName"], p["PolicyDocument"])
+	}
+	return all
+}
+
+type namedDocument struct {
+	name     string
+	document []byte
+}
+
+// checkSameListing compares the policies of a template with those of [ListingPolicies]. A managed policy has the role's
+// name before its own, because its name is unique in an account.
+func checkSameListing(t *testing.T, got []namedDocument, want []ListingPolicy) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d policies of %d", len(got), len(want))
+	}
+	for i, p := range want {
+		name := p.Name
+		if p.Managed {
+			name = DefaultRole + "-" + name
+		}
+		if got[i].name != name {
+			t.Errorf("policy %s, want %s", got[i].name, name)
+		}
+		if err := check(got[i].document, identity); err != nil {
+			t.Error(err)
+		}
+		checkSameDocument(t, got[i].document, p.Document)
 	}
 }
 

@@ -63,7 +63,8 @@ func TestCFNLint(t *testing.T) {
 			Partition: "aws-cn", Role: DefaultRole, Home: home, Caller: "user/alice", ExternalID: "a-1:b/c@d", MFA: true,
 		},
 	} {
-		text, err := CloudFormation(a, ListingPolicies([]string{"ec2:DescribeVpcs"})) // the linter checks that actions exist
+		// The linter checks that actions exist.
+		text, err := CloudFormation(a, ListingPolicies([]string{"ec2:DescribeVpcs", "rds:DescribeDBInstances"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +85,7 @@ func TestCFNLint(t *testing.T) {
 func TestTerraformCLI(t *testing.T) {
 	terraform := requireTool(t, "terraform", "its own site")
 	a := Access{Partition: "aws", Role: DefaultRole, Home: home, ExternalID: "a-1:b/c@d", MFA: true}
-	text, err := Terraform(a, ListingPolicies(someActions(120)))
+	text, err := Terraform(a, ListingPolicies(severalServices))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func TestMotoAcceptsDocuments(t *testing.T) {
 		}
 		for form, docs := range map[string][]Document{
 			trust:    {a.TrustPolicy(), a.InstanceTrustPolicy()},
-			identity: append(ListingPolicies(someActions(400)), a.AssumePolicy(), a.SelfMFAPolicy()),
+			identity: append(documentsOf(ListingPolicies(someActions(400))), a.AssumePolicy(), a.SelfMFAPolicy()),
 		} {
 			for _, d := range docs {
 				if got, status := create(d.JSON(), form); status != 200 {
@@ -159,7 +160,7 @@ func TestMotoAcceptsDocuments(t *testing.T) {
 	for _, change := range []struct{ old, new string }{
 		{`"Allow"`, `"allow"`}, {`2012-10-17`, `2013-10-17`}, {`"Resource"`, `"Resources"`},
 	} {
-		bad := bytes.Replace(ListingPolicies(nil)[0].JSON(), []byte(change.old), []byte(change.new), 1)
+		bad := bytes.Replace(ListingPolicies(nil)[0].Document.JSON(), []byte(change.old), []byte(change.new), 1)
 		if got, status := create(bad, identity); status == 200 {
 			t.Errorf("moto accepts %s: %s", change.new, got)
 		}

@@ -10,7 +10,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"sort"
+	"strings"
 	"unicode"
 )
 
@@ -19,12 +22,13 @@ import (
 //	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html
 const Version = "2012-10-17"
 
-// IAM's limits, in characters without white space.
+// IAM's limits; those of sizes in characters without white space.
 //
 //	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 const (
 	ManagedLimit = 6144  // a managed policy
 	RoleLimit    = 10240 // all policies embedded in a role, together
+	AttachLimit  = 10    // managed policies attached to a role: their number; the default quota, 20 at most
 	TrustLimit   = 2048  // a role's trust policy; the default quota
 )
 
@@ -96,24 +100,92 @@ func AllowStatement(sid string, actions []string) Statement {
 	return Statement{Sid: sid, Effect: "Allow", Action: slices.Compact(actions), Resource: StringList{"*"}}
 }
 
-// ListingPolicies returns the least permissions that listing with the given actions needs, ec2:DescribeRegions
-// included. The result has as few documents as managed policies allow; today all list actions fit into one.
-func ListingPolicies(actions []string) []Document { return splitActions(actions, ManagedLimit) }
+// A ListingPolicy is one of the policies that [ListingPolicies] returns.
+type ListingPolicy struct {
+	Name     string
+	Managed  bool // a managed policy that is attached to the role; else it is embedded in the role
+	Document Document
+}
 
-func splitActions(actions []string, limit int) []Document {
-	all := AllowStatement("CollectorList", append([]string{regionsAction}, actions...))
-	var docs []Document
-	for rest := all.Action; len(rest) > 0; {
-		d := Document{Version, []Statement{{Sid: all.Sid, Effect: all.Effect, Resource: all.Resource}}}
-		available := limit - d.Size() - len(`"Action":[],`)
-		n := 0
-		for n < len(rest) && available >= len(rest[n])+len(`"",`) {
-			available -= len(rest[n]) + len(`"",`)
-			n++
+// ListingPolicies returns the least permissions that listing with the given actions needs, ec2:DescribeRegions
+// included: a statement for each service, and a policy for each group of services. The group of a service does not
+// depend on the other actions, so a service that is added to a configuration adds a statement or a policy and leaves
+// the others as they are.
+//
+// The policy of EC2 comes first and is embedded in the role. All services together are too large for that, so the
+// others are managed policies. A test checks that every group fits with all its actions; if one does not, its policy is
+// split between two statements, and a statement that is too large by itself between two actions.
+func ListingPolicies(actions []string) []ListingPolicy { return listingPolicies(actions, ManagedLimit) }
+
+func listingPolicies(actions []string, limit int) []ListingPolicy {
+	byPrefix := map[string][]string{}
+	for _, a := range append([]string{regionsAction}, actions...) {
+		prefix, _, _ := strings.Cut(a, ":")
+		byPrefix[prefix] = append(byPrefix[prefix], a)
+	}
+	groups := map[string][]Statement{}
+	for _, prefix := range slices.Sorted(maps.Keys(byPrefix)) {
+		name := groupOf(prefix)
+		groups[name] = append(groups[name], AllowStatement(listingSid(prefix), byPrefix[prefix]))
+	}
+	var all []ListingPolicy
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		for i, d := range fill(groups[name], limit) {
+			p := ListingPolicy{Name: name, Managed: name != ec2Group, Document: d}
+			if i > 0 {
+				p.Name = fmt.Sprintf("%s-%d", name, i+1)
+			}
+			all = append(all, p)
 		}
-		n = max(n, 1) // an action that fits nowhere is left for IAM to reject
-		d.Statement[0].Action, rest = rest[:n], rest[n:]
-		docs = append(docs, d)
+	}
+	return all
+}
+
+// ec2Group is the name of EC2's policy. It is the first in the order of names.
+const ec2Group = "collector-list"
+
+// groupOf returns the name of the policy that has a service's statement. A service must stay in its group: it would
+// move between two policies of every user.
+func groupOf(prefix string) string {
+	switch prefix {
+	case "ec2":
+		return ec2Group
+	case "elasticache", "rds", "redshift":
+		return "list-databases"
+	}
+	return "list-services"
+}
+
+// listingSid returns the Sid of a service's statement: letters and digits only.
+func listingSid(prefix string) string {
+	if prefix == "ec2" {
+		return "CollectorList"
+	}
+	prefix = strings.ReplaceAll(prefix, "-", "")
+	return "CollectorList" + strings.ToUpper(prefix[:1]) + prefix[1:]
+}
+
+// fill puts statements into as few documents as the limit allows, in their order. It divides a statement only if a
+// document has no space for it alone.
+func fill(statements []Statement, limit int) []Document {
+	var docs []Document
+	for _, s := range statements {
+		if n := len(docs); n > 0 {
+			if more := (Document{Version, append(slices.Clone(docs[n-1].Statement), s)}); more.Size() <= limit {
+				docs[n-1] = more
+				continue
+			}
+		}
+		for rest := s.Action; len(rest) > 0; {
+			n := sort.Search(len(rest), func(n int) bool { return oneStatement(s, rest[:n+1]).Size() > limit })
+			n = max(n, 1) // an action that fits nowhere is left for IAM to reject
+			docs, rest = append(docs, oneStatement(s, rest[:n])), rest[n:]
+		}
 	}
 	return docs
+}
+
+func oneStatement(s Statement, actions []string) Document {
+	s.Action = actions
+	return Document{Version, []Statement{s}}
 }

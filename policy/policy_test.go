@@ -62,7 +62,7 @@ func TestDocumentsFollowGrammar(t *testing.T) {
 			"host":   {a.InstanceTrustPolicy(), trust},
 			"assume": {a.AssumePolicy(), identity},
 			"mfa":    {a.SelfMFAPolicy(), identity},
-			"list":   {ListingPolicies(someActions(9))[0], identity},
+			"list":   {ListingPolicies(someActions(9))[0].Document, identity},
 		} {
 			if err := check(d.doc.JSON(), d.form); err != nil {
 				t.Errorf("%s of %+v: %v\n%s", name, a, err, d.doc.JSON())
@@ -133,8 +133,19 @@ func conditionHolds(c map[string]map[string]StringList, keys map[string]string) 
 	return true
 }
 
+// severalServices needs an embedded policy and two managed ones, of which one has two statements.
+var severalServices = append(someActions(120), "rds:DescribeDBInstances", "iam:ListUsers", "iam:ListRoles",
+	"autoscaling:DescribePolicies")
+
+func documentsOf(listing []ListingPolicy) (docs []Document) {
+	for _, p := range listing {
+		docs = append(docs, p.Document)
+	}
+	return docs
+}
+
 func TestListingPoliciesAllowOnlyTheActions(t *testing.T) {
-	docs := ListingPolicies([]string{"ec2:DescribeVolumes", "ec2:DescribeInstances", "ec2:DescribeVolumes"})
+	docs := documentsOf(ListingPolicies([]string{"ec2:DescribeVolumes", "ec2:DescribeInstances", "ec2:DescribeVolumes"}))
 	actions := []string{"ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeVolumes"}
 	if len(docs) != 1 || !slices.Equal(docs[0].Statement[0].Action, actions) {
 		t.Fatalf("%+v", docs)
@@ -154,46 +165,104 @@ func TestListingPoliciesAllowOnlyTheActions(t *testing.T) {
 
 func TestListingPoliciesSplitAtLimit(t *testing.T) {
 	for _, n := range []int{0, 1, 150, 400, 1000} {
-		docs := ListingPolicies(someActions(n))
+		listing := ListingPolicies(someActions(n))
 		got := map[string]int{}
-		for _, d := range docs {
-			if err := check(d.JSON(), identity); err != nil {
+		for i, p := range listing {
+			if err := check(p.Document.JSON(), identity); err != nil {
 				t.Errorf("%d actions: %v", n, err)
 			}
-			for _, a := range d.Statement[0].Action {
+			if want := fmt.Sprintf("collector-list-%d", i+1); p.Managed || i > 0 && p.Name != want {
+				t.Errorf("policy %d: %s, managed %t", i, p.Name, p.Managed)
+			}
+			for _, a := range p.Document.Statement[0].Action {
 				got[a]++
 			}
 		}
 		if len(got) != n+1 || got[regionsAction] != 1 || slices.Max(slices.Collect(maps.Values(got))) != 1 {
-			t.Errorf("%d actions: %d in %d documents", n, len(got), len(docs))
+			t.Errorf("%d actions: %d in %d documents", n, len(got), len(listing))
 		}
-		if n >= 400 && len(docs) < 2 {
-			t.Errorf("%d actions in %d documents", n, len(docs))
+		if n >= 400 && len(listing) < 2 {
+			t.Errorf("%d actions in %d documents", n, len(listing))
 		}
 	}
 }
 
-// For any actions, no document is over the limit, no action is lost, and only the last document has space for another.
+// For any actions, no document is over the limit, no action is lost, a document has space for nothing of the next one,
+// and a statement is divided only if it is too large for a document.
 func TestListingPoliciesFillDocuments(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		actions := rapid.SliceOfN(rapid.StringMatching(`ec2:Describe[A-Z][a-z]{1,60}`), 0, 60).Draw(t, "actions")
-		limit := rapid.IntRange(200, 2000).Draw(t, "limit")
-		docs := splitActions(actions, limit)
+		actions := rapid.SliceOfN(rapid.StringMatching(`(ec2|rds|iam|sns|redshift|x-y):Describe[A-Z][a-z]{1,60}`), 0, 60).
+			Draw(t, "actions")
+		limit := rapid.IntRange(250, 2000).Draw(t, "limit")
+		listing := listingPolicies(actions, limit)
 		var got []string
-		for i, d := range docs {
-			if d.Size() > limit {
-				t.Fatalf("%d characters, limit %d", d.Size(), limit)
+		for i, p := range listing {
+			if p.Document.Size() > limit {
+				t.Fatalf("%d characters, limit %d", p.Document.Size(), limit)
 			}
-			if i+1 < len(docs) {
-				if more := d.Size() + len(`,""`) + len(docs[i+1].Statement[0].Action[0]) + len(`[]`); more+1 < limit {
-					t.Fatalf("document %d has %d characters and could take %q", i, d.Size(), docs[i+1].Statement[0].Action[0])
-				}
+			checkNotDivided(t, listing, i, limit)
+			for _, s := range p.Document.Statement {
+				got = append(got, s.Action...)
 			}
-			got = append(got, d.Statement[0].Action...)
 		}
 		want := slices.Compact(slices.Sorted(slices.Values(append(actions, regionsAction))))
-		if !slices.Equal(got, want) {
+		if !slices.Equal(slices.Sorted(slices.Values(got)), want) {
 			t.Fatalf("%q, want %q", got, want)
+		}
+	})
+}
+
+// checkNotDivided fails if a policy has space for the first action of the next one of its group, or for the whole
+// statement.
+func checkNotDivided(t *rapid.T, listing []ListingPolicy, i, limit int) {
+	if i+1 == len(listing) || !strings.HasPrefix(listing[i+1].Name, listing[i].Name) {
+		return
+	}
+	d, next := listing[i].Document, listing[i+1].Document.Statement[0]
+	last := &d.Statement[len(d.Statement)-1]
+	if last.Sid != next.Sid {
+		if more := (Document{Version, append(slices.Clone(d.Statement), next)}); more.Size() <= limit {
+			t.Fatalf("policy %d could take statement %s", i, next.Sid)
+		}
+		return
+	}
+	if len(d.Statement) > 1 {
+		t.Fatalf("statement %s begins in a policy with others and is divided", next.Sid)
+	}
+	more := *last
+	more.Action = append(slices.Clone(more.Action), next.Action[0])
+	if d := (Document{Version, []Statement{more}}); d.Size() <= limit {
+		t.Fatalf("policy %d could take %q", i, next.Action[0])
+	}
+}
+
+// A service that is added leaves the policies and statements of the others as they are.
+func TestListingPoliciesAreStable(t *testing.T) {
+	services := []string{"autoscaling", "cloudformation", "ec2", "elasticache", "iam", "new-service", "rds", "sns"}
+	listing := func(names []string) map[string]string { // policy and Sid → statement
+		var actions []string
+		for _, name := range names {
+			actions = append(actions, name+":DescribeOne", name+":DescribeTwo")
+		}
+		found := map[string]string{}
+		for _, p := range ListingPolicies(actions) {
+			if p.Managed != (p.Name != "collector-list") {
+				t.Errorf("%s: managed %t", p.Name, p.Managed)
+			}
+			for _, s := range p.Document.Statement {
+				found[p.Name+" "+s.Sid] = string(encodeIndented(s))
+			}
+		}
+		return found
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		some := rapid.SliceOfDistinct(rapid.SampledFrom(services), rapid.ID[string]).Draw(t, "services")
+		added := rapid.SampledFrom(services).Draw(t, "added")
+		before, after := listing(append(some, "ec2")), listing(append(some, "ec2", added))
+		for name, statement := range before {
+			if after[name] != statement {
+				t.Errorf("%s with %s too:\n%s\nbefore:\n%s", name, added, after[name], statement)
+			}
 		}
 	})
 }
@@ -329,6 +398,14 @@ func TestValidate(t *testing.T) {
 	_, err := Terraform(good, ListingPolicies(someActions(1000)))
 	if err == nil || !strings.Contains(err.Error(), "a role can hold 10240") {
 		t.Errorf("policies too large for a role: %v", err)
+	}
+	_, err = CloudFormation(good, make([]ListingPolicy, 11))
+	if err != nil {
+		t.Errorf("11 empty policies in a role: %v", err)
+	}
+	_, err = CloudFormation(good, slices.Repeat([]ListingPolicy{{Name: "x", Managed: true}}, 11))
+	if err == nil || !strings.Contains(err.Error(), "11 managed policies, but 10 can") {
+		t.Errorf("too many policies for a role: %v", err)
 	}
 }
 

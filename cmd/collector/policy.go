@@ -111,13 +111,17 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 		return usageError(errors.New(
 			"--account-id is required: a trust policy names the account of the collector's own user or role"))
 	}
-	docs := policy.ListingPolicies(actions)
+	listing := policy.ListingPolicies(actions)
+	var docs []policy.Document
+	for _, p := range listing {
+		docs = append(docs, p.Document)
+	}
 	var out []byte
 	switch {
 	case o.format == "cloudformation":
-		out, err = policy.CloudFormation(a, docs)
+		out, err = policy.CloudFormation(a, listing)
 	case o.format == "terraform":
-		out, err = policy.Terraform(a, docs)
+		out, err = policy.Terraform(a, listing)
 	case what == "trust":
 		out = a.TrustPolicy().JSON()
 	case what == "assume":
@@ -144,8 +148,8 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 		return usageError(err)
 	}
 	if what == "list" && o.format == "json" && len(docs) > 1 {
-		fmt.Fprintf(c.stderr, "%d policies, one after the other: a managed policy can have %d characters\n",
-			len(docs), policy.ManagedLimit)
+		fmt.Fprintf(c.stderr, "%d policies, one after the other: a managed policy can have %d characters, "+
+			"and by default %d can be attached to a role\n", len(docs), policy.ManagedLimit, policy.AttachLimit)
 	}
 	_, err = c.out("json").Write(out)
 	return err

@@ -134,13 +134,6 @@ resource "aws_iam_role_policy" "collector-list" {
       Effect   = "Allow"
       Resource = "*"
       Action = [
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeAutoScalingInstances",
-        "autoscaling:DescribeLaunchConfigurations",
-        "autoscaling:DescribeLifecycleHooks",
-        "autoscaling:DescribeNotificationConfigurations",
-        "autoscaling:DescribePolicies",
-        "autoscaling:DescribeScheduledActions",
         "ec2:DescribeAccountAttributes",
         "ec2:DescribeAccountVpcEncryptionControl",
         "ec2:DescribeAddressTransfers",
@@ -306,6 +299,34 @@ resource "aws_iam_role_policy" "collector-list" {
       ]
     }]
   })
+}
+
+resource "aws_iam_policy" "list-services" {
+  name = "${var.role_name}-list-services"
+  tags = var.tags
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "CollectorListAutoscaling"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeAutoScalingInstances",
+        "autoscaling:DescribeLaunchConfigurations",
+        "autoscaling:DescribeLifecycleHooks",
+        "autoscaling:DescribeNotificationConfigurations",
+        "autoscaling:DescribePolicies",
+        "autoscaling:DescribeScheduledActions",
+      ]
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "list-services" {
+  role       = aws_iam_role.collector.name
+  policy_arn = aws_iam_policy.list-services.arn
 }
 
 output "role_arn" {
