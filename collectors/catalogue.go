@@ -37,6 +37,7 @@ type Kind struct {
 	Global      bool   // every region lists the same resources
 	AbsentCode  string // the error code that means "none"
 
+	Escaped   []string // members of ID in which "/" is written %2F and % as %25, because others may have a "/", too
 	Volatile  []string // ignored by change detection
 	Sensitive []string // replaced by a keyed digest unless configured otherwise
 	Ordered   []string // lists whose order matters; others are compared as multisets
@@ -123,7 +124,7 @@ func alternatives(s string) []string {
 func (k *Kind) spec() awsxml.Spec {
 	s := awsxml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
 		State: alternatives(k.State), Type: alternatives(k.Type),
-		Volatile: k.Volatile, Sensitive: k.Sensitive, Ordered: k.Ordered}
+		Escaped: k.Escaped, Volatile: k.Volatile, Sensitive: k.Sensitive, Ordered: k.Ordered}
 	if k.ID != "" {
 		s.ID = strings.Split(k.ID, "/")
 	}

@@ -4,7 +4,7 @@ package collectors
 // https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Operations.html
 //
 // Names of hooks, policies and scheduled actions are unique in a group. The start of a scheduled action that recurs is
-// its next one.
+// its next one. Names of groups, hooks, policies and scheduled actions may have a "/".
 var autoscalingKinds = []Kind{
 	{Name: "autoscaling_group", Op: "DescribeAutoScalingGroups", Items: "AutoScalingGroups", ID: "AutoScalingGroupName",
 		NamedBy: "AutoScalingGroupName", State: "Status", Max: 100, Volatile: []string{"PredictedCapacity"},
@@ -15,14 +15,14 @@ var autoscalingKinds = []Kind{
 		ID: "LaunchConfigurationName", NamedBy: "LaunchConfigurationName", Type: "InstanceType", Max: 100,
 		Sensitive: []string{"UserData"}},
 	{Name: "autoscaling_lifecycle_hook", Op: "DescribeLifecycleHooks", Items: "LifecycleHooks",
-		ID: "AutoScalingGroupName/LifecycleHookName", NamedBy: "LifecycleHookName", Type: "LifecycleTransition",
-		Parent: "autoscaling_group", ParentParam: "AutoScalingGroupName"},
+		ID: "AutoScalingGroupName/LifecycleHookName", Escaped: []string{"AutoScalingGroupName"},
+		NamedBy: "LifecycleHookName", Type: "LifecycleTransition", Parent: "autoscaling_group", ParentParam: "AutoScalingGroupName"},
 	{Name: "autoscaling_notification_configuration", Op: "DescribeNotificationConfigurations",
 		Items: "NotificationConfigurations", ID: "AutoScalingGroupName/NotificationType/TopicARN", Type: "NotificationType",
 		Max: 100},
 	{Name: "autoscaling_policy", Op: "DescribePolicies", Items: "ScalingPolicies", ID: "AutoScalingGroupName/PolicyName",
-		NamedBy: "PolicyName", Type: "PolicyType", Max: 100},
+		Escaped: []string{"AutoScalingGroupName"}, NamedBy: "PolicyName", Type: "PolicyType", Max: 100},
 	{Name: "autoscaling_scheduled_action", Op: "DescribeScheduledActions", Items: "ScheduledUpdateGroupActions",
-		ID: "AutoScalingGroupName/ScheduledActionName", NamedBy: "ScheduledActionName", Max: 100,
-		Volatile: []string{"StartTime", "Time"}},
+		ID: "AutoScalingGroupName/ScheduledActionName", Escaped: []string{"AutoScalingGroupName"},
+		NamedBy: "ScheduledActionName", Max: 100, Volatile: []string{"StartTime", "Time"}},
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 	"testing/synctest"
 	"time"
 )
@@ -135,6 +137,41 @@ func TestIDPartsAreJoined(t *testing.T) {
 	if !p.EndItem() {
 		t.Error("a fixed id is one")
 	}
+}
+
+// Two members that may have a "/" make different ids if one of them is escaped.
+func TestEscapedIDPartsDoNotCollide(t *testing.T) {
+	seen := map[string][2]string{}
+	rapid.Check(t, func(t *rapid.T) {
+		var parts [2]string
+		for i := range parts {
+			parts[i] = rapid.StringMatching(`[ab/%2F"é]{0,4}`).Draw(t, "part")
+		}
+		var p Page
+		p.Reset(testEnvelope())
+		p.SetEscapedParts(1)
+		p.BeginItem(2)
+		for i, part := range parts {
+			from := len(p.Items.Buf)
+			p.Items.Buf = AppendQuote(p.Items.Buf, part)
+			p.SetID(i, SpanOf(from, len(p.Items.Buf)))
+		}
+		p.EndItem()
+		p.EncodeLines("")
+		for v := range p.Views() {
+			id, err := Unquote(v.ID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if other, ok := seen[id]; ok && other != parts {
+				t.Fatalf("%q and %q have the id %s", parts, other, id)
+			}
+			seen[id] = parts
+			if !strings.ContainsAny(parts[0], "/%") && id != parts[0]+"/"+parts[1] {
+				t.Fatalf("%q has the id %s", parts, id)
+			}
+		}
+	})
 }
 
 func TestDedupe(t *testing.T) {

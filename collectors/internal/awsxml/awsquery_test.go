@@ -64,6 +64,39 @@ func TestAWSQueryDocuments(t *testing.T) {
 	}
 }
 
+// Two policies whose group and name are divided elsewhere have two ids.
+func TestEscapedMembersOfIDs(t *testing.T) {
+	spec := awsxml.Spec{
+		Op: "DescribePolicies", Items: "ScalingPolicies", ID: []string{"AutoScalingGroupName", "PolicyName"},
+		Escaped: []string{"AutoScalingGroupName"},
+	}
+	g, err := awsxml.Compile(awsxml.AWSQuery("autoscaling"), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := func(group, name string) string {
+		return "<member><AutoScalingGroupName>" + group + "</AutoScalingGroupName><PolicyName>" + name +
+			"</PolicyName></member>"
+	}
+	p, _, err := decode(t, g, awsxml.Options{}, "<DescribePoliciesResponse><DescribePoliciesResult><ScalingPolicies>"+
+		policy("a/b", "c")+policy("a", "b/c")+policy("a%2Fb", "c")+
+		"</ScalingPolicies></DescribePoliciesResult></DescribePoliciesResponse>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for v := range p.Views() {
+		ids = append(ids, string(v.ID()))
+	}
+	if want := []string{`"a%2Fb/c"`, `"a/b/c"`, `"a%252Fb/c"`}; !slices.Equal(ids, want) {
+		t.Errorf("ids %s, want %s", ids, want)
+	}
+	spec.Escaped = []string{"Cooldown"}
+	if _, err := awsxml.Compile(awsxml.AWSQuery("autoscaling"), spec); err == nil {
+		t.Error("a member that is not in the id is escaped")
+	}
+}
+
 // The services have tables of their own, also for operations of the same name.
 func TestServicesHaveTheirOwnTables(t *testing.T) {
 	ec2, ok1 := awsxml.Describe("ec2", "DescribeTags")

@@ -143,6 +143,7 @@ func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (ne
 	d.window.reset(r, o.Limits.Token)
 	p.Reset(o.Envelope)
 	p.SetFixedID(g.spec.ConstID)
+	p.SetEscapedParts(g.escapedParts)
 	if err = d.response(); err == nil {
 		next = string(d.nextToken)
 	} else {

@@ -6,6 +6,7 @@ package awsxml
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws-collector/collector/record"
@@ -61,6 +62,8 @@ type Spec struct {
 	// ID is one member, or several that are joined by "/". A record must have at least one of them. ID is empty if the
 	// items are strings, which are their own ids, or if ConstID is set.
 	ID []string
+	// Escaped are members of ID in which "/" and % are escaped, see [record.Page.SetEscapedParts].
+	Escaped []string
 	// ConstID is the id of an item without an id, if there is only one in an account and region.
 	ConstID string
 	// Name is the member with the record's name. The default is the tag Name.
@@ -85,8 +88,9 @@ type Program struct {
 	enclosingKey string // the key in data of the members next to the items, "" if there are none
 	sealAtEnd    bool   // the members next to the items are the response's own, so nothing can be sealed before its end
 	idMembers    int
-	hintSlots    int  // number of hints
-	sensitive    bool // a member is sensitive
+	escapedParts uint8 // see [record.Page.SetEscapedParts]
+	hintSlots    int   // number of hints
+	sensitive    bool  // a member is sensitive
 }
 
 // Spec returns the source of the program.
@@ -139,6 +143,13 @@ func compile(f Format, s Spec) (*Program, error) {
 		if items, err = response.path(s.Items); err != nil {
 			return nil, fmt.Errorf("items: %w", err)
 		}
+	}
+	for _, name := range s.Escaped {
+		i := slices.Index(s.ID, name)
+		if i < 0 {
+			return nil, fmt.Errorf("escaped: %s is not a member of the id", name)
+		}
+		g.escapedParts |= 1 << i
 	}
 	g.itemShape = items
 	if items.typ == List {
