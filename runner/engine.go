@@ -2,13 +2,47 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
-// This file has what an engine calls, apart from [Runner.Do].
+// This file has what an engine offers, and what it calls apart from [Runner.Do].
+
+// An Engine starts the jobs of a runner: by the schedules of the current configuration, and when a person asks. When
+// something is next due it tells the observer ([NextStart]). Package runnertest has what every engine must do.
+type Engine interface {
+	// Run starts jobs by their schedules until ctx ends. Then no run begins; those in progress may use the drain timeout,
+	// then they are cancelled, then abandoned; and Run returns. It follows a new configuration at once.
+	Run(ctx context.Context) error
+	// Once runs all kinds of each named account now and once; without names, of every account, and every task. It returns
+	// when all have ended, in the order of the names. When ctx ends it drains as Run does, and the results have the status
+	// of each.
+	Once(ctx context.Context, accounts ...string) ([]RunResult, error)
+	// Start runs all kinds of an account now, by its overlap rule, or a task, and returns the id of the run. It does not
+	// wait for the run. Its error is ErrUnknownAccount, ErrBusy or ErrNotRunning.
+	Start(ctx context.Context, account string) (run string, err error)
+	// Cancel ends the runs of an account or task: those in progress with a cause, those that wait at once. It returns
+	// their ids and does not wait. Its error is ErrUnknownAccount or ErrNotRunning.
+	Cancel(ctx context.Context, account string, cause error) (runs []string, err error)
+}
+
+// Errors of an engine.
+var (
+	ErrUnknownAccount = errors.New("unknown account")
+	ErrBusy           = errors.New("an earlier run is still in progress")
+	ErrNotRunning     = errors.New("the engine is not running")
+)
+
+// A RunResult is how a run of [Engine.Once] ended.
+type RunResult struct {
+	Account, Run string
+	Task         bool
+	Status       record.Status
+	Took         time.Duration
+}
 
 // A JobEngine is what a job needs from the engine that starts it.
 type JobEngine struct {

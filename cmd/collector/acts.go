@@ -12,7 +12,6 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
-	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/secret"
 	"github.com/aws-collector/collector/web/act"
 )
@@ -42,7 +41,7 @@ func (b *blocks) find(name string) (block config.Account, organization bool, err
 			return config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}, true, nil
 		}
 	}
-	return config.Account{}, false, fmt.Errorf("account %q: %w", name, local.ErrUnknownAccount)
+	return config.Account{}, false, fmt.Errorf("account %q: %w", name, runner.ErrUnknownAccount)
 }
 
 // checkAccount checks an account with the sessions and within the limits of the runs.

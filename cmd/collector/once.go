@@ -7,8 +7,8 @@ import (
 
 	"github.com/aws-collector/collector/outputs/deliver"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
-	"github.com/aws-collector/collector/runner/local"
 )
 
 // runOnce runs each account once, and waits for the outputs. Its error has the exit code.
@@ -24,7 +24,7 @@ func (p *program) runOnce(ctx context.Context) error {
 }
 
 // runsExitError returns exit code 1 when nothing at all was collected, and 3 when some targets failed.
-func runsExitError(results []local.RunResult, board *board.Board) error {
+func runsExitError(results []runner.RunResult, board *board.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
 		if r.Task && r.Status == record.Success {

@@ -21,7 +21,6 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
-	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/runner/runlog"
 	"github.com/aws-collector/collector/web"
 )
@@ -54,7 +53,7 @@ type program struct {
 	limits     *runner.Limits
 	directives *runner.Directives // what people decided about accounts
 	runner     *runner.Runner
-	engine     *local.Engine
+	engine     runner.Engine
 
 	stdout     io.Writer // for records
 	endDisplay func()

@@ -393,7 +393,7 @@ func (g *harness) run(d time.Duration) {
 	g.checkInvariants()
 }
 
-func (g *harness) once(accounts ...string) []RunResult {
+func (g *harness) once(accounts ...string) []runner.RunResult {
 	g.t.Helper()
 	res, err := g.local.Once(g.t.Context(), accounts...)
 	if err != nil {

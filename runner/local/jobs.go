@@ -84,7 +84,7 @@ func (e *Engine) jobDone(n *run, err error) {
 	defer e.mu.Unlock()
 	n.jobsLeft--
 	if n.jobsLeft == 0 {
-		e.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: n.status, Took: n.took})
+		e.finish(n, runner.RunResult{Account: n.a.Name, Run: n.id, Status: n.status, Took: n.took})
 	}
 	e.dispatch()
 }

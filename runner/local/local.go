@@ -20,13 +20,6 @@ import (
 	"github.com/aws-collector/collector/runner/internal/fairqueue"
 )
 
-// Errors of Start and Once.
-var (
-	ErrUnknownAccount = errors.New("unknown account")
-	ErrBusy           = errors.New("an earlier run is still in progress")
-	ErrNotRunning     = errors.New("the engine is not running")
-)
-
 // Options configure an Engine. A zero value means the default named here.
 type Options struct {
 	// Slots is how many targets are listed at once; one account may use an eighth of them. Set it to the limit on calls in
@@ -56,6 +49,8 @@ type Engine struct {
 	wg        sync.WaitGroup     // of runs
 }
 
+var _ runner.Engine = (*Engine)(nil)
+
 // New makes the engine of a runner. Only one Run or Once may be active at a time.
 func New(r *runner.Runner, o Options) *Engine {
 	if o.Slots == 0 {
@@ -76,9 +71,7 @@ func New(r *runner.Runner, o Options) *Engine {
 	}
 }
 
-// Run starts jobs by their schedules until ctx ends. Then no run begins; those in progress may use the drain timeout,
-// then they are cancelled, then abandoned; and Run returns. It follows a new configuration at once. Its error
-// is that of reading the last run times.
+// Run implements [runner.Engine]. Its error is that of reading the last run times.
 func (e *Engine) Run(ctx context.Context) error {
 	var last map[TickKey]time.Time
 	if e.o.Ticks != nil {
@@ -214,8 +207,7 @@ func (e *Engine) startDue(conf *runner.Configuration, s start) {
 	_ = e.admit(n) // the observer was told the error
 }
 
-// Start runs all kinds of an account now, by its overlap rule, or a task, and returns the id of the run. It does not
-// wait for the run. Its error is ErrUnknownAccount, ErrBusy or ErrNotRunning.
+// Start implements [runner.Engine].
 func (e *Engine) Start(_ context.Context, account string) (string, error) {
 	conf, err := e.lockFor(account)
 	if err != nil {
@@ -229,18 +221,18 @@ func (e *Engine) Start(_ context.Context, account string) (string, error) {
 func (e *Engine) lockFor(account string) (*runner.Configuration, error) {
 	conf := e.r.Configuration()
 	if conf == nil || !conf.Has(account) {
-		return nil, fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
+		return nil, fmt.Errorf("account %q: %w", account, runner.ErrUnknownAccount)
 	}
 	e.mu.Lock()
 	if !e.running || e.draining.Load() {
 		e.mu.Unlock()
-		return nil, ErrNotRunning
+		return nil, runner.ErrNotRunning
 	}
 	return conf, nil
 }
 
 // startRequested starts a run that a person requested, of an account or task of the configuration. e.mu is held.
-func (e *Engine) startRequested(conf *runner.Configuration, name string, done func(RunResult)) (string, error) {
+func (e *Engine) startRequested(conf *runner.Configuration, name string, done func(runner.RunResult)) (string, error) {
 	if t := conf.Task(name); t != nil {
 		return e.startTask(t, e.clock(), done)
 	}
@@ -249,8 +241,7 @@ func (e *Engine) startRequested(conf *runner.Configuration, name string, done fu
 	return n.id, e.admit(n)
 }
 
-// Cancel ends the runs of an account or task: those in progress with a cause, those that wait at once. It returns their
-// ids and does not wait. Its error is ErrUnknownAccount or ErrNotRunning.
+// Cancel implements [runner.Engine].
 func (e *Engine) Cancel(_ context.Context, account string, cause error) ([]string, error) {
 	if _, err := e.lockFor(account); err != nil {
 		return nil, err
@@ -280,18 +271,8 @@ func (e *Engine) Cancel(_ context.Context, account string, cause error) ([]strin
 	return ids, nil
 }
 
-// A RunResult is how a run of [Engine.Once] ended.
-type RunResult struct {
-	Account, Run string
-	Task         bool
-	Status       record.Status
-	Took         time.Duration
-}
-
-// Once runs all kinds of each named account now and once; without names, of every account, and every task. It returns
-// when all have ended, in the order of the names. When ctx ends it drains as Run does, and the results have the status
-// of each.
-func (e *Engine) Once(ctx context.Context, accounts ...string) ([]RunResult, error) {
+// Once implements [runner.Engine].
+func (e *Engine) Once(ctx context.Context, accounts ...string) ([]runner.RunResult, error) {
 	conf := e.r.Configuration()
 	if conf != nil && len(accounts) == 0 {
 		for _, a := range conf.Accounts {
@@ -303,10 +284,10 @@ func (e *Engine) Once(ctx context.Context, accounts ...string) ([]RunResult, err
 	}
 	for _, name := range accounts {
 		if conf == nil || !conf.Has(name) {
-			return nil, fmt.Errorf("account %q: %w", name, ErrUnknownAccount)
+			return nil, fmt.Errorf("account %q: %w", name, runner.ErrUnknownAccount)
 		}
 	}
-	results := make([]RunResult, len(accounts))
+	results := make([]runner.RunResult, len(accounts))
 	if err := e.markRunning(); err != nil {
 		return nil, err
 	}
@@ -314,7 +295,7 @@ func (e *Engine) Once(ctx context.Context, accounts ...string) ([]RunResult, err
 	defer e.r.FlushRuns()
 	e.mu.Lock()
 	for i, name := range accounts {
-		_, _ = e.startRequested(conf, name, func(res RunResult) { results[i] = res })
+		_, _ = e.startRequested(conf, name, func(res runner.RunResult) { results[i] = res })
 	}
 	e.mu.Unlock()
 	idle := make(chan struct{})

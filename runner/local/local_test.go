@@ -113,14 +113,14 @@ func TestKindsWithOwnSchedules(t *testing.T) {
 		go func() {
 			defer close(done)
 			time.Sleep(61 * time.Minute)
-			if _, err := g.local.Start(t.Context(), "a"); !errors.Is(err, ErrBusy) {
+			if _, err := g.local.Start(t.Context(), "a"); !errors.Is(err, runner.ErrBusy) {
 				t.Error("a run of all kinds during others:", err)
 			}
 			time.Sleep(21 * time.Minute)
 			if _, err := g.local.Start(t.Context(), "a"); err != nil {
 				t.Error(err)
 			}
-			if _, err := g.local.Start(t.Context(), "b"); !errors.Is(err, ErrUnknownAccount) {
+			if _, err := g.local.Start(t.Context(), "b"); !errors.Is(err, runner.ErrUnknownAccount) {
 				t.Error(err)
 			}
 		}()
@@ -130,7 +130,7 @@ func TestKindsWithOwnSchedules(t *testing.T) {
 		if got := g.recorder.runs("a", from); !slices.Equal(got, want) {
 			t.Error(got)
 		}
-		if _, err := g.local.Start(t.Context(), "a"); !errors.Is(err, ErrNotRunning) {
+		if _, err := g.local.Start(t.Context(), "a"); !errors.Is(err, runner.ErrNotRunning) {
 			t.Error("after the end:", err)
 		}
 	})
@@ -386,7 +386,7 @@ func TestOnceIsInterrupted(t *testing.T) {
 			t.Error(took)
 		}
 		g.checkInvariants()
-		if _, err := g.local.Once(t.Context(), "c"); !errors.Is(err, ErrUnknownAccount) {
+		if _, err := g.local.Once(t.Context(), "c"); !errors.Is(err, runner.ErrUnknownAccount) {
 			t.Error(err)
 		}
 	})

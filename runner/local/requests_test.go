@@ -33,7 +33,7 @@ func TestCancelByAPerson(t *testing.T) {
 			if err != nil || len(runs) != 2 || runs[1] != g.recorder.started[0].run {
 				t.Error(runs, err)
 			}
-			if _, err := g.local.Cancel(t.Context(), "b", cause); !errors.Is(err, ErrUnknownAccount) {
+			if _, err := g.local.Cancel(t.Context(), "b", cause); !errors.Is(err, runner.ErrUnknownAccount) {
 				t.Error(err)
 			}
 		}()
@@ -50,7 +50,7 @@ func TestCancelByAPerson(t *testing.T) {
 		if n := g.recorder.missedCount("a", runner.MissedCancelled); n != 1 {
 			t.Errorf("%d runs missed as cancelled", n)
 		}
-		if _, err := g.local.Cancel(t.Context(), "a", cause); !errors.Is(err, ErrNotRunning) {
+		if _, err := g.local.Cancel(t.Context(), "a", cause); !errors.Is(err, runner.ErrNotRunning) {
 			t.Error("after the end:", err)
 		}
 	})
@@ -62,7 +62,7 @@ func TestStartFollowsTheOverlapRule(t *testing.T) {
 		err  error
 		runs []time.Duration
 	}{
-		runner.Skip:   {ErrBusy, []time.Duration{15 * time.Minute}},
+		runner.Skip:   {runner.ErrBusy, []time.Duration{15 * time.Minute}},
 		runner.Queue:  {nil, []time.Duration{15 * time.Minute, 35 * time.Minute}},
 		runner.Cancel: {nil, []time.Duration{15 * time.Minute, 20 * time.Minute}},
 	} {

@@ -31,7 +31,7 @@ type run struct {
 	jobsLeft      int           // jobs that have not returned
 	status        record.Status // set when the run has ended
 	took          time.Duration
-	done          func(RunResult)
+	done          func(runner.RunResult)
 }
 
 // row is the run as the store keeps it, without what its jobs counted.
@@ -63,7 +63,7 @@ func (e *Engine) admit(n *run) error {
 	runs.waiting = append(runs.waiting, n) // until it is decided
 	e.applyDecision(n.a.Name, d)
 	if len(d.Skip) > 0 {
-		return fmt.Errorf("account %q: %w", n.a.Name, ErrBusy)
+		return fmt.Errorf("account %q: %w", n.a.Name, runner.ErrBusy)
 	}
 	return nil
 }
@@ -177,11 +177,11 @@ func (e *Engine) drop(n *run, s record.Status) {
 	row.Status, row.Missed = s, reason
 	e.r.StoreMissed(row)
 	e.queue.Remove(n.a.Name, func(q queued) bool { return q.run == n })
-	e.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: s})
+	e.finish(n, runner.RunResult{Account: n.a.Name, Run: n.id, Status: s})
 }
 
 // finish removes a run from its account, and activates the runs that waited for it. e.mu is held.
-func (e *Engine) finish(n *run, res RunResult) {
+func (e *Engine) finish(n *run, res runner.RunResult) {
 	isThis := func(o *run) bool { return o == n }
 	runs := e.accounts[n.a.Name]
 	runs.active, runs.waiting = slices.DeleteFunc(runs.active, isThis), slices.DeleteFunc(runs.waiting, isThis)

@@ -18,7 +18,7 @@ type taskRun struct {
 
 // startTask starts a run of a task, unless its last run is still in progress, and returns its id. done is called at the
 // end; it may be nil. e.mu is held.
-func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult)) (string, error) {
+func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(runner.RunResult)) (string, error) {
 	row := inventory.Run{ID: runner.NewRun(), Account: t.Name, Tick: tick, Ticks: 1}
 	if _, active := e.tasks[t.Name]; active {
 		e.r.Observe(runner.RunMissed{Account: t.Name, Reason: runner.MissedOverlap})
@@ -26,9 +26,9 @@ func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult))
 		row.Missed = runner.MissedOverlap
 		e.r.StoreMissed(row)
 		if done != nil {
-			done(RunResult{Account: t.Name, Run: row.ID, Task: true, Status: record.RunSkipped})
+			done(runner.RunResult{Account: t.Name, Run: row.ID, Task: true, Status: record.RunSkipped})
 		}
-		return row.ID, fmt.Errorf("task %q: %w", t.Name, ErrBusy)
+		return row.ID, fmt.Errorf("task %q: %w", t.Name, runner.ErrBusy)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background()) // drain ends it
 	e.tasks[t.Name] = taskRun{row.ID, cancel}
@@ -39,7 +39,7 @@ func (e *Engine) startTask(t *runner.Task, tick time.Time, done func(RunResult))
 		defer e.mu.Unlock()
 		delete(e.tasks, t.Name)
 		if done != nil {
-			done(RunResult{Account: t.Name, Run: row.ID, Task: true, Status: status, Took: took})
+			done(runner.RunResult{Account: t.Name, Run: row.ID, Task: true, Status: status, Took: took})
 		}
 	})
 	return row.ID, nil

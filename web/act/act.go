@@ -20,10 +20,9 @@ import (
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/runner/board"
-	"github.com/aws-collector/collector/runner/local"
 )
 
-// An Engine starts and cancels runs: it is a [local.Engine].
+// An Engine is the part of a [runner.Engine] that people use.
 type Engine interface {
 	Start(ctx context.Context, account string) (run string, err error)
 	Cancel(ctx context.Context, account string, cause error) (runs []string, err error)
@@ -177,11 +176,11 @@ func (a *Acts) Cancel(ctx context.Context, who, account string) (c Cancelled, er
 
 func engineError(err error) error {
 	switch {
-	case errors.Is(err, local.ErrUnknownAccount):
+	case errors.Is(err, runner.ErrUnknownAccount):
 		return refuse(http.StatusNotFound, "", "%w", err)
-	case errors.Is(err, local.ErrBusy):
+	case errors.Is(err, runner.ErrBusy):
 		return refuse(http.StatusConflict, "Wait for the end of the run, or cancel it.", "%w", err)
-	case errors.Is(err, local.ErrNotRunning):
+	case errors.Is(err, runner.ErrNotRunning):
 		return refuse(http.StatusServiceUnavailable, "Try again when the collector has started.", "%w", err)
 	}
 	return err

@@ -13,7 +13,6 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
-	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/web/act"
 )
 
@@ -29,9 +28,9 @@ type fakeEngine struct {
 func (e *fakeEngine) Start(_ context.Context, account string) (string, error) {
 	switch {
 	case e.stopped:
-		return "", local.ErrNotRunning
+		return "", runner.ErrNotRunning
 	case e.busy:
-		return "", fmt.Errorf("account %q: %w", account, local.ErrBusy)
+		return "", fmt.Errorf("account %q: %w", account, runner.ErrBusy)
 	}
 	e.runs = append(e.runs, "01JDSTARTED")
 	return "01JDSTARTED", nil

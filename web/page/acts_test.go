@@ -13,7 +13,6 @@ import (
 	"github.com/aws-collector/collector/query"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
-	"github.com/aws-collector/collector/runner/local"
 	"github.com/aws-collector/collector/web/act"
 )
 
@@ -26,7 +25,7 @@ type fakeEngine struct {
 
 func (e *fakeEngine) Start(_ context.Context, account string) (string, error) {
 	if e.busy {
-		return "", local.ErrBusy
+		return "", runner.ErrBusy
 	}
 	e.runs = append(e.runs, account)
 	return "01JD", nil

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
-	"github.com/aws-collector/collector/runner/local"
+	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web/act"
 )
 
@@ -26,7 +26,7 @@ type fakeEngine struct {
 
 func (e *fakeEngine) Start(_ context.Context, account string) (string, error) {
 	if len(e.runs) > 0 {
-		return "", fmt.Errorf("account %q: %w", account, local.ErrBusy)
+		return "", fmt.Errorf("account %q: %w", account, runner.ErrBusy)
 	}
 	e.runs = append(e.runs, startedRun)
 	return e.runs[0], nil
