@@ -19,6 +19,9 @@ const skewLimit = 4*time.Minute + 30*time.Second
 // has a text of its own.
 func (l *Lister) fault(o CallOptions, k *Kind, err error) error {
 	operation := fmt.Sprintf("list %s in %s: ", k.Name, o.Region)
+	if k.Service().Global {
+		operation = fmt.Sprintf("list %s: ", k.Name)
+	}
 	text := operation + record.ErrorSummary(err)
 	err = fmt.Errorf("%s%w", operation, err)
 	if f := (*record.Fault)(nil); errors.As(err, &f) && f.Hint != "" {

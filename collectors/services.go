@@ -5,6 +5,7 @@ import (
 
 	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/collectors/internal/call"
+	"github.com/aws-collector/collector/record"
 )
 
 // A Service is an AWS service whose resources are kinds: all that its kinds have in common.
@@ -12,6 +13,10 @@ type Service struct {
 	Name      string // "ec2": the first word of its kinds' names
 	IAMPrefix string // "ec2": of its IAM actions
 	DocURL    string // of its API reference; the operation's name and .html follow
+
+	// Global means that the service has no regions: its kinds are listed once an account, through the region that
+	// [Region] returns.
+	Global bool
 
 	// AWS's bucket for an API in one account and region, unless the kind's row has another.
 	Refill float64 // calls a second
@@ -72,6 +77,15 @@ func (k *Kind) Service() *Service {
 		}
 	}
 	return nil
+}
+
+// Region returns the region to call for a target's region: for [record.GlobalRegion] the one in which the partition's
+// global services are, as IAM's endpoints have it. https://docs.aws.amazon.com/general/latest/gr/iam-service.html
+func Region(target string, part record.Partition) string {
+	if target == record.GlobalRegion {
+		return part.DefaultRegion
+	}
+	return target
 }
 
 // ShortKind is the name of a kind without its service: "volume" for ec2_volume.

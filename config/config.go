@@ -99,7 +99,7 @@ type MaxGone struct {
 
 // An ExpectedDenial names targets that are denied on purpose. Both fields are globs; "" means "*".
 type ExpectedDenial struct {
-	Region string `yaml:"region" names:"regions" doc:"Regions, as a name or glob; all if left out."`
+	Region string `yaml:"region" names:"scopes" doc:"Regions, as a name or glob, or global; all if left out."`
 	Kind   string `yaml:"kind" names:"kinds" doc:"Kinds, as a name or glob; all if left out."`
 }
 

@@ -38,6 +38,9 @@ func (d *decoder) regionProblem(p yamldoc.Position, name string) (text, remedy s
 	if p.References != "" {
 		return text, "", formed
 	}
+	if name == record.GlobalRegion {
+		return text, "remove it: global services are collected whatever regions names", false
+	}
 	if n := len(name); n > 0 && slices.Contains(all, name[:n-1]) && name[n-1] >= 'a' && name[n-1] <= 'z' {
 		return d.Show(p, name) + " is an availability zone", "write the region: " + strconv.Quote(name[:n-1]), false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/aws-collector/collector/config/internal/yamldoc"
+	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
 
@@ -84,6 +85,7 @@ func definitions(k Registry) jsonschema.Definitions {
 	globs := &jsonschema.Schema{Type: "string", Pattern: `[*?!]`}
 	return jsonschema.Definitions{
 		"regions":    enumOrReference(knownRegions(), globs),
+		"scopes":     enumOrReference(append(knownRegions(), record.GlobalRegion), globs),
 		"kinds":      enumOrReference(k.Kinds, globs),
 		"partitions": enumOrReference(partitionIDs()),
 		"reference":  {Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "${env:NAME} or ${file:/path}."},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/config/internal/yamldoc"
+	"github.com/aws-collector/collector/record"
 )
 
 // validate checks what decoding cannot: keys against each other, and names against the known ones. It skips values that
@@ -85,7 +86,9 @@ func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
 	}
 	for i := range c.ExpectDenied {
 		e := &c.ExpectDenied[i]
-		d.checkRegionPattern(&e.Region)
+		if e.Region != record.GlobalRegion {
+			d.checkRegionPattern(&e.Region)
+		}
 		d.checkKindPattern(&e.Kind, e.Kind)
 		if p, ok := d.Checkable(e); ok && !d.IsSet(&e.Region) && !d.IsSet(&e.Kind) {
 			d.Report(p, "names neither a region nor a kind", `write region: "*" to expect every denial`)

@@ -389,12 +389,13 @@ func (c *Coverage) addNeverListed(ctx context.Context) error {
 				line.Targets.Acknowledged = line.Targets.Failed
 			}
 		}
-		if len(listed) == 0 && len(a.Regions) == 0 {
+		if len(listed) == 0 && len(configuredRegions(a)) == 0 {
 			c.addLine(line)
 		}
-		regional := slices.ContainsFunc(a.Kinds, func(k runner.Kind) bool { return !k.Global })
-		for _, region := range a.Regions {
-			if !listed[region] && (regional || len(listed) == 0) { // others are listed in the first region only
+		regional := slices.ContainsFunc(a.Kinds, func(k runner.Kind) bool { return !k.Global && !k.GlobalService })
+		for _, region := range configuredRegions(a) {
+			// A kind that is the same in every region is listed in the first one only.
+			if !listed[region] && (regional || len(listed) == 0 || region == record.GlobalRegion) {
 				line.Region = region
 				c.addLine(line)
 			}
@@ -404,6 +405,20 @@ func (c *Coverage) addNeverListed(ctx context.Context) error {
 		c.addLine(c.unlistedLine(label))
 	}
 	return nil
+}
+
+// configuredRegions returns the regions of an account that its configuration names, with that of the global services.
+func configuredRegions(a *runner.Account) []string {
+	isGlobal := func(k runner.Kind) bool { return k.GlobalService }
+	switch regional := slices.DeleteFunc(slices.Clone(a.Kinds), isGlobal); {
+	case len(regional) == len(a.Kinds):
+		return a.Regions
+	case len(regional) == 0:
+		return []string{record.GlobalRegion}
+	case len(a.Regions) == 0:
+		return nil // the account's other regions are not known
+	}
+	return append(slices.Clone(a.Regions), record.GlobalRegion)
 }
 
 func (c *Coverage) unlistedLine(account string) CoverageLine {

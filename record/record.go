@@ -11,6 +11,9 @@ import (
 // A Target is the smallest thing that has a state: one kind in one region of one account.
 type Target struct{ Account, Region, Kind string }
 
+// GlobalRegion stands in place of a region in targets of global services, which have the same resources everywhere.
+const GlobalRegion = "global"
+
 // A KindInfo is what packages that do not import collectors need to know of a kind.
 type KindInfo struct {
 	ShortName string // the name without that of its service: "volume" of ec2_volume

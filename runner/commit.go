@@ -31,7 +31,7 @@ type Tally struct {
 	States      map[record.State]int `json:"states"`
 	Failed      int                  `json:"failed"`      // of them: failed, and not expected to
 	Unsupported int                  `json:"unsupported"` // of them: the region does not have the kind
-	Global      int                  `json:"global"`      // of them: ok, and of a global kind
+	Global      int                  `json:"global"`      // of them: ok, and of a kind that is the same in every region
 	TimedOut    bool                 `json:"timed_out"`   // the run's own timeout ended at least one
 	AllKinds    bool                 `json:"all_kinds"`   // the run lists all kinds of the account
 	Records     int                  `json:"records"`

@@ -181,13 +181,15 @@ type Tick struct {
 // A Kind is the part of a row of the catalogue that the runner uses.
 type Kind struct {
 	Name    string
-	Service string  // "ec2"
-	Op      string  // the service's API operation, which has its own budget
-	Parent  string  // it is listed once for each id of this kind, and runs after it in the same job
-	Global  bool    // the same in every region: listed in the first region of the plan
-	Refill  float64 // the API's refill per second; 0: EC2's 20
-	Burst   int     // the API's bucket size; 0: EC2's 100
-	Shared  bool    // all APIs of the service have one budget
+	Service string // "ec2"
+	Op      string // the service's API operation, which has its own budget
+	Parent  string // it is listed once for each id of this kind, and runs after it in the same job
+	Global  bool   // the same in every region: listed in the first region of the plan
+	// GlobalService means that the service has no regions: listed once, in record.GlobalRegion, whatever the plan.
+	GlobalService bool
+	Refill        float64 // the API's refill per second; 0: EC2's 20
+	Burst         int     // the API's bucket size; 0: EC2's 100
+	Shared        bool    // all APIs of the service have one budget
 }
 
 // A Plan is the regions in which to list an account.

@@ -388,7 +388,7 @@ func (l *listing) report(stored *record.Outcome) bool {
 	if !l.hidden {
 		l.logSetAside()
 		j.mu.Lock()
-		j.tally.count(o, l.kind.Global, o.State != record.OK && j.runTimedOut())
+		j.tally.count(o, l.kind.Global || l.kind.GlobalService, o.State != record.OK && j.runTimedOut())
 		j.mu.Unlock()
 		j.r.observe(TargetEnded{o})
 	}

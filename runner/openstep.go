@@ -39,7 +39,7 @@ func (e *openStep) run() bool {
 		if err != errAbandoned {
 			e.account = *account
 		}
-		if err != nil || j.Region != "" {
+		if err != nil || j.Region != "" || !j.needsRegions() {
 			return e.end(err)
 		}
 		plan := new(Plan)
@@ -140,7 +140,7 @@ func (e *openStep) end(err error) bool {
 		return true
 	case err != nil:
 		return e.fail(err)
-	case len(e.plan.Regions) == 0:
+	case len(e.plan.Regions) == 0 && j.needsRegions():
 		j.applyPlan(e.plan)
 		return true
 	}
@@ -159,10 +159,14 @@ func (e *openStep) end(err error) bool {
 	})
 }
 
-// fail ends every target that a failure prevents.
+// fail ends every target that a failure prevents. Global services are listed also if the regions are not known.
 func (e *openStep) fail(cause error) bool {
 	j := e.j
 	kinds, unknown := j.selectedKinds()
+	if errors.As(cause, new(*planError)) {
+		j.addGlobalJob(kinds)
+		kinds = withoutGlobalServices(kinds)
+	}
 	expected := new([]record.Target)
 	ctx, late, stop := j.storeContext()
 	read := func() error {
@@ -202,7 +206,8 @@ func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
 	allRegions := plan.Complete && plan.Warning == nil
 	var regions, kinds []record.Target
 	for _, t := range known {
-		planned := slices.Contains(plan.Regions, t.Region) || slices.Contains(plan.Disabled, t.Region)
+		planned := t.Region == record.GlobalRegion ||
+			slices.Contains(plan.Regions, t.Region) || slices.Contains(plan.Disabled, t.Region)
 		switch {
 		case allRegions && !planned:
 			regions = append(regions, t)
@@ -232,6 +237,41 @@ func NotEnabledError(region string) error {
 func (j *job) applyPlan(plan Plan) {
 	kinds, unknown := j.selectedKinds()
 	j.tally.AllKinds = len(kinds) == len(j.a.Kinds)
+	j.addGlobalJob(kinds)
+	for _, name := range unknown {
+		j.addSteps(j.newListing(Kind{Name: name}, "", errRemoved))
+	}
+	if j.needsRegions() {
+		j.addRegionJobs(plan, withoutGlobalServices(kinds))
+	}
+}
+
+// needsRegions reports whether the job lists a kind that has regions. If not, AWS is not asked for the regions.
+func (j *job) needsRegions() bool {
+	kinds, _ := j.selectedKinds()
+	return len(kinds) == 0 || len(withoutGlobalServices(kinds)) > 0
+}
+
+func withoutGlobalServices(kinds []Kind) []Kind {
+	return slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return k.GlobalService })
+}
+
+// addGlobalJob adds the follow-up job of the global services.
+func (j *job) addGlobalJob(kinds []Kind) {
+	next := j.Job
+	next.Region, next.Kinds = record.GlobalRegion, nil
+	for _, k := range kinds {
+		if k.GlobalService {
+			next.Kinds = append(next.Kinds, k.Name)
+		}
+	}
+	if len(next.Kinds) > 0 {
+		j.followUps = append(j.followUps, next)
+	}
+}
+
+// addRegionJobs adds the follow-up jobs of a plan's regions, and ends the targets in regions that are not enabled.
+func (j *job) addRegionJobs(plan Plan, kinds []Kind) {
 	plan = j.r.plans.set(j.Account, plan)
 	j.r.observe(RegionsPlanned{j.Account, plan.Regions, plan.Disabled, plan.Warning})
 	var all, regional []string
@@ -258,9 +298,6 @@ func (j *job) applyPlan(plan Plan) {
 			}
 			j.addSteps(j.newListing(k, region, NotEnabledError(region)))
 		}
-	}
-	for _, name := range unknown {
-		j.addSteps(j.newListing(Kind{Name: name}, "", errRemoved))
 	}
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		for _, k := range kinds {

@@ -83,6 +83,9 @@ func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) 
 	for _, k := range kinds {
 		wanted[k.Name] = true
 	}
+	if len(withoutGlobalServices(kinds)) == 0 {
+		return targetsIn(a.Name, nil, kinds)
+	}
 	var ts []record.Target
 	var known []record.Target
 	err := CatchPanic(func() (err error) {
@@ -107,12 +110,18 @@ func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) 
 	return targetsIn(a.Name, []string{""}, kinds)
 }
 
-// targetsIn returns a target for every kind in every region; for global kinds only in the first region.
+// targetsIn returns a target for every kind in every region; for global kinds only in the first region, for kinds of
+// global services only one.
 func targetsIn(account string, regions []string, kinds []Kind) []record.Target {
 	var ts []record.Target
+	for _, k := range kinds {
+		if k.GlobalService {
+			ts = append(ts, record.Target{Account: account, Region: record.GlobalRegion, Kind: k.Name})
+		}
+	}
 	for i, region := range regions {
 		for _, k := range kinds {
-			if i == 0 || !k.Global {
+			if !k.GlobalService && (i == 0 || !k.Global) {
 				ts = append(ts, record.Target{Account: account, Region: region, Kind: k.Name})
 			}
 		}

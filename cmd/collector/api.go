@@ -49,7 +49,8 @@ func relations() []api.Relation {
 	}
 	out := make([]api.Relation, len(all))
 	for i, r := range all {
-		out[i] = api.Relation(r)
+		to, _ := collectors.KindNamed(r.To)
+		out[i] = api.Relation{Kind: r.Kind, Path: r.Path, To: r.To, Named: to.NamedBy == to.ID}
 	}
 	return out
 }

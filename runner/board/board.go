@@ -225,7 +225,9 @@ func (b *Board) regionsPlanned(e runner.RegionsPlanned) {
 	b.update(e.Account, func(a *account) {
 		a.plan = plan
 		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
-			return !slices.Contains(e.Regions, t.region()) && !slices.Contains(e.Disabled, t.region())
+			planned := t.region() == record.GlobalRegion ||
+				slices.Contains(e.Regions, t.region()) || slices.Contains(e.Disabled, t.region())
+			return !planned
 		})
 	})
 }

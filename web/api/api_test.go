@@ -97,8 +97,10 @@ func newFixture(t *testing.T) *fixture {
 		},
 		Relations: func() []Relation {
 			return []Relation{
-				{"ec2_instance", "Pad", "ec2_instance"}, {"ec2_instance", "Tags.Value", "ec2_instance"},
-				{"ec2_instance", "InstanceType", "ec2_volume"},
+				{Kind: "ec2_instance", Path: "Pad", To: "ec2_instance"},
+				{Kind: "ec2_instance", Path: "Tags.Value", To: "ec2_instance"},
+				{Kind: "ec2_instance", Path: "InstanceType", To: "ec2_volume"},
+				{Kind: "ec2_volume", Path: "Pad", To: "ec2_volume", Named: true},
 			}
 		},
 		Accounts: func() query.Accounts {

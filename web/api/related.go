@@ -8,10 +8,14 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
 )
 
 // A Relation is a member of a kind's data that holds ids of another kind.
-type Relation struct{ Kind, Path, To string }
+type Relation struct {
+	Kind, Path, To string
+	Named          bool // the ids are names, which are unique in an account and region only
+}
 
 // A Related is a resource that another one points at, or that points at it.
 type Related struct {
@@ -37,7 +41,7 @@ const (
 	maxRelated  = 10_000
 )
 
-// related serves what a resource points at and, in its account and region, what points at it.
+// related serves what a resource points at and, in its account, what points at it.
 func (a *API) related(w http.ResponseWriter, r *request) error {
 	if err := a.one(r); err != nil {
 		return err
@@ -51,15 +55,23 @@ func (a *API) related(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	out := pageOf(r, all, Related.key)
-	r.question.Kinds, r.question.Accounts, r.question.Regions = nil, []string{res.AccountID}, []string{res.Region}
+	r.question.Kinds, r.question.Accounts, r.question.Regions = nil, []string{res.AccountID}, near(res)
 	if out.Unknown, err = a.unknown(r.Context(), &r.question); err != nil {
 		return err
 	}
 	return writeJSON(w, out)
 }
 
-// Related returns what a resource, with its data, points at and, in its account and region, what points at it: now, or
-// at an instant.
+// near returns the regions of what may point at a resource: its own and, in every region, global services. nil: all.
+func near(res *inventory.Resource) []string {
+	if res.Region == record.GlobalRegion {
+		return nil
+	}
+	return []string{res.Region, record.GlobalRegion}
+}
+
+// Related returns what a resource, with its data, points at and, in its account, what points at it: now, or at an
+// instant.
 func (a *API) Related(ctx context.Context, res *inventory.Resource, at time.Time) ([]Related, error) {
 	all, err := a.pointedAt(ctx, res, at)
 	if err != nil {
@@ -90,6 +102,9 @@ func (a *API) pointedAt(ctx context.Context, res *inventory.Resource, at time.Ti
 			}
 			to := Related{Direction: "to", Path: relation.Path, Kind: relation.To, ID: id}
 			q := inventory.Query{Kinds: []string{relation.To}, ID: id, At: at, Limit: 1}
+			if relation.Named {
+				q.Accounts, q.Regions = []string{res.AccountID}, []string{res.Region, record.GlobalRegion}
+			}
 			for found, err := range a.o.Store.Find(ctx, q) {
 				if err != nil {
 					return nil, err
@@ -107,11 +122,11 @@ func (r *Related) describe(res *inventory.Resource) {
 	r.Account, r.AccountID, r.Region = res.Account, res.AccountID, res.Region
 }
 
-// pointing finds the resources of the same account and region whose data has the id of one.
+// pointing finds the resources of the same account whose data has the id of one.
 func (a *API) pointing(ctx context.Context, res *inventory.Resource, at time.Time) (all []Related, err error) {
 	paths := map[string][]string{} // by kind
 	q := inventory.Query{
-		Accounts: []string{res.AccountID}, Regions: []string{res.Region}, At: at, Limit: maxRelated,
+		Accounts: []string{res.AccountID}, Regions: near(res), At: at, Limit: maxRelated,
 	}
 	var terms []string
 	for _, relation := range a.o.Relations() {

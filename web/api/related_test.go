@@ -3,11 +3,13 @@ package api
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/record"
 )
 
 // Both directions, now and at an instant; an id that the store does not have is shown, too.
@@ -43,5 +45,32 @@ func TestRelated(t *testing.T) {
 	}
 	if u := get[page](fx, "resources/instance/i-far/related").Unknown; u.Count != 1 || u.Items[0].Kind != "ec2_volume" {
 		t.Errorf("%+v", u)
+	}
+}
+
+// Resources of global services relate to those of every region. A name is that of a resource of the same account.
+func TestRelatedOfGlobalServices(t *testing.T) {
+	fx := newFixture(t)
+	global := record.Target{Account: "prod", Region: record.GlobalRegion, Kind: "ec2_volume"}
+	fx.listing(global, record.OK, inventorytest.Item{ID: "role", Pad: "group"}, inventorytest.Item{ID: "group"},
+		inventorytest.Item{ID: "user", Pad: "elsewhere"})
+	fx.list("prod", "us-east-1", inventorytest.Item{ID: "i-a", Type: "role"})
+	fx.list("prod", "eu-west-1", inventorytest.Item{ID: "i-b", Type: "role"})
+	other := record.Target{Account: "stage", Region: record.GlobalRegion, Kind: "ec2_volume"}
+	fx.listing(other, record.OK, inventorytest.Item{ID: "group"}, inventorytest.Item{ID: "elsewhere"})
+	for path, want := range map[string]string{
+		"instance/i-a": "to InstanceType role prod global",
+		"volume/role": "from InstanceType i-a prod us-east-1, from InstanceType i-b prod eu-west-1, " +
+			"to Pad group prod global",
+		"volume/user": "to Pad elsewhere  ",
+	} {
+		var got []string
+		for _, r := range get[page](fx, "resources/"+path+"/related").Items {
+			got = append(got, fmt.Sprintf("%s %s %s %s %s", r["direction"], r["path"], r["id"], r["account"], r["region"]))
+		}
+		slices.Sort(got)
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("%s: %q, want %q", path, text, want)
+		}
 	}
 }

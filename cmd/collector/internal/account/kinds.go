@@ -16,7 +16,7 @@ func Catalogue() query.Catalogue {
 		k := &collectors.Kinds[i]
 		all[i] = query.KindLine{
 			Kind: k.Name, Operation: k.Op, Parent: k.Parent, Action: k.Action(), Doc: k.DocURL(),
-			Service: k.Service().Name, Global: k.Global,
+			Service: k.Service().Name, Global: k.Global || k.Service().Global,
 		}
 	}
 	return all

@@ -42,9 +42,11 @@ func (o *Opened) SignIn() inventory.SignIn {
 	return s
 }
 
+// callOptions returns the options of calls for targets in a region.
 func (o *Opened) callOptions(region string, g *runner.Gate) collectors.CallOptions {
+	part, _ := record.PartitionNamed(o.Session.Identity.Partition)
 	return collectors.CallOptions{
-		Session: o.Session, Region: region, Gate: g,
+		Session: o.Session, Region: collectors.Region(region, part), Gate: g,
 		Sensitive: o.collect.Sensitive, RegionEnabled: o.regionsComplete.Load(),
 	}
 }

@@ -79,12 +79,12 @@ func (o *Opener) Account(b *config.Account) (*runner.Account, error) {
 
 // spec returns the options of an account.
 func (o *Opener) spec(a *config.Account) (*runner.AccountSpec, error) {
-	key := fmt.Sprintf("%q %q %d %q %q %q %q %q %d", a.Schedule, a.Timezone, a.Timeout, a.Overlap,
-		a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied, a.Collect.MaxGone)
+	key := fmt.Sprintf("%t %q %q %d %q %q %q %q %q %d", o.Selection.mayMatchRegion(*a), a.Schedule, a.Timezone,
+		a.Timeout, a.Overlap, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied, a.Collect.MaxGone)
 	if t := o.specs[key]; t != nil {
 		return t, nil
 	}
-	names := o.Selection.kindsOf(*a)
+	names := o.Selection.kindsInRegions(*a)
 	isGlob := func(region string) bool { _, ok := record.PartitionOf(region); return !ok }
 	t := &runner.AccountSpec{
 		Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: o.Selection.Narrows(),
@@ -168,6 +168,6 @@ func runnerKind(k *collectors.Kind) runner.Kind {
 	s := k.Service()
 	return runner.Kind{
 		Name: k.Name, Service: s.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst,
-		Shared: s.Shared,
+		Shared: s.Shared, GlobalService: s.Global,
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/aws-collector/collector/accounts"
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
+	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -44,10 +45,11 @@ func (s Selection) Blocks(c *accounts.Set) ([]config.Account, error) {
 	}
 	hasName := func(a config.Account) bool { return config.Matches(s.Accounts, a.Name) }
 	hasKind := func(a config.Account) bool { return len(s.kindsOf(a)) > 0 }
+	hasRegion := func(a config.Account) bool { return len(s.kindsInRegions(a)) > 0 }
 	for _, err := range []error{
 		narrow("--account", "name", s.Accounts, hasName),
 		narrow("--kind", "kind to list", s.Kinds, hasKind),
-		narrow("--region", "region to list", s.Regions, s.mayMatchRegion),
+		narrow("--region", "region to list", s.Regions, hasRegion),
 	} {
 		if err != nil {
 			return nil, err
@@ -65,9 +67,24 @@ func (s Selection) kindsOf(a config.Account) []string {
 	return names
 }
 
+// kindsInRegions returns the kinds of kindsOf that are listed in a region that matches --region.
+func (s Selection) kindsInRegions(a config.Account) []string {
+	global, regional := len(s.Regions) == 0 || config.Matches(s.Regions, record.GlobalRegion), s.mayMatchRegion(a)
+	return slices.DeleteFunc(s.kindsOf(a), func(name string) bool {
+		k, _ := collectors.KindNamed(name)
+		if k.Service().Global {
+			return !global
+		}
+		return !regional
+	})
+}
+
 // mayMatchRegion reports whether --region matches a region that the account may have. A region that is newer than this
 // version counts if a flag or the block spells it out.
 func (s Selection) mayMatchRegion(a config.Account) bool {
+	if len(s.Regions) == 0 {
+		return true
+	}
 	part, _ := record.PartitionNamed(auth.PartitionOf(a))
 	possible := slices.Clone(part.Regions)
 	for _, r := range slices.Concat(a.Collect.Regions, s.Regions) {

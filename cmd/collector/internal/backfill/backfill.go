@@ -178,9 +178,9 @@ func (w *writer) dueTargets(all bool) map[*Account][]record.Target {
 // targets yields the targets of an account.
 func (a *Account) targets() iter.Seq2[record.Target, runner.Kind] {
 	return func(yield func(record.Target, runner.Kind) bool) {
-		for i, region := range a.Regions {
+		for i, region := range append(slices.Clone(a.Regions), record.GlobalRegion) {
 			for _, k := range a.Kinds {
-				if k.Global && i > 0 {
+				if k.GlobalService != (region == record.GlobalRegion) || k.Global && i > 0 {
 					continue
 				}
 				if !yield(record.Target{Account: a.Name, Region: region, Kind: k.Name}, k) {

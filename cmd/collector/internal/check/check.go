@@ -167,12 +167,30 @@ func (ac *Account) run(ctx context.Context) {
 	} else if ok {
 		ac.key = &age
 	}
-	if ac.plan, err = in.Regions(ctx, ac.limits.Gate(ac.account.Name, "", runner.Kind{})); err != nil {
-		ac.err = err
-		return
+	var kinds, global []runner.Kind
+	for _, k := range slices.Concat(ac.account.Kinds, ac.account.Parents) {
+		if k.GlobalService {
+			global = append(global, k)
+		} else {
+			kinds = append(kinds, k)
+		}
 	}
-	ac.action = in.MissingAction()
-	kinds := slices.Concat(ac.account.Kinds, ac.account.Parents)
+	if len(kinds) > 0 {
+		if ac.plan, err = in.Regions(ctx, ac.limits.Gate(ac.account.Name, "", runner.Kind{})); err != nil {
+			ac.err = err
+			return
+		}
+		ac.action = in.MissingAction()
+		ac.tryInRegions(ctx, in, kinds)
+	}
+	inParallel(triesAtATime, global, func(k runner.Kind) { ac.tryKind(ctx, in, record.GlobalRegion, k) })
+	slices.SortFunc(ac.results, func(a, b kindResult) int {
+		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind))
+	})
+}
+
+// tryInRegions tries one kind in every region, and the others in one region or, with AllRegions, in all.
+func (ac *Account) tryInRegions(ctx context.Context, in *account.Opened, kinds []runner.Kind) {
 	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // prefer a kind without a parent that is regional
 		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))
 	})
@@ -188,9 +206,6 @@ func (ac *Account) run(ctx context.Context) {
 			}
 		})
 	}
-	slices.SortFunc(ac.results, func(a, b kindResult) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind))
-	})
 }
 
 func compareBool(a, b bool) int {

@@ -48,6 +48,7 @@ func (ac *Account) regions() (names []string, status map[string]string) {
 	}
 	for _, t := range ac.results {
 		switch {
+		case t.Region == record.GlobalRegion:
 		case t.Reason == record.DisabledRegion:
 			status[t.Region] = regionNotOptedIn
 		case t.State == record.OK:

@@ -167,9 +167,11 @@ func (c costs) add(rows []Region, runsADay float64) {
 		c[kind].Calls += calls
 		c[kind].CallsPerDay += float64(calls) * runsADay
 	}
-	count(regionDiscovery, 1)
 	regions := map[*listingCost]int{}
 	for _, r := range rows {
+		if r.discoveryCalls > 0 {
+			count(regionDiscovery, r.discoveryCalls)
+		}
 		if !r.OptIn {
 			regions[r.cost]++
 		}
@@ -230,14 +232,45 @@ func (pl *planner) plannedRegions(block config.Account) (certain, optIn []string
 
 // runRegions returns the regions of a run: what the runner's jobs will do.
 func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.Tick) ([]Region, error) {
+	var kinds, global []runner.Kind
+	for _, k := range a.Kinds {
+		switch {
+		case len(t.Kinds) > 0 && !slices.Contains(t.Kinds, k.Name):
+		case k.GlobalService:
+			global = append(global, k)
+		default:
+			kinds = append(kinds, k)
+		}
+	}
+	var rows []Region
+	if len(global) > 0 {
+		rows = append(rows, Region{
+			Account: a.Name, Schedule: t.Spec, Region: record.GlobalRegion, cost: pl.listingCost(a, global, true),
+		})
+	}
+	if len(kinds) > 0 {
+		regional, err := pl.inRegions(block, a, t, kinds)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, regional...)
+	}
+	for i := range rows {
+		r := &rows[i]
+		r.Kinds, r.Calls = r.cost.kinds, r.cost.calls+r.discoveryCalls
+		r.Seconds = round(r.cost.seconds + callSeconds(r.discoveryCalls, 1))
+		r.CallsPerDay = round(float64(r.Calls) * pl.runsADay(t))
+	}
+	return rows, nil
+}
+
+// inRegions returns the regions of a run with the costs of kinds that have regions.
+func (pl *planner) inRegions(
+	block config.Account, a *runner.Account, t runner.Tick, kinds []runner.Kind,
+) ([]Region, error) {
 	certain, optIn, discovery, err := pl.plannedRegions(block)
 	if err != nil {
 		return nil, err
-	}
-	kinds := a.Kinds
-	if len(t.Kinds) > 0 {
-		notInTick := func(k runner.Kind) bool { return !slices.Contains(t.Kinds, k.Name) }
-		kinds = slices.DeleteFunc(slices.Clone(kinds), notInTick)
 	}
 	first, others := pl.listingCost(a, kinds, true), pl.listingCost(a, kinds, false)
 	var rows []Region
@@ -256,12 +289,6 @@ func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.
 		at = len(rows) - 1
 	}
 	rows[at].discoveryCalls = 1
-	for i := range rows {
-		r := &rows[i]
-		r.Kinds, r.Calls = r.cost.kinds, r.cost.calls+r.discoveryCalls
-		r.Seconds = round(r.cost.seconds + callSeconds(r.discoveryCalls, 1))
-		r.CallsPerDay = round(float64(r.Calls) * pl.runsADay(t))
-	}
 	return rows, nil
 }
 
@@ -336,7 +363,9 @@ func round(f float64) float64 { return math.Round(f*100) / 100 }
 
 func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []Region) Account {
 	sum := Account{Account: a.Name, Schedule: t.Spec, RunsPerDay: round(pl.runsADay(t))}
+	discovery := 0
 	for _, r := range rows {
+		discovery += r.discoveryCalls
 		if r.OptIn {
 			sum.OptInRegions++
 			sum.OptInCalls += r.Calls
@@ -348,8 +377,8 @@ func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []Region) Ac
 		sum.Calls += r.Calls
 		sum.Seconds = max(sum.Seconds, r.cost.seconds)
 	}
-	sum.Seconds = max(sum.Seconds, callSeconds(sum.Calls-1, runner.RunConcurrency(pl.CallsInFlight, sum.Regions)))
-	sum.Seconds = round(sum.Seconds + callSeconds(1, 1))
+	listing := callSeconds(sum.Calls-discovery, runner.RunConcurrency(pl.CallsInFlight, sum.Regions))
+	sum.Seconds = round(max(sum.Seconds, listing) + callSeconds(discovery, 1))
 	sum.CallsPerDay = round(float64(sum.Calls) * pl.runsADay(t))
 	sum.OptInCallsPerDay = round(float64(sum.OptInCalls) * pl.runsADay(t))
 	return sum
