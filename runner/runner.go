@@ -7,6 +7,7 @@
 // Begin at [Runner.StartJob], then read listing.run, the flow of one target, with the core loop.
 //
 // Package local has the engine in this process, and the tests that run this package, on fakes in synctest bubbles.
+// Package runnertest tests that engines do alike.
 // Package board is the observer that page, API and metrics read; package runlog logs the runs.
 package runner
 

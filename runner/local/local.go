@@ -1,6 +1,7 @@
 // Package local is the engine in one process: it starts the runner's jobs by schedule or on request, gives them slots,
 // and drains them at the end. A timetable says what is due, [runner.AccountRuns] what overlap allows. Begin at
-// [Engine.Run]. Its tests are also those of the runner's jobs and listings.
+// [Engine.Run]. What every engine does is tested by package runnertest; the tests here are of what is its own, and of
+// the runner's jobs and listings.
 package local
 
 import (

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,109 +28,21 @@ func slow(d time.Duration) *fakeAccount {
 		}}
 }
 
-func TestOverlap(t *testing.T) {
-	const m = time.Minute
-	for _, c := range []struct {
-		rule     runner.Overlap
-		took     time.Duration
-		starts   []time.Duration // in the first hour
-		statuses []record.Status
-		missed   int
-	}{
-		{runner.Skip, 20 * m, []time.Duration{15 * m, 45 * m},
-			[]record.Status{record.RunSkipped, record.Success, record.RunSkipped, record.Success}, 2},
-		// The second waits for the first, the third for the second; the fourth still waits when the program stops.
-		{runner.Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m},
-			[]record.Status{record.Success, record.Success, record.RunSkipped, record.Success}, 0},
-		// The second waits beyond its own next tick, which replaces it.
-		{runner.Queue, 40 * m, []time.Duration{15 * m, 55 * m},
-			[]record.Status{record.RunExpired, record.Success, record.RunSkipped, record.Success}, 2},
-		{runner.Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m},
-			[]record.Status{record.RunPartial, record.RunPartial, record.RunPartial, record.Success}, 0},
-	} {
-		t.Run(fmt.Sprint(c.rule, " ", c.took), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newHarness(t, runner.Options{}, Options{DrainTimeout: 50 * m})
-				a := account("a", slow(c.took), at("*/15 * * * *"))
-				a.Overlap = c.rule
-				g.runner.Swap(buildConfiguration(t, a))
-				from := time.Now()
-				g.run(60*m + time.Second)
-				if got := g.recorder.runs("a", from); !slices.Equal(got, c.starts) {
-					t.Errorf("starts %v, want %v", got, c.starts)
-				}
-				if got := g.recorder.status("a"); !slices.Equal(got, c.statuses) {
-					t.Errorf("statuses %v, want %v", got, c.statuses)
-				}
-				if got := g.recorder.missedCount("a", runner.MissedOverlap); got != c.missed && c.rule != runner.Queue {
-					t.Errorf("missed %d, want %d", got, c.missed)
-				}
-			})
-		})
-	}
-}
-
-func TestCancelledByANewerRun(t *testing.T) {
+// A run that waits when the program stops never begins.
+func TestDrainSkipsWaitingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, runner.Options{}, Options{})
-		g.runner.Swap(
-			buildConfiguration(
-				t,
-				account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *runner.Account) { a.Overlap = runner.Cancel }),
-			),
-		)
-		g.run(31 * time.Minute)
-		g.recorder.mu.Lock()
-		defer g.recorder.mu.Unlock()
-		first := g.recorder.outcomes[g.recorder.started[0].run]
-		for _, o := range first {
-			if o.State != record.Partial || o.Reason != record.Interrupted ||
-				!strings.HasPrefix(o.Error, "cancelled by a newer run") {
-				t.Error(o.State, o.Reason, o.Error)
-			}
+		g.runner.Swap(buildConfiguration(t,
+			account("a", slow(15*time.Minute+20*time.Second), at("*/15 * * * *"), func(a *runner.Account) {
+				a.Overlap = runner.Queue
+			})))
+		g.run(30*time.Minute + time.Second)
+		want := []record.Status{record.RunSkipped, record.Success}
+		if got := g.recorder.status("a"); !slices.Equal(got, want) {
+			t.Errorf("statuses %v, want %v", got, want)
 		}
-		if len(first) != 1 {
-			t.Error(first)
-		}
-	})
-}
-
-// Kinds with separate schedules do not delay each other.
-func TestKindsWithOwnSchedules(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := slow(20 * time.Minute)
-		a := account("a", f, func(a *runner.Account) {
-			a.Kinds = []runner.Kind{{Name: "ec2_instance"}, {Name: "ec2_image"}}
-			hourly, quarterly := every("0 * * * *"), every("*/30 * * * *")
-			hourly.Kinds, quarterly.Kinds = []string{"ec2_image"}, []string{"ec2_instance"}
-			a.Ticks = []runner.Tick{quarterly, hourly}
-		})
-		g := newHarness(t, runner.Options{}, Options{})
-		g.runner.Swap(buildConfiguration(t, a))
-		from := time.Now()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			time.Sleep(61 * time.Minute)
-			if _, err := g.local.Start(t.Context(), "a"); !errors.Is(err, runner.ErrBusy) {
-				t.Error("a run of all kinds during others:", err)
-			}
-			time.Sleep(21 * time.Minute)
-			if _, err := g.local.Start(t.Context(), "a"); err != nil {
-				t.Error(err)
-			}
-			if _, err := g.local.Start(t.Context(), "b"); !errors.Is(err, runner.ErrUnknownAccount) {
-				t.Error(err)
-			}
-		}()
-		g.run(83 * time.Minute)
-		<-done
-		want := []time.Duration{30 * time.Minute, time.Hour, time.Hour, 82 * time.Minute}
-		if got := g.recorder.runs("a", from); !slices.Equal(got, want) {
-			t.Error(got)
-		}
-		if _, err := g.local.Start(t.Context(), "a"); !errors.Is(err, runner.ErrNotRunning) {
-			t.Error("after the end:", err)
+		if n := g.recorder.missedCount("a", runner.MissedDrain); n != 1 {
+			t.Errorf("%d missed by the drain", n)
 		}
 	})
 }
@@ -214,64 +125,6 @@ func TestDrain(t *testing.T) {
 			})
 		})
 	}
-}
-
-// memoryTicks is a Ticks in memory.
-// AtStart runs at once, then on schedule; after a restart with a missed tick it runs once, not twice.
-func TestReloadDuringARun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, runner.Options{}, Options{})
-		var closed atomic.Int32
-		old := buildConfiguration(
-			t,
-			account("stays", slow(10*time.Minute), at("*/15 * * * *")),
-			account("goes", slow(10*time.Minute), at("*/15 * * * *")),
-			account("changes", &fakeAccount{}, at("*/15 * * * *")),
-		)
-		output := &fakeOutput{}
-		old.Output, old.Close = output, func() { closed.Add(1) }
-		g.runner.Swap(old)
-		from := time.Now()
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			defer cancel()
-			time.Sleep(20 * time.Minute) // both listings are in progress
-			g.runner.Swap(
-				buildConfiguration(
-					t,
-					account("stays", slow(time.Minute), at("*/15 * * * *")),
-					account("changes", &fakeAccount{}, at("*/10 * * * *")),
-					account("new", &fakeAccount{}, at("*/5 * * * *")),
-				),
-			)
-			if closed.Load() != 0 {
-				t.Error("the old outputs were closed under running targets")
-			}
-			time.Sleep(6 * time.Minute)
-			if closed.Load() != 1 || output.records() != 6 {
-				t.Error("the old outputs, after their last run:", closed.Load(), output.records())
-			}
-			if _, ok := g.board.Account("goes"); ok {
-				t.Error("the board remembers an account that is gone")
-			}
-			time.Sleep(5 * time.Minute)
-		}()
-		if err := g.local.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		g.checkInvariants()
-		const m = time.Minute
-		for name, want := range map[string][]time.Duration{"stays": {15 * m, 30 * m}, "goes": {15 * m},
-			"changes": {15 * m, 30 * m}, "new": {25 * m, 30 * m}} {
-			if got := g.recorder.runs(name, from); !slices.Equal(got, want) {
-				t.Errorf("%s: %v, want %v", name, got, want)
-			}
-		}
-		if s := g.recorder.status("goes"); !slices.Equal(s, []record.Status{record.Success}) {
-			t.Error("a run was disturbed by a reload:", s)
-		}
-		g.runner.Close()
-	})
 }
 
 // One account hangs in every region, one has a denied region; neither delays another's start.
@@ -388,36 +241,6 @@ func TestOnceIsInterrupted(t *testing.T) {
 		g.checkInvariants()
 		if _, err := g.local.Once(t.Context(), "c"); !errors.Is(err, runner.ErrUnknownAccount) {
 			t.Error(err)
-		}
-	})
-}
-
-// A run that still waits when its account is removed from the configuration is dropped at once.
-func TestReloadDropsWaitingRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, runner.Options{}, Options{})
-		g.runner.Swap(
-			buildConfiguration(
-				t,
-				account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *runner.Account) { a.Overlap = runner.Queue }),
-			),
-		)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		go func() {
-			time.Sleep(31 * time.Minute)
-			g.runner.Swap(buildConfiguration(t))
-			synctest.Wait()
-			if got := g.recorder.status("a"); !slices.Equal(got, []record.Status{record.RunExpired}) {
-				t.Error(got)
-			}
-		}()
-		if err := g.local.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		g.checkInvariants()
-		if got := g.recorder.status("a"); !slices.Equal(got, []record.Status{record.RunExpired, record.Success}) {
-			t.Error(got)
 		}
 	})
 }

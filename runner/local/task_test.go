@@ -6,7 +6,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,41 +159,6 @@ func TestTask(t *testing.T) {
 		}
 		if want := []string{"", "", errDenied.Error(), ""}; !slices.Equal(errs, want) {
 			t.Errorf("sign-ins %q, want %q", errs, want)
-		}
-	})
-}
-
-// A task has a schedule. A run that is due while the last one is in progress is missed.
-func TestTaskSchedule(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var runs atomic.Int64
-		tick := every("@every 1h")
-		tick.Kinds = nil
-		task := &runner.Task{Name: "task", Kind: "list", Ticks: []runner.Tick{tick}}
-		task.Run = func(ctx context.Context) (error, error) {
-			if runs.Add(1) == 1 {
-				return nil, sleep(ctx, 90*time.Minute)
-			}
-			return nil, nil
-		}
-		g := newHarness(t, runner.Options{}, Options{})
-		g.runner.Swap(taskConfiguration(t, task))
-		start := time.Now()
-		time.AfterFunc(210*time.Minute, func() {
-			if info, _ := g.board.Account("task"); !info.Next.Equal(start.Add(4 * time.Hour)) {
-				t.Errorf("next start %s", info.Next.Sub(start))
-			}
-			if _, err := g.local.Start(t.Context(), "task"); err != nil {
-				t.Error(err)
-			}
-		})
-		g.run(4*time.Hour - time.Minute)
-		want := []time.Duration{time.Hour, 3 * time.Hour, 210 * time.Minute}
-		if got := g.recorder.runs("task", start); !slices.Equal(got, want) {
-			t.Errorf("started at %v, want %v", got, want)
-		}
-		if n := g.recorder.missedCount("task", runner.MissedOverlap); n != 1 {
-			t.Errorf("%d missed runs", n)
 		}
 	})
 }

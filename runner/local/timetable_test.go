@@ -78,45 +78,6 @@ func TestAtStart(t *testing.T) {
 	})
 }
 
-func TestRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ticks memoryTicks
-		start := func(d time.Duration) *harness {
-			g := newHarness(t, runner.Options{}, Options{Ticks: &ticks})
-			f := buildConfiguration(
-				t,
-				account("a", &fakeAccount{}, at("*/15 * * * *")),
-				account("b", &fakeAccount{}, at("0 0 1 * *")),
-			)
-			f.Jitter = 30 * time.Second
-			g.runner.Swap(f)
-			g.run(d)
-			return g
-		}
-		g := start(16 * time.Minute)
-		if len(g.recorder.started) != 1 {
-			t.Fatal(g.recorder.started)
-		}
-		time.Sleep(5 * time.Hour)
-		from := time.Now()
-		g = start(10 * time.Minute) // until 5:26: one missed tick is run, and the tick of 5:30 is not reached
-		if at := g.recorder.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
-			t.Error("catch-up:", at)
-		}
-		// 0:30 … 5:15 are 20, of which the last one is run.
-		if n := g.recorder.missedCount("a", runner.MissedDowntime); n != 19 {
-			t.Error("missed:", n)
-		}
-		if len(g.recorder.runs("b", from)) != 0 {
-			t.Error("b ran")
-		}
-		g = start(3 * time.Minute) // until 5:29: nothing is due
-		if len(g.recorder.started) != 0 || len(g.recorder.missed) != 0 {
-			t.Error("a restart at once ran again:", g.recorder.started, g.recorder.missed)
-		}
-	})
-}
-
 func TestSuspendAndClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, runner.Options{}, Options{})
@@ -187,28 +148,6 @@ func TestJitterSpreads(t *testing.T) {
 			if n > 2*60 { // 33 a second and tick would be even
 				t.Errorf("second %d: %d starts", s, n)
 			}
-		}
-	})
-}
-
-func TestReloadKeepsTimers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newHarness(t, runner.Options{}, Options{})
-		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("@every 10m"))))
-		from := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
-		defer cancel()
-		go func() {
-			for range 8 {
-				time.Sleep(3 * time.Minute)
-				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("@every 10m"))))
-			}
-		}()
-		if err := g.local.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if got := g.recorder.runs("a", from); !slices.Equal(got, []time.Duration{10 * time.Minute, 20 * time.Minute}) {
-			t.Error(got)
 		}
 	})
 }
