@@ -61,6 +61,8 @@ func (s *dataSchema) schemaOf(shape awsxml.Shape, sensitive [][]string) object {
 		return object{"type": "string", "contentEncoding": "base64"}
 	case awsxml.List:
 		return object{"type": "array", "items": s.referenceOrSchema(shape.Elem(), sensitive)}
+	case awsxml.Map:
+		return object{"type": "object", "additionalProperties": s.referenceOrSchema(shape.Elem(), sensitive)}
 	case awsxml.Struct:
 		members := object{}
 		for m := range shape.Members() {

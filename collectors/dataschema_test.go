@@ -48,7 +48,7 @@ func compiledSchema(t *testing.T, k *Kind, strict bool) *jsonschema.Schema {
 func closeObjects(v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		if v["type"] == "object" {
+		if v["properties"] != nil {
 			v["additionalProperties"] = false
 		}
 		for _, in := range v {

@@ -17,9 +17,9 @@ const digestPrefix = "collector content 1\n"
 type Digest [16]byte
 
 // Digest returns a digest that changes when the resource changes: the first 128 bits of SHA-256 over the data in
-// canonical form. That form leaves out volatile members and sorts the elements of unordered lists by their bytes.
-// Members keep the order in which EC2 sends them, that of its schema. It uses the decoder's marks, so nothing is parsed
-// again, and it allocates nothing once the page's scratch buffer has grown.
+// canonical form. That form leaves out volatile members and sorts the elements of unordered lists, and the entries of
+// maps, by their bytes. Members keep the order in which AWS sends them, that of its schema. It uses the decoder's
+// marks, so nothing is parsed again, and it allocates nothing once the page's scratch buffer has grown.
 func (v View) Digest() Digest {
 	p, e := v.page, v.entry
 	b := append(p.scratch[:0], digestPrefix...)
@@ -84,14 +84,14 @@ func (c *Canonicalizer) appendSet(dst, src []byte, m *mark, marks []mark) []byte
 	if !sorted {
 		slices.SortFunc(elems, func(a, b Span) int { return bytes.Compare(a.Slice(dst), b.Slice(dst)) })
 	}
-	c.scratch = append(c.scratch[:0], '[')
+	c.scratch = append(c.scratch[:0], src[m.from])
 	for i, s := range elems {
 		if i > 0 {
 			c.scratch = append(c.scratch, ',')
 		}
 		c.scratch = append(c.scratch, s.Slice(dst)...)
 	}
-	c.scratch = append(c.scratch, ']')
+	c.scratch = append(c.scratch, src[m.to-1])
 	c.elements = c.elements[:first]
 	return append(dst[:start], c.scratch...)
 }

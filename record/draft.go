@@ -52,7 +52,7 @@ type mark struct {
 type MarkKind uint8
 
 // The kinds of marks. VolatileMark is a member, `"Key":value`, whose change does not count as a change of the resource.
-// SetMark is a list whose elements have no order; ElementMark is one of its elements.
+// SetMark is a list whose elements have no order, or a map; ElementMark is one of its elements or entries.
 const (
 	VolatileMark MarkKind = iota + 1
 	SetMark

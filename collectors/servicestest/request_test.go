@@ -58,6 +58,9 @@ func sentBySDK(cfg aws.Config, region string) string {
 	cfg.HTTPClient, cfg.Region, cfg.Credentials = &r, region, keys{}
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	in := &autoscaling.DescribeAutoScalingGroupsInput{MaxRecords: aws.Int32(100)}
+	if p, ok := record.PartitionOf(region); ok && p.ID == "aws" {
+		in.IncludeManagedResources = aws.Bool(true)
+	}
 	_, err := autoscaling.NewFromConfig(cfg).DescribeAutoScalingGroups(context.Background(), in)
 	return outcome(r, err)
 }

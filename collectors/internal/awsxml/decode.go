@@ -282,6 +282,9 @@ func (d *Decoder) groups(n *node, name string, empty bool) error {
 	if n.typ == Struct {
 		return d.group(n, name)
 	}
+	if n.flat {
+		return d.group(n.elem, name)
+	}
 	return d.eachElement(n, name, func(elem string, empty bool) error {
 		if empty {
 			return nil
@@ -307,6 +310,8 @@ func (d *Decoder) itemList(n *node, name string, empty bool) (err error) {
 	d.draft = &d.page.Items
 	if n == d.program.item { // not a list: the structure is the item
 		err = d.item(n, name, empty)
+	} else if n.flat {
+		err = d.item(n.elem, name, empty)
 	} else if !empty {
 		err = d.eachElement(n, name, func(elem string, empty bool) error { return d.item(n.elem, elem, empty) })
 	}
@@ -388,8 +393,8 @@ func (d *Decoder) eachElement(n *node, name string, do func(elem string, empty b
 	}
 }
 
-// element reads the start tag of a list's next element, or the end tag of the list, which it closes. Like the CLI, it
-// accepts elements of any name.
+// element reads the start tag of the next element of a list or a map, or the end tag of the list, which it closes. Like
+// the CLI, it accepts elements of any name in a list.
 func (d *Decoder) element(n *node, name string) (elem string, empty, end bool, err error) {
 	d.ensureLookahead()
 	b, i := d.buf, d.spaceEnd()

@@ -85,6 +85,18 @@ func (m *model) put(s awsxml.Shape, e *elem, old any) any {
 			list = append(list, m.put(s.Elem(), k, nil))
 		}
 		return list
+	case awsxml.Map:
+		obj, _ := old.(map[string]any)
+		if obj == nil {
+			obj = map[string]any{}
+		}
+		m.noText(e)
+		for _, k := range e.kids {
+			if strings.EqualFold(k.name, s.Item()) {
+				m.entry(s, k, obj)
+			}
+		}
+		return obj
 	}
 	if len(e.kids) > 0 {
 		m.ok = false
@@ -113,6 +125,43 @@ func (m *model) put(s awsxml.Shape, e *elem, old any) any {
 	return e.text
 }
 
+// entry adds the entry of a map.
+func (m *model) entry(s awsxml.Shape, e *elem, obj map[string]any) {
+	m.noText(e)
+	keyName, valueName := s.Entry()
+	key, value := "", m.put(s.Elem(), &elem{}, nil)
+	hasKey := false
+	for _, k := range e.kids {
+		switch {
+		case strings.EqualFold(k.name, keyName):
+			m.ok = m.ok && len(k.kids) == 0
+			key, hasKey = k.text, true
+		case strings.EqualFold(k.name, valueName):
+			value = m.put(s.Elem(), k, nil)
+		}
+	}
+	if hasKey {
+		obj[key] = value
+	}
+}
+
+// putMember adds an element to a member.
+func (m *model) putMember(s awsxml.Shape, e *elem, old any) any {
+	if s.Type() < awsxml.List || s.Item() != "" {
+		return m.put(s, e, old)
+	}
+	if s.Type() == awsxml.List {
+		list, _ := old.([]any)
+		return append(list, m.put(s.Elem(), e, nil))
+	}
+	obj, _ := old.(map[string]any)
+	if obj == nil {
+		obj = map[string]any{}
+	}
+	m.entry(s, e, obj)
+	return obj
+}
+
 func (m *model) fill(s awsxml.Shape, e *elem, obj map[string]any, skip ...string) {
 	m.noText(e)
 	for _, k := range e.kids {
@@ -120,7 +169,7 @@ func (m *model) fill(s awsxml.Shape, e *elem, obj map[string]any, skip ...string
 		switch {
 		case known && slices.Contains(skip, x.Name):
 		case known:
-			obj[x.Name] = m.put(x.Shape, k, obj[x.Name])
+			obj[x.Name] = m.putMember(x.Shape, k, obj[x.Name])
 		default:
 			name := k.name
 			for x := range s.Members() {
@@ -212,10 +261,8 @@ func (m *model) response(op awsxml.Operation, list, group string, root *elem) (d
 			}
 			next = k.text
 		case x.Name == list:
-			m.noText(k)
-			for _, i := range k.kids {
-				data = append(data, m.put(x.Shape.Elem(), i, nil))
-			}
+			items, _ := m.putMember(x.Shape, k, nil).([]any)
+			data = append(data, items...)
 		default:
 			m.noText(k)
 			for _, g := range k.kids {
@@ -240,12 +287,25 @@ func (m *model) response(op awsxml.Operation, list, group string, root *elem) (d
 	return data, next
 }
 
+// fuzzed are the specs that documents are decoded with. The last is one of [awsxml.FormsService].
 var fuzzed = [...]awsxml.Spec{
 	{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Volatile: []string{"State", "Attachments.State"}},
 	{
 		Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"},
 		Volatile: []string{"Placement", "BlockDeviceMappings.Ebs", "NetworkInterfaces.Attachment"}, Name: "KeyName",
 	},
+	{
+		Op: "ListThings", Items: "Things", ID: []string{"Id"},
+		Volatile: []string{"Limits", "Parts.Labels"}, Ordered: []string{"Names"},
+	},
+}
+
+func formatOf(s awsxml.Spec) awsxml.Format {
+	f := awsxml.EC2Query()
+	if s.Op == "ListThings" {
+		f.Service = awsxml.FormsService
+	}
+	return f
 }
 
 // FuzzDecode checks that the decoder never panics, that it writes valid JSON, that its result does not depend on how
@@ -255,6 +315,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(c.xml))
 	}
 	f.Add(pageOf(f, 2))
+	f.Add([]byte(things))
 	check := checker(f)
 	f.Fuzz(func(t *testing.T, doc []byte) { check(t, doc) })
 }
@@ -292,6 +353,39 @@ func randomDocument(r *rand.Rand) []byte {
 		}
 	}
 	var element func(s *awsxml.Shape, name string, depth int)
+	entry := func(s *awsxml.Shape, depth int) {
+		key, value := s.Entry()
+		e := s.Elem()
+		for range 1 + r.IntN(3) {
+			gap()
+			switch r.IntN(8) {
+			case 0:
+				element(nil, "odd", depth)
+			case 1, 2, 3:
+				b.WriteString("<" + key + ">")
+				text()
+				b.WriteString("</" + key + ">")
+			default:
+				element(&e, value, depth)
+			}
+		}
+	}
+	member := func(s *awsxml.Shape, wire string, depth int) {
+		switch {
+		case s.Type() < awsxml.List || s.Item() != "":
+			element(s, wire, depth)
+		case s.Type() == awsxml.List:
+			e := s.Elem()
+			for range 1 + r.IntN(2) {
+				element(&e, wire, depth)
+				gap()
+			}
+		default:
+			b.WriteString("<" + wire + ">")
+			entry(s, depth)
+			b.WriteString("</" + wire + ">")
+		}
+	}
 	inside := func(s *awsxml.Shape, depth int) {
 		var ms []awsxml.Member
 		if s != nil && s.Type() == awsxml.Struct {
@@ -307,13 +401,17 @@ func randomDocument(r *rand.Rand) []byte {
 			case s != nil && s.Type() == awsxml.List && r.IntN(12) > 0:
 				e := s.Elem()
 				element(&e, s.Item(), depth+1)
+			case s != nil && s.Type() == awsxml.Map && r.IntN(12) > 0:
+				b.WriteString("<" + s.Item() + ">")
+				entry(s, depth+1)
+				b.WriteString("</" + s.Item() + ">")
 			case len(ms) > 0 && r.IntN(6) > 0:
 				m := ms[r.IntN(len(ms))]
 				wire := m.Wire
 				if r.IntN(12) == 0 {
 					wire = strings.ToUpper(wire)
 				}
-				element(&m.Shape, wire, depth+1)
+				member(&m.Shape, wire, depth+1)
 			case s == nil || r.IntN(2) == 0:
 				element(nil, pick("item", "item", "odd", "strange", "Tags", "Attachments"), depth+1)
 			}
@@ -335,10 +433,19 @@ func randomDocument(r *rand.Rand) []byte {
 		b.WriteString("</" + name + ">")
 	}
 	spec := fuzzed[r.IntN(len(fuzzed))]
-	op, _ := awsxml.Describe("ec2", spec.Op)
+	op, _ := awsxml.Describe(formatOf(spec).Service, spec.Op)
 	path, items, grouped := strings.Cut(spec.Items, ".")
 	list := func(s awsxml.Shape, items func(awsxml.Shape)) {
 		for m := range s.Members() {
+			if m.Name == path && m.Shape.Item() == "" {
+				for range 1 + r.IntN(3) {
+					gap()
+					b.WriteString("<" + m.Wire + ">")
+					items(m.Shape.Elem())
+					b.WriteString("</" + m.Wire + ">")
+				}
+				return
+			}
 			if m.Name == path {
 				b.WriteString("<" + m.Wire + ">")
 				for range 1 + r.IntN(3) {
@@ -353,7 +460,7 @@ func randomDocument(r *rand.Rand) []byte {
 		}
 	}
 	record := func(s awsxml.Shape) {
-		b.WriteString("<volumeId>v</volumeId><instanceId>i</instanceId>")
+		b.WriteString("<volumeId>v</volumeId><instanceId>i</instanceId><id>t</id>")
 		for range 1 + r.IntN(4) {
 			inside(&s, 3)
 		}
@@ -387,8 +494,13 @@ func randomDocument(r *rand.Rand) []byte {
 // checker returns a function that checks one document. It reports whether the decoder accepted the document.
 func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 	var programs []*awsxml.Program
+	awsxml.WithForms(tb)
 	for _, s := range fuzzed {
-		programs = append(programs, compiled(tb, s))
+		g, err := awsxml.Compile(formatOf(s), s)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		programs = append(programs, g)
 	}
 	limits := awsxml.Limits{Depth: 40, Item: 1 << 20, Page: 8 << 20, Token: 2 << 10}
 	o := awsxml.Options{Envelope: stamp(), Limits: limits}
@@ -430,9 +542,9 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 				continue // encoding/xml is stricter about names, attributes and ]]>
 			}
 			m := &model{ok: true}
-			op, _ := awsxml.Describe("ec2", g.Spec().Op)
-			group := [...]string{"", "Reservations"}[i]
-			list := [...]string{"Volumes", "Instances"}[i]
+			op, _ := awsxml.Describe(formatOf(g.Spec()).Service, g.Spec().Op)
+			group := [...]string{"", "Reservations", ""}[i]
+			list := [...]string{"Volumes", "Instances", "Things"}[i]
 			data, token := m.response(op, list, group, root)
 			if !m.ok || token != next || len(data) != p.Len() {
 				t.Fatalf(
@@ -522,15 +634,22 @@ func canonical(t *testing.T, g *awsxml.Program, data []byte) string {
 					}
 				}
 				here := under(path, name)
+				if isMap := s != nil && s.Type() == awsxml.Map; isMap {
+					e := s.Elem()
+					inner, here = &e, path
+				}
 				if around, shape := g.Enclosing(); path == "" && name == around {
 					inner, here = &shape, "-"
 				}
 				v := form(inner, here)
-				if inner == nil || !slices.Contains(spec.Volatile, here) {
+				if inner == nil || here == path || !slices.Contains(spec.Volatile, here) {
 					ms = append(ms, string(raw)+":"+v)
 				}
 			}
 			_, _ = d.Token()
+			if s != nil && s.Type() == awsxml.Map {
+				slices.Sort(ms)
+			}
 			return "{" + strings.Join(ms, ",") + "}"
 		case json.Delim('['):
 			var elems []string

@@ -1,6 +1,7 @@
 package awsxml
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,9 +46,14 @@ type shape struct {
 	typ     Type
 	name    string
 	members []member // sorted by name
-	elem    *shape
-	item    string // the element's name on the wire
+	elem    *shape   // of a list or a map
+	item    string   // the XML name of an element or an entry; "": it is flat
+	key     string   // the XML name of the key in an entry of a map
+	value   string   // likewise
 }
+
+// flat reports whether no element encloses the elements of the list or the entries of the map.
+func (s *shape) flat() bool { return (s.typ == List || s.typ == Map) && s.item == "" }
 
 // find returns the type of a structure's member by its name in the JSON, or nil.
 func (s *shape) find(name string) *shape {
@@ -58,11 +64,11 @@ func (s *shape) find(name string) *shape {
 	return s.members[i].shape
 }
 
-// path follows a dotted path, through the elements of lists.
+// path follows a dotted path, through the elements of lists and the values of maps.
 func (s *shape) path(path string) (*shape, error) {
 	at := s
 	for name := range strings.SplitSeq(path, ".") {
-		for at.typ == List {
+		for at.typ == List || at.typ == Map {
 			at = at.elem
 		}
 		if at.typ != Struct {
@@ -98,7 +104,9 @@ func errNoMember(name string, in *shape) error {
 //
 // The types are s (string), i (integer), f (float), b (boolean), t (timestamp), x (blob), the name of a structure, and
 // [] before any of them for a list; in [groupId]s, the elements of the list are called groupId instead of item, or, of
-// awsquery, instead of member.
+// awsquery, instead of member. {} before a type is a map of texts to it: its element has elements entry with the
+// elements key and value; in {Name,Value}s these are called Name and Value. A + after [ or { means that the list or the
+// map is flat: no element encloses its elements or entries, which have the name of the member.
 func parseTables(tables string) operations {
 	ops := operations{}
 	element, wireOf := "item", func(name string) string { return strings.ToLower(name[:1]) + name[1:] }
@@ -106,25 +114,7 @@ func parseTables(tables string) operations {
 	if isQuery {
 		element, wireOf = "member", func(name string) string { return name }
 	}
-	shapes := map[string]*shape{}
-	for i, n := range [...]string{String: "s", Integer: "i", Float: "f", Boolean: "b", Timestamp: "t", Blob: "x"} {
-		shapes[n] = &shape{typ: Type(i)}
-	}
-	var named func(typ string) *shape
-	named = func(typ string) *shape {
-		s := shapes[typ]
-		if s == nil {
-			s = &shape{typ: Struct, name: typ}
-			if item, elem, ok := strings.Cut(typ, "]"); ok {
-				s = &shape{typ: List, item: strings.TrimPrefix(item, "["), elem: named(elem)}
-				if s.item == "" {
-					s.item = element
-				}
-			}
-			shapes[typ] = s
-		}
-		return s
-	}
+	named := shapesByNotation(element)
 	var op Operation
 	var at *shape
 	addOperation := func() {
@@ -154,10 +144,12 @@ func parseTables(tables string) operations {
 			switch {
 			case typ[0] == '[':
 				in.Type = List
+			case typ[0] == '{':
+				in.Type = Map
 			case len(typ) > 1:
 				in.Type = Struct
 			default:
-				in.Type = shapes[typ].typ
+				in.Type = named(typ).typ
 			}
 			op.Inputs = append(op.Inputs, in)
 		default:
@@ -170,6 +162,40 @@ func parseTables(tables string) operations {
 	}
 	addOperation()
 	return ops
+}
+
+// shapesByNotation returns a function that returns the shape with a type of the tables, the same one for each type.
+func shapesByNotation(element string) func(typ string) *shape {
+	shapes := map[string]*shape{}
+	for i, n := range [...]string{String: "s", Integer: "i", Float: "f", Boolean: "b", Timestamp: "t", Blob: "x"} {
+		shapes[n] = &shape{typ: Type(i)}
+	}
+	var named func(typ string) *shape
+	named = func(typ string) *shape {
+		s := shapes[typ]
+		if s == nil {
+			s = &shape{typ: Struct, name: typ}
+			switch typ[0] {
+			case '[':
+				item, elem, _ := strings.Cut(typ[1:], "]")
+				s = &shape{typ: List, item: cmp.Or(item, element), elem: named(elem)}
+			case '{':
+				names, elem, _ := strings.Cut(typ[1:], "}")
+				names, flat := strings.CutPrefix(names, "+")
+				key, value, _ := strings.Cut(cmp.Or(names, "key,value"), ",")
+				s = &shape{typ: Map, item: "entry", key: key, value: value, elem: named(elem)}
+				if flat {
+					s.item = "+"
+				}
+			}
+			if s.item == "+" {
+				s.item = ""
+			}
+			shapes[typ] = s
+		}
+		return s
+	}
+	return named
 }
 
 // fields splits "Name/wire type".

@@ -1,15 +1,21 @@
 package awsxml
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
-// A node is a structure, a list or a scalar, compiled for the decoder.
+// A node is a structure, a list, a map or a scalar, compiled for the decoder.
 type node struct {
 	typ      Type
 	ordered  bool
 	slot     int // index of the hint for the first member; the hint for the successor of member i is slot+1+i
 	fields   []field
-	elem     *node   // of a list
-	itemName tagName // of the elements
+	elem     *node   // of a list or a map
+	itemName tagName // of the elements or the entries
+	flat     bool    // itemName is the member's own element
+	key      string  // the elements in an entry of a map
+	value    string
 	table    []uint8
 	shift    uint8
 }
@@ -60,8 +66,8 @@ func (c *compiler) node(s *shape, m *markTree) *node {
 func (c *compiler) build(s *shape, m *markTree) *node {
 	n := &node{typ: s.typ}
 	switch s.typ {
-	case List:
-		n.itemName = newTagName(s.item)
+	case List, Map:
+		n.itemName, n.key, n.value = newTagName(s.item), s.key, s.value
 		n.ordered = m != nil && m.role&isOrdered != 0
 		if m != nil {
 			m = &markTree{members: m.members} // the role belongs to the list, not to its elements
@@ -77,10 +83,21 @@ func (c *compiler) build(s *shape, m *markTree) *node {
 			if at != nil {
 				f.role, f.idPart, f.rank = at.role, uint8(at.id), uint8(at.rank)
 			}
-			f.node = c.node(x.shape, at)
+			f.node = c.member(x, at)
 			n.fields = append(n.fields, f)
 		}
 		c.index(n)
+	}
+	return n
+}
+
+// member compiles the type of a member. If it is flat, its node belongs to the member, whose name its elements have.
+func (c *compiler) member(x member, m *markTree) *node {
+	n := c.node(x.shape, m)
+	if x.shape.flat() {
+		own := *n
+		own.itemName, own.flat = newTagName(x.wire), true
+		return &own
 	}
 	return n
 }
@@ -181,16 +198,16 @@ func (c *compiler) root(g *Program, response *shape, path []string) *node {
 		case x.name == path[0]:
 			f.role |= isItems
 			if len(path) == 1 {
-				f.node = c.items(g, x.shape)
+				f.node = c.items(g, x)
 				break
 			}
 			g.grouped, g.enclosingKey = true, strings.TrimSuffix(x.name, "s")
-			f.node = c.group(g, x.shape, path[1])
+			f.node = c.group(g, x, path[1])
 		case x.name == g.format.Token && x.shape.typ == String:
 			f.role |= isToken
 		case len(path) == 1 && x.shape.typ < Struct && x.name != g.format.PageSize:
 			g.enclosingKey, g.sealAtEnd = "Answer", true
-			f.node = c.node(x.shape, nil)
+			f.node = c.member(x, nil)
 		default:
 			f.role |= isSkip
 		}
@@ -201,18 +218,18 @@ func (c *compiler) root(g *Program, response *shape, path []string) *node {
 }
 
 // group compiles the structure or list around the items: reservations.
-func (c *compiler) group(g *Program, s *shape, items string) *node {
-	if s.typ == List {
-		return &node{typ: List, itemName: newTagName(s.item), elem: c.group(g, s.elem, items)}
+func (c *compiler) group(g *Program, at member, items string) *node {
+	if at.shape.typ == List {
+		return listNode(at, c.group(g, member{shape: at.shape.elem}, items))
 	}
 	n := &node{typ: Struct}
-	for _, x := range s.members {
+	for _, x := range at.shape.members {
 		f := newField(x)
 		if x.name == items {
 			f.role |= isItems
-			f.node = c.items(g, x.shape)
+			f.node = c.items(g, x)
 		} else {
-			f.node = c.node(x.shape, nil)
+			f.node = c.member(x, nil)
 		}
 		n.fields = append(n.fields, f)
 	}
@@ -220,9 +237,16 @@ func (c *compiler) group(g *Program, s *shape, items string) *node {
 	return n
 }
 
-func (c *compiler) items(g *Program, s *shape) *node {
-	if s.typ == List {
-		return &node{typ: List, itemName: newTagName(s.item), elem: g.item}
+func (c *compiler) items(g *Program, at member) *node {
+	if at.shape.typ == List {
+		return listNode(at, g.item)
 	}
 	return g.item
+}
+
+// listNode compiles a member that is a list of the items, or of what encloses them.
+func listNode(at member, elem *node) *node {
+	return &node{
+		typ: List, itemName: newTagName(cmp.Or(at.shape.item, at.wire)), flat: at.shape.flat(), elem: elem,
+	}
 }

@@ -9,7 +9,7 @@ import (
 type Type uint8
 
 // The types. In JSON, Integer, Float and Boolean are not quoted, the other scalars are strings; a Timestamp is in the
-// RFC 3339 form that EC2 sent, a Blob is base64.
+// RFC 3339 form that AWS sent, a Blob is base64. A Map is an object.
 const (
 	String Type = iota
 	Integer
@@ -19,6 +19,7 @@ const (
 	Blob
 	Struct
 	List
+	Map
 )
 
 // An Operation is one operation of a service, from the SDK's source.
@@ -65,7 +66,7 @@ func (s Shape) Type() Type { return s.s.typ }
 // Name is the SDK's name of a Struct: "Volume". Other shapes have none.
 func (s Shape) Name() string { return s.s.name }
 
-// Elem is the element of a List.
+// Elem is the element of a List, or the value of a Map.
 func (s Shape) Elem() Shape { return Shape{s.s.elem} }
 
 // Members returns the members of a Struct, sorted by name.
@@ -79,12 +80,16 @@ func (s Shape) Members() iter.Seq[Member] {
 	}
 }
 
-// Path follows a dotted path of member names, through the elements of lists. It returns a list at the end of the path
-// as a list. ok is false if the tables have no such member.
+// Path follows a dotted path of member names, through the elements of lists and the values of maps. It returns a list
+// at the end of the path as a list. ok is false if the tables have no such member.
 func (s Shape) Path(path string) (_ Shape, ok bool) {
 	at, err := s.s.path(path)
 	return Shape{at}, err == nil
 }
 
-// Item is the XML name of a List's elements, nearly always "item".
+// Item is the XML name of a List's elements, nearly always "item" or "member", or of a Map's entries. It is "" if the
+// list or map is flat: its elements have the name of the member, and no element encloses them.
 func (s Shape) Item() string { return s.s.item }
+
+// Entry has the XML names of the key and the value in an entry of a Map.
+func (s Shape) Entry() (key, value string) { return s.s.key, s.s.value }

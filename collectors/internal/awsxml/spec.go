@@ -49,7 +49,7 @@ func AWSQuery(service string) Format {
 }
 
 // A Spec describes the records of one kind in the response of one operation. Members have the names that the AWS CLI
-// uses. A path is dotted and passes through lists without naming their elements.
+// uses. A path is dotted and passes through lists and maps without naming their elements.
 type Spec struct {
 	Op string // DescribeVolumes
 
@@ -343,8 +343,8 @@ func (m *markTree) holdsIdentity() bool {
 func checkOutsideLists(item *shape, path string) error {
 	for i, c := range path {
 		if c == '.' {
-			if s, err := item.path(path[:i]); err == nil && s.typ == List {
-				return fmt.Errorf("%s: is in a list", path)
+			if s, err := item.path(path[:i]); err == nil && s.typ > Struct {
+				return fmt.Errorf("%s: is in a list or a map", path)
 			}
 		}
 	}

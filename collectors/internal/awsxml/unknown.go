@@ -161,7 +161,7 @@ func (d *Decoder) mergeMember(f *field, name string, empty bool, start int) (don
 	case f.role&isTags != 0:
 		err = d.tags(f.node, name, empty, value)
 	default:
-		err = d.list(f.node, name, empty, value)
+		err = d.collection(f.node, name, empty, value)
 	}
 	if cut >= 0 && err == nil {
 		w.CloseMark(cut, len(w.Buf))

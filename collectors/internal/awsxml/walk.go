@@ -382,8 +382,8 @@ func (d *Decoder) value(n *node, name string, empty bool) error {
 		}
 		d.brackets(start, '{', '}')
 		return nil
-	case List:
-		return d.list(n, name, empty, start)
+	case List, Map:
+		return d.collection(n, name, empty, start)
 	}
 	if !empty {
 		if err := d.readText(name); err != nil {
@@ -396,7 +396,7 @@ func (d *Decoder) value(n *node, name string, empty bool) error {
 	return nil
 }
 
-// brackets ends a structure or a list: its opening bracket replaces the comma before its first member.
+// brackets ends a structure, a list or a map: its opening bracket replaces the comma before its first member.
 func (d *Decoder) brackets(start int, open, shut byte) {
 	if b := d.draft.Buf; len(b) == start {
 		d.draft.Buf = append(b, open, shut)
@@ -406,38 +406,65 @@ func (d *Decoder) brackets(start int, open, shut byte) {
 	}
 }
 
-// list reads a list that begins at start in the draft, or further elements of one.
-func (d *Decoder) list(n *node, name string, empty bool, start int) error {
-	w := d.draft
+// collection reads a list or a map that begins at start in the draft, or further elements of one.
+func (d *Decoder) collection(n *node, name string, empty bool, start int) error {
 	set := -1
 	if !n.ordered {
 		set = d.openMultiset(start)
 	}
-	if !empty {
-		if err := d.openElement(name); err != nil {
-			return err
+	var err error
+	if n.typ == Map {
+		if err = d.entries(n, name, empty, start); err == nil {
+			d.brackets(start, '{', '}')
 		}
-		for {
-			elem, empty, end, err := d.element(n, name)
-			if err != nil {
-				return err
-			}
-			if end {
-				break
-			}
-			if err := d.listElement(n, elem, empty, set); err != nil {
-				return err
-			}
-		}
+	} else if err = d.elements(n, name, empty, set); err == nil {
+		d.brackets(start, '[', ']')
 	}
-	d.brackets(start, '[', ']')
-	if set >= 0 {
-		w.CloseMark(set, len(w.Buf))
+	if err == nil && set >= 0 {
+		d.draft.CloseMark(set, len(d.draft.Buf))
 	}
-	return nil
+	return err
 }
 
-// openMultiset returns the mark of the list that begins at start: a new mark, unless the list was begun before.
+// elements reads the elements of a list, or adjacent elements that are the list themselves.
+func (d *Decoder) elements(n *node, name string, empty bool, set int) error {
+	switch {
+	case n.flat:
+		for more := true; more; more, name, empty = d.another(n), n.itemName.name, false {
+			if err := d.listElement(n, name, empty, set); err != nil {
+				return err
+			}
+		}
+		return nil
+	case empty:
+		return nil
+	}
+	if err := d.openElement(name); err != nil {
+		return err
+	}
+	for {
+		elem, empty, end, err := d.element(n, name)
+		if err != nil || end {
+			return err
+		}
+		if err := d.listElement(n, elem, empty, set); err != nil {
+			return err
+		}
+	}
+}
+
+// another reads the start tag of a further element of a flat list or map, if it is next.
+func (d *Decoder) another(n *node) bool {
+	d.ensureLookahead()
+	i := d.spaceEnd()
+	if d.buf[i] != '<' || !n.itemName.matches(d.buf[i+1:]) {
+		return false
+	}
+	d.pos = i + 1 + int(n.itemName.size)
+	return true
+}
+
+// openMultiset returns the mark of the list or map that begins at start: a new mark, unless the list was begun before.
 func (d *Decoder) openMultiset(start int) int {
 	if len(d.draft.Buf) == start {
 		return d.draft.OpenMark(record.SetMark, start)

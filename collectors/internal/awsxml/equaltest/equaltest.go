@@ -98,15 +98,13 @@ func (w *Writer) indent(depth int) {
 func (w *Writer) element(name string, s awsxml.Shape, depth int) {
 	w.indent(depth)
 	switch t := s.Type(); t {
-	case awsxml.Struct, awsxml.List:
+	case awsxml.Struct, awsxml.List, awsxml.Map:
 		fmt.Fprintf(&w.b, "<%s>", name)
 		n := w.b.Len()
 		if t == awsxml.Struct {
 			w.members(s, depth+1)
 		} else {
-			for range w.elements() {
-				w.element(s.Item(), s.Elem(), depth+1)
-			}
+			w.elements(s.Item(), s, depth+1)
 		}
 		if w.b.Len() == n && w.IntN(2) == 0 {
 			w.b.Truncate(n - 1)
@@ -128,11 +126,23 @@ func (w *Writer) element(name string, s awsxml.Shape, depth int) {
 	}
 }
 
-func (w *Writer) elements() int {
+// elements writes the elements of a list or the entries of a map.
+func (w *Writer) elements(name string, s awsxml.Shape, depth int) {
+	n := w.IntN(4)
 	if w.full {
-		return 1 + w.IntN(2)
+		n = 1 + w.IntN(2)
 	}
-	return w.IntN(4)
+	for i := range n {
+		if s.Type() == awsxml.List {
+			w.element(name, s.Elem(), depth)
+			continue
+		}
+		key, value := s.Entry()
+		w.indent(depth)
+		fmt.Fprintf(&w.b, "<%s><%s>%d%s</%s>", name, key, i, w.escape(w.text(awsxml.String)), key)
+		w.element(value, s.Elem(), depth+1)
+		fmt.Fprintf(&w.b, "</%s>", name)
+	}
 }
 
 func (w *Writer) members(s awsxml.Shape, depth int) {
@@ -144,7 +154,11 @@ func (w *Writer) members(s awsxml.Shape, depth int) {
 	}
 	w.Shuffle(len(ms), func(i, j int) { ms[i], ms[j] = ms[j], ms[i] })
 	for _, m := range ms {
-		w.element(m.Wire, m.Shape, depth)
+		if t := m.Shape.Type(); (t == awsxml.List || t == awsxml.Map) && m.Shape.Item() == "" {
+			w.elements(m.Wire, m.Shape, depth)
+		} else {
+			w.element(m.Wire, m.Shape, depth)
+		}
 	}
 }
 
@@ -242,6 +256,9 @@ func (w *Writer) document(f awsxml.Format, o awsxml.Operation) []byte {
 // compare compares our JSON with the SDK's value, member by member, in both directions. If filled is set, all members
 // of the SDK's value must be set, which shows that the tables lack none.
 func compare(path string, want reflect.Value, got any, filled bool) error {
+	if !want.IsValid() {
+		return fmt.Errorf("%s: %v, want none", path, got)
+	}
 	switch t := want.Interface().(type) {
 	case *time.Time:
 		if t == nil {
@@ -274,6 +291,16 @@ func compare(path string, want reflect.Value, got any, filled bool) error {
 			}
 		}
 		return nil
+	case reflect.Map:
+		obj, ok := got.(map[string]any)
+		if !ok || len(obj) != want.Len() {
+			return fmt.Errorf("%s: %v, want %d entries", path, got, want.Len())
+		}
+		for key, x := range obj {
+			if err := compare(path+"."+key, want.MapIndex(reflect.ValueOf(key)), x, filled); err != nil {
+				return err
+			}
+		}
 	case reflect.String:
 		if s, ok := got.(string); !ok || s != want.String() {
 			return fmt.Errorf("%s: %q, want %q", path, got, want.String())
@@ -393,7 +420,7 @@ func (s Service) Equal(o awsxml.Operation, doc []byte, filled bool) error {
 	if err != nil {
 		return err
 	}
-	if f := reflect.ValueOf(want).Elem().FieldByName("NextToken"); f.IsValid() { // the token is not data
+	if f := reflect.ValueOf(want).Elem().FieldByName(s.Format.Token); f.IsValid() { // the token is not data
 		token, _ := f.Interface().(*string)
 		if aws.ToString(token) != next {
 			return fmt.Errorf("token %q, want %q", next, aws.ToString(token))
@@ -401,7 +428,7 @@ func (s Service) Equal(o awsxml.Operation, doc []byte, filled bool) error {
 		f.SetZero()
 		if filled {
 			f.Set(reflect.ValueOf(aws.String(next)))
-			got.(map[string]any)["NextToken"] = next
+			got.(map[string]any)[s.Format.Token] = next
 		}
 	}
 	if err := compare("", reflect.ValueOf(want), got, filled); err != nil {

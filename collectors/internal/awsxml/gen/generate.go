@@ -7,11 +7,10 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
-	"go/types"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 )
@@ -19,86 +18,72 @@ import (
 // operationPrefixes are the prefixes of the operations in the tables: all that only read.
 var operationPrefixes = []string{"Describe", "Get", "List", "Search"}
 
-// A protocol is what the generated functions and the XML of services with one protocol have in common.
+// A protocol is what the XML of services with one protocol has in common.
 type protocol struct {
-	prefix    string              // of the SDK's functions: "awsEc2query"
-	directive string              // of the tables, which [loadTables] of awsxml reads
+	name      string              // as the SDK names its package
+	directive string              // of the tables, which parseTables of awsxml reads
 	element   string              // the usual name of a list's elements
 	wire      func(string) string // the usual element of a member
 }
 
 // protocols are those that the generator knows.
 var protocols = []protocol{
-	{"awsEc2query", "", "item", lowerFirst},
-	{"awsAwsquery", "%awsquery\n", "member", func(name string) string { return name }},
+	{"ec2query", "", "item", lowerFirst},
+	{"awsquery", "%awsquery\n", "member", func(name string) string { return name }},
 }
 
-func (p *protocol) shapeFunc() string  { return p.prefix + "_deserializeDocument" }
-func (p *protocol) outputFunc() string { return p.prefix + "_deserializeOpDocument" }
-func (p *protocol) inputFunc() string  { return p.prefix + "_serializeOpDocument" }
-
-// A source is the parsed source of a service's client.
-type source struct {
-	protocol
-	fset          *token.FileSet
-	dir           string
-	deserializers map[string]*ast.FuncDecl // functions of deserializers.go
-	serializers   map[string]*ast.FuncDecl // functions of serializers.go
-}
-
+// A member is a member of a structure: its name in the SDK, its XML element and its type in the notation of the tables.
 type member struct{ name, wire, typ string }
+
+// A model is the model of a service: its operations and structures, from the source of the SDK's client. There is an
+// implementation for each form of client.
+type model interface {
+	// protocol returns the protocol of the service.
+	protocol() protocol
+	// operations returns the names of all operations.
+	operations() []string
+	// output returns the members of an operation's response, sorted by name.
+	output(op string) ([]member, error)
+	// inputWires returns the form parameters of an operation's request, by the name of the member in the SDK.
+	inputWires(op string) (map[string]string, error)
+	// structures returns the structures that the outputs so far refer to.
+	structures() map[string][]member
+}
+
+// A source is the folder with the source of a client.
+type source struct {
+	fset *token.FileSet
+	dir  string
+}
+
+func (s *source) parse(file string, mode parser.Mode) (*ast.File, error) {
+	return parser.ParseFile(s.fset, filepath.Join(s.dir, file), nil, parser.SkipObjectResolution|mode)
+}
+
+func (s *source) errorf(n ast.Node, msg string, args ...any) error {
+	return fmt.Errorf("%s: %s", s.fset.Position(n.Pos()), fmt.Sprintf(msg, args...))
+}
+
+// open reads the model from the source of a client: from schemas, which clients have since late 2026, or from
+// deserializers.go.
+func (s *source) open() (model, error) {
+	if _, err := os.Stat(filepath.Join(s.dir, "schemas")); err == nil {
+		return s.openSchemas()
+	}
+	return s.openDeserializers()
+}
 
 func generate(service, dir, version string) ([]byte, error) {
 	s := &source{fset: token.NewFileSet(), dir: dir}
-	var err error
-	if s.deserializers, err = s.functions("deserializers.go"); err != nil {
+	m, err := s.open()
+	if err != nil {
 		return nil, err
 	}
-	if s.serializers, err = s.functions("serializers.go"); err != nil {
+	tables, err := s.tables(m)
+	if err != nil {
 		return nil, err
 	}
-
-	if !s.findProtocol() {
-		return nil, fmt.Errorf("%s: no function of a known protocol in deserializers.go", dir)
-	}
-	var ops []string
-	for name := range s.deserializers {
-		op, ok := strings.CutPrefix(name, s.outputFunc())
-		if ok && slices.ContainsFunc(operationPrefixes, func(p string) bool { return strings.HasPrefix(op, p) }) {
-			ops = append(ops, strings.TrimSuffix(op, "Output"))
-		}
-	}
-	slices.Sort(ops)
-
-	b := bytes.NewBufferString(s.directive)
-	shapes := map[string][]member{}
-	for _, op := range ops {
-		out, err := s.members(s.deserializers[s.outputFunc()+op+"Output"], shapes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
-		}
-		in, paginated, err := s.inputs(op)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
-		}
-		fmt.Fprintf(b, "@%s", op)
-		if paginated {
-			b.WriteString(" paginated")
-		}
-		b.WriteByte('\n')
-		for _, m := range in {
-			b.WriteString("?" + tableLine(m, m.name))
-		}
-		s.writeMembers(b, out)
-	}
-	for _, name := range slices.Sorted(maps.Keys(shapes)) {
-		fmt.Fprintf(b, "=%s\n", name)
-		s.writeMembers(b, shapes[name])
-	}
-	if bytes.ContainsRune(b.Bytes(), '`') {
-		return nil, fmt.Errorf("a name contains a back quote")
-	}
-	return format.Source(fmt.Appendf(nil, header, service, version, "`"+b.String()+"`"))
+	return format.Source(fmt.Appendf(nil, header, service, version, "`"+tables+"`"))
 }
 
 const header = `// Code generated by gen from service/%[1]s %[2]s. DO NOT EDIT.
@@ -109,23 +94,49 @@ package awsxml
 const %[1]sTables = %[3]s
 `
 
-// findProtocol finds the protocol of the service.
-func (s *source) findProtocol() bool {
-	for _, p := range protocols {
-		for name := range s.deserializers {
-			if strings.HasPrefix(name, p.outputFunc()) {
-				s.protocol = p
-				return true
-			}
+// tables writes the SDK's names unchanged. TestNamesAgainstBotocore checks that the AWS CLI uses the same names.
+func (s *source) tables(m model) (string, error) {
+	p := m.protocol()
+	b := bytes.NewBufferString(p.directive)
+	for _, op := range slices.Sorted(slices.Values(m.operations())) {
+		if !slices.ContainsFunc(operationPrefixes, func(p string) bool { return strings.HasPrefix(op, p) }) {
+			continue
 		}
+		out, err := m.output(op)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", op, err)
+		}
+		wires, err := m.inputWires(op)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", op, err)
+		}
+		in, paginated, err := s.inputs(op, wires)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", op, err)
+		}
+		fmt.Fprintf(b, "@%s", op)
+		if paginated {
+			b.WriteString(" paginated")
+		}
+		b.WriteByte('\n')
+		for _, m := range in {
+			b.WriteString("?" + tableLine(m, m.name))
+		}
+		p.writeMembers(b, out)
 	}
-	return false
+	for _, name := range slices.Sorted(maps.Keys(m.structures())) {
+		fmt.Fprintf(b, "=%s\n", name)
+		p.writeMembers(b, m.structures()[name])
+	}
+	if bytes.ContainsRune(b.Bytes(), '`') {
+		return "", fmt.Errorf("a name contains a back quote")
+	}
+	return b.String(), nil
 }
 
-// writeMembers writes the SDK's names unchanged. TestNamesAgainstBotocore checks that the AWS CLI uses the same names.
-func (s *source) writeMembers(b *bytes.Buffer, ms []member) {
+func (p protocol) writeMembers(b *bytes.Buffer, ms []member) {
 	for _, m := range ms {
-		b.WriteString(tableLine(m, s.wire(m.name)))
+		b.WriteString(tableLine(m, p.wire(m.name)))
 	}
 }
 
@@ -137,188 +148,43 @@ func tableLine(m member, usual string) string {
 	return m.name + "/" + m.wire + " " + m.typ + "\n"
 }
 
-func lowerFirst(s string) string { return string(unicode.ToLower(rune(s[0]))) + s[1:] }
-
-func (s *source) functions(file string) (map[string]*ast.FuncDecl, error) {
-	f, err := parser.ParseFile(s.fset, filepath.Join(s.dir, file), nil, parser.SkipObjectResolution)
-	if err != nil {
-		return nil, err
+// listType returns the notation of a list whose elements have a name. The elements of a flat list are not in an element
+// of the list.
+func (p protocol) listType(flat bool, item, elem string) string {
+	switch {
+	case flat:
+		item = "+"
+	case item == p.element:
+		item = ""
 	}
-	m := map[string]*ast.FuncDecl{}
-	for _, d := range f.Decls {
-		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
-			m[fn.Name.Name] = fn
-		}
-	}
-	return m, nil
+	return "[" + item + "]" + elem
 }
 
-// members reads the deserializer of a structure, and those of all shapes that it refers to.
-func (s *source) members(fn *ast.FuncDecl, shapes map[string][]member) ([]member, error) {
-	var ms []member
-	err := s.eachCase(fn, func(wire string, body []ast.Stmt) error {
-		name, typ, ref, err := s.assignedValue(body, "sv")
-		if err != nil {
-			return fmt.Errorf("element %q: %w", wire, err)
-		}
-		if ref != "" {
-			if typ, err = s.shapeRef(ref, shapes); err != nil {
-				return err
-			}
-		}
-		ms = append(ms, member{name: name, wire: wire, typ: typ})
-		return nil
-	})
+// mapType returns the notation of a map from the names of the elements with the key and the value.
+func mapType(flat bool, key, value, elem string) string {
+	names := ""
+	if key != "key" || value != "value" {
+		names = key + "," + value
+	}
+	if flat {
+		names = "+" + names
+	}
+	return "{" + names + "}" + elem
+}
+
+func sortMembers(ms []member) {
 	slices.SortFunc(ms, func(a, b member) int { return strings.Compare(a.name, b.name) })
-	return ms, err
 }
 
-// shapeRef returns the type of a deserializer's shape in the notation of the tables: its name, or "[]" and the
-// element's type.
-func (s *source) shapeRef(fn string, shapes map[string][]member) (string, error) {
-	d := s.deserializers[fn]
-	if d == nil {
-		return "", fmt.Errorf("no function %s", fn)
-	}
-	v, ok := d.Type.Params.List[0].Type.(*ast.StarExpr)
-	if !ok {
-		return "", s.errorf(d, "its first parameter is not a pointer")
-	}
-	switch t := v.X.(type) {
-	case *ast.StarExpr: // **types.X
-		name := t.X.(*ast.SelectorExpr).Sel.Name
-		if _, ok := shapes[name]; !ok {
-			shapes[name] = nil // ends the recursion if a shape contains itself
-			ms, err := s.members(d, shapes)
-			if err != nil {
-				return "", fmt.Errorf("%s: %w", name, err)
-			}
-			shapes[name] = ms
-		}
-		return name, nil
-	case *ast.ArrayType: // *[]T
-		elem, item := "", ""
-		err := s.eachCase(d, func(wire string, body []ast.Stmt) error {
-			_, typ, ref, err := s.assignedValue(body, "col")
-			if err == nil && ref != "" {
-				typ, err = s.shapeRef(ref, shapes)
-			}
-			elem, item = typ, wire
-			return err
-		})
-		if err != nil || elem == "" {
-			return "", s.errorf(d, "a list without an element type: %v", err)
-		}
-		if item == s.element {
-			item = ""
-		}
-		return "[" + item + "]" + elem, nil
-	}
-	return "", s.errorf(d, "neither a structure nor a list")
-}
+func lowerFirst(s string) string { return string(unicode.ToLower(rune(s[0]))) + s[1:] }
+func upperFirst(s string) string { return string(unicode.ToUpper(rune(s[0]))) + s[1:] }
 
-// eachCase calls do for each `case strings.EqualFold("wire", …)` of the deserializer's switch.
-func (s *source) eachCase(fn *ast.FuncDecl, do func(wire string, body []ast.Stmt) error) (err error) {
-	ast.Inspect(fn.Body, func(n ast.Node) bool {
-		c, ok := n.(*ast.CaseClause)
-		if !ok || err != nil || len(c.List) != 1 {
-			return err == nil
-		}
-		call, ok := c.List[0].(*ast.CallExpr)
-		if !ok || !isSelector(call.Fun, "strings", "EqualFold") {
-			err = s.errorf(c, "a case without strings.EqualFold")
-			return false
-		}
-		wire, e := strconv.Unquote(call.Args[0].(*ast.BasicLit).Value)
-		if e != nil {
-			err = e
-		} else if e := do(wire, c.Body); e != nil {
-			err = e
-		}
-		return false
-	})
-	return err
-}
-
-// scalars are the types of the tables, by the function that the SDK calls to convert the text.
-var scalars = map[string]string{
-	"ptr.String": "s", "string": "s",
-	"ptr.Int32": "i", "ptr.Int64": "i", "int32": "i", "int64": "i",
-	"ptr.Float32": "f", "ptr.Float64": "f",
-	"ptr.Bool":                        "b",
-	"ptr.Time":                        "t",
-	"base64.StdEncoding.DecodeString": "x",
-}
-
-// variables are the types of the tables, by the variable of the SDK's code that has the converted text.
-var variables = map[string]string{"xtv": "s", "f64": "f", "t": "t"}
-
-// assignedValue returns what a case assigns to sv.Member or col: either the result of another deserializer or the text.
-func (s *source) assignedValue(body []ast.Stmt, to string) (name, typ, ref string, err error) {
-	for _, stmt := range body {
-		ast.Inspect(stmt, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.CallExpr:
-				fn, ok := n.Fun.(*ast.Ident)
-				if !ok || !strings.HasPrefix(fn.Name, s.shapeFunc()) || len(n.Args) == 0 {
-					return true
-				}
-				ref = fn.Name
-				if u, ok := n.Args[0].(*ast.UnaryExpr); ok {
-					if sel, ok := u.X.(*ast.SelectorExpr); ok {
-						name = sel.Sel.Name
-					}
-				}
-			case *ast.AssignStmt:
-				switch l := n.Lhs[0].(type) {
-				case *ast.SelectorExpr:
-					if id, ok := l.X.(*ast.Ident); !ok || id.Name != to {
-						return true
-					}
-					name = l.Sel.Name
-				case *ast.Ident:
-					if l.Name != to || n.Tok != token.ASSIGN {
-						return true
-					}
-				default:
-					return true
-				}
-				typ = s.scalar(n.Rhs[0], typ)
-			}
-			return true
-		})
-	}
-	if typ == "" && ref == "" {
-		err = s.errorf(body[0], "unknown form of assignment")
-	}
-	return name, typ, ref, err
-}
-
-func (s *source) scalar(e ast.Expr, before string) string {
-	switch e := e.(type) {
-	case *ast.CallExpr:
-		fn := types.ExprString(e.Fun)
-		if strings.HasPrefix(fn, "types.") {
-			return "s" // an enumeration
-		}
-		return scalars[fn]
-	case *ast.Ident: // col = xtv
-		if typ, ok := variables[e.Name]; ok {
-			return typ
-		}
-	}
-	return before
-}
-
-// inputs reads an operation's request: its members from the input type, their wire names from the serializer.
-func (s *source) inputs(op string) (ms []member, paginated bool, err error) {
-	f, err := parser.ParseFile(
-		s.fset, filepath.Join(s.dir, "api_op_"+op+".go"), nil, parser.SkipObjectResolution|parser.ParseComments,
-	)
+// inputs reads the members of an operation's request from its input type, and whether the operation has a paginator.
+func (s *source) inputs(op string, wires map[string]string) (ms []member, paginated bool, err error) {
+	f, err := s.parse("api_op_"+op+".go", parser.ParseComments)
 	if err != nil {
 		return nil, false, err
 	}
-	wires := s.wireNames(s.serializers[s.inputFunc()+op+"Input"])
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok || g.Tok != token.TYPE {
@@ -344,36 +210,8 @@ func (s *source) inputs(op string) (ms []member, paginated bool, err error) {
 			ms = append(ms, m)
 		}
 	}
-	slices.SortFunc(ms, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	sortMembers(ms)
 	return ms, paginated, nil
-}
-
-// wireNames reads a serializer: `if v.Member != nil { objectKey := object.Key("WireName") …`.
-func (s *source) wireNames(fn *ast.FuncDecl) map[string]string {
-	m := map[string]string{}
-	if fn == nil {
-		return m
-	}
-	for _, stmt := range fn.Body.List {
-		var name, wire string
-		ast.Inspect(stmt, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.SelectorExpr:
-				if id, ok := n.X.(*ast.Ident); ok && id.Name == "v" && name == "" {
-					name = n.Sel.Name
-				}
-			case *ast.CallExpr:
-				if wire == "" && (isSelector(n.Fun, "object", "Key") || isSelector(n.Fun, "object", "FlatKey")) {
-					wire, _ = strconv.Unquote(n.Args[0].(*ast.BasicLit).Value)
-				}
-			}
-			return true
-		})
-		if name != "" && wire != "" {
-			m[name] = wire
-		}
-	}
-	return m
 }
 
 func inputType(e ast.Expr) string {
@@ -388,6 +226,8 @@ func inputType(e ast.Expr) string {
 			return "[]" + sel.Sel.Name
 		}
 		return "[]" + inputType(e.Elt)
+	case *ast.MapType:
+		return "{}" + inputType(e.Value)
 	case *ast.Ident:
 		switch e.Name {
 		case "bool":
@@ -405,17 +245,4 @@ func inputType(e ast.Expr) string {
 		return "s" // an enumeration: types.X
 	}
 	return "s"
-}
-
-func isSelector(e ast.Expr, x, name string) bool {
-	s, ok := e.(*ast.SelectorExpr)
-	if !ok || s.Sel.Name != name {
-		return false
-	}
-	id, ok := s.X.(*ast.Ident)
-	return ok && id.Name == x
-}
-
-func (s *source) errorf(n ast.Node, msg string, args ...any) error {
-	return fmt.Errorf("%s: %s", s.fset.Position(n.Pos()), fmt.Sprintf(msg, args...))
 }

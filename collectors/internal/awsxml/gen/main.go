@@ -1,6 +1,6 @@
 // Command gen writes the tables of awsxml from the source of the SDK's client of a service, so that an upgrade of the
-// SDK needs only "go get" and "go generate". It does not need AWS's service model: the SDK's deserializers.go contains
-// the name of every XML element and of its member.
+// SDK needs only "go get" and "go generate". It does not need AWS's service model: the source of a client has the name
+// of every XML element and of its member, in the package schemas or in deserializers.go. [model] is the seam.
 package main
 
 import (

@@ -36,13 +36,19 @@ def write(out, name, shape):
         inner = []
         for _ in range(rnd.randint(0, 3)):
             write(inner, shape.member.serialization.get("name", ELEMENT), shape.member)
+    elif shape.type_name == "map":
+        inner = []
+        for i in range(rnd.randint(0, 3)):
+            inner.append(f"<entry><key>{i}{escape(text(shape.key))}</key>")
+            write(inner, "value", shape.value)
+            inner.append("</entry>")
     else:
         inner = [escape(text(shape))]
     inner = "".join(inner)
     if not inner and rnd.random() < 0.5:
         out.append(f"<{name}/>")
     else:
-        out.append(f"{gap()}<{name}>{inner}</{name}>" if shape.type_name in ("structure", "list") else f"<{name}>{inner}</{name}>")
+        out.append(f"{gap()}<{name}>{inner}</{name}>" if shape.type_name in ("structure", "list", "map") else f"<{name}>{inner}</{name}>")
 
 
 def gap():

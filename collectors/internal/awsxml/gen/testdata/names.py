@@ -39,7 +39,9 @@ wrong, done, members = [], set(), 0
 
 def value(where, typ, name):
     shape = model["shapes"][name]
-    if shape["type"] == "list":
+    if shape["type"] == "list" and shape.get("flattened"):
+        wrong.append(f"{where}: {typ}, but the list is flat")
+    elif shape["type"] == "list":
         m = re.match(r"\[(\w*)\](.*)", typ)
         if not m:
             wrong.append(f"{where}: {typ}, no list")
@@ -47,6 +49,15 @@ def value(where, typ, name):
         if (m[1] or ELEMENT) != shape["member"].get("locationName", "member"):
             wrong.append(f"{where}: elements are {shape['member'].get('locationName')}")
         value(where + "[]", m[2], shape["member"]["shape"])
+    elif shape["type"] == "map":
+        m = re.match(r"\{(?:(\w+),(\w+))?\}(.*)", typ)
+        if not m:
+            wrong.append(f"{where}: {typ}, no map")
+            return
+        names = shape["key"].get("locationName", "key"), shape["value"].get("locationName", "value")
+        if (m[1] or "key", m[2] or "value") != names or shape.get("flattened"):
+            wrong.append(f"{where}: entries have {names}")
+        value(where + "{}", m[3], shape["value"]["shape"])
     elif shape["type"] == "structure":
         if typ not in shapes:
             wrong.append(f"{where}: {typ}, no structure")
