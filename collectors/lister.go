@@ -138,6 +138,9 @@ func (l *Lister) newListing(o CallOptions, k *Kind, parent string, st *record.Li
 	if (parent == "") != (k.Parent == "") {
 		return nil, fmt.Errorf("kind %s: parent is %q, of kind %q", k.Name, parent, k.Parent)
 	}
+	if err := k.Service().unavailable(o.Region); err != nil {
+		return nil, err
+	}
 	mode, err := modeOf(o.Sensitive)
 	if err != nil {
 		return nil, err

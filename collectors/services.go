@@ -1,6 +1,8 @@
 package collectors
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws-collector/collector/collectors/internal/awsxml"
@@ -17,6 +19,10 @@ type Service struct {
 	// Global means that the service has no regions: its kinds are listed once an account, through the region that
 	// [Region] returns.
 	Global bool
+
+	// Absent are the regions without the service, of those that the SDK's endpoint data has for EC2. A region that is
+	// newer than the data counts as one that has it. A test in servicestest compares the list with the SDK's.
+	Absent []string
 
 	// AWS's bucket for an API in one account and region, unless the kind's row has another.
 	Refill float64 // calls a second
@@ -77,6 +83,18 @@ func (k *Kind) Service() *Service {
 		}
 	}
 	return nil
+}
+
+// unavailable returns an error if the service is not in a region.
+func (s *Service) unavailable(region string) error {
+	if !slices.Contains(s.Absent, region) {
+		return nil
+	}
+	return &record.Fault{
+		Reason: record.Unavailable,
+		Hint:   "Nothing to do: AWS does not have " + s.api.ID + " in " + region + ".",
+		Err:    fmt.Errorf("%s is not available in %s", s.api.ID, region),
+	}
 }
 
 // Region returns the region to call for a target's region: for [record.GlobalRegion] the one in which the partition's

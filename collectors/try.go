@@ -26,6 +26,9 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 	if !ok {
 		return CheckResult{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
+	if err := k.Service().unavailable(o.Region); err != nil {
+		return CheckResult{Err: err}
+	}
 	creds := &trackedSession{Session: o.Session}
 	req := k.request(o, creds, sampleID(k.Parent))
 	req.DryRun = op.Has(k.Service().api.DryRun)

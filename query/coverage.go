@@ -243,7 +243,7 @@ func (c *Coverage) markUnusable(targets []inventory.Coverage) {
 // ProvesUsable reports whether a target shows that a region of its account can be listed, or fails for itself. A kind
 // that is the same in every region shows neither if it is ok.
 func (c Catalogue) ProvesUsable(o record.Outcome) bool {
-	return o.State != record.RegionDisabled && o.State != record.Skipped &&
+	return !o.State.Absent() && o.State != record.Skipped &&
 		(o.State != record.OK || !c.isGlobal(o.Kind))
 }
 

@@ -95,7 +95,7 @@ func (q *Question) readStored(ctx context.Context, source Source) (*stored, erro
 // instant it knows only which targets had not been listed completely by then.
 func (q *Question) isGap(t *inventory.Coverage) bool {
 	switch {
-	case !t.Retired.IsZero() || t.State == record.RegionDisabled || t.Expected:
+	case !t.Retired.IsZero() || t.State.Absent() || t.Expected:
 		return false
 	case !q.instant().IsZero():
 		return t.FirstComplete.IsZero() || t.FirstComplete.After(q.instant())

@@ -44,6 +44,8 @@ const (
 	ParentFailed   Reason = "parent"      // the parent kind could not be listed
 	MaxGone        Reason = "max_gone"    // more resources are missing than max_gone allows
 	Other          Reason = "error"
+	// Unavailable means that AWS does not have the service in the region.
+	Unavailable Reason = "region_unavailable"
 )
 
 // A Fault is an error with a known reason and, often, a hint what to do about it.
@@ -257,6 +259,8 @@ func StateOf(err error, seen int) State {
 		return Denied
 	case DisabledRegion, Unsupported: // the region has no such resources, and there is nothing to fix
 		return RegionDisabled
+	case Unavailable:
+		return RegionUnavailable
 	case Throttling:
 		return Throttled
 	case TimedOut, Stuck:

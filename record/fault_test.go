@@ -71,6 +71,7 @@ func TestReasonAndState(t *testing.T) {
 		{api("RequestLimitExceeded"), 0, Throttling, Throttled},
 		{api("Client.RequestLimitExceeded"), 0, Throttling, Throttled},
 		{api("OptInRequired"), 0, DisabledRegion, RegionDisabled},
+		{&Fault{Reason: Unavailable, Err: errors.New("not there")}, 0, Unavailable, RegionUnavailable},
 		{api("PendingVerification"), 0, Inactive, Error},
 		{api("Blocked"), 0, Inactive, Error},
 		{api("Blocked"), 3, Inactive, Partial},

@@ -31,16 +31,18 @@ const (
 	Partial        State = "partial"         // some pages were delivered, then the listing failed
 	Denied         State = "denied"          // AWS refused the action
 	RegionDisabled State = "region_disabled" // the region is not enabled for the account; not a failure
-	Throttled      State = "throttled"
-	Timeout        State = "timeout"
-	AuthFailed     State = "auth_failed" // sign-in to the account failed
-	Error          State = "error"
-	Skipped        State = "skipped" // not tried: its parent kind failed, or its account was removed; not a failure
+	// RegionUnavailable means that AWS does not have the service in the region; not a failure.
+	RegionUnavailable State = "region_unavailable"
+	Throttled         State = "throttled"
+	Timeout           State = "timeout"
+	AuthFailed        State = "auth_failed" // sign-in to the account failed
+	Error             State = "error"
+	Skipped           State = "skipped" // not tried: its parent kind failed, or its account was removed; not a failure
 )
 
 // States lists every state, in display order.
 var States = [...]State{
-	OK, Unconfirmed, Partial, Denied, RegionDisabled, Throttled, Timeout, AuthFailed, Error, Skipped,
+	OK, Unconfirmed, Partial, Denied, RegionDisabled, RegionUnavailable, Throttled, Timeout, AuthFailed, Error, Skipped,
 }
 
 // Complete reports whether the listing is complete and confirmed. inventory.ScopeWriter.End decides what is gone.
@@ -48,7 +50,10 @@ func (s State) Complete() bool { return s == OK }
 
 // Failed reports whether a run with such a target is partial. If all targets of a run end in a state that is not a
 // failure by itself, the run may still have failed: see [Outcome.AccountUnusable].
-func (s State) Failed() bool { return s != OK && s != RegionDisabled && s != Skipped }
+func (s State) Failed() bool { return s != OK && !s.Absent() && s != Skipped }
+
+// Absent reports whether the account has no such resources in the region, because it cannot have them there.
+func (s State) Absent() bool { return s == RegionDisabled || s == RegionUnavailable }
 
 // A Status is the result of a run: one account at one tick.
 type Status string
@@ -93,7 +98,7 @@ type Outcome struct {
 func (o *Outcome) Failed() bool { return (o.State.Failed() || o.AccountUnusable) && !o.Expected }
 
 // CanComplete reports whether a complete listing of the target is to be expected. A target in a region that is not
-// enabled, or whose denial is expected, is never late.
+// enabled or does not have the service, or whose denial is expected, is never late.
 func (o *Outcome) CanComplete() bool { return o.State == OK || o.Failed() }
 
 // An Identity is the account that AWS reports after sign-in.

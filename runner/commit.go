@@ -105,7 +105,8 @@ func (t Tally) unusable() bool {
 	if !t.AllKinds {
 		refused -= t.Unsupported
 	}
-	return refused > 0 && refused+t.States[record.Skipped]+t.Global == t.targets()
+	unknown := t.States[record.RegionUnavailable] + t.States[record.Skipped] + t.Global // say nothing about the account
+	return refused > 0 && refused+unknown == t.targets()
 }
 
 // Status is the status of the run, once all its targets have ended.

@@ -398,7 +398,8 @@ func (l *listing) report(stored *record.Outcome) bool {
 				Reason: record.ParentFailed,
 				Err:    fmt.Errorf("listing of parent kind %s is not complete: %s", l.kind.Name, o.Error),
 			}
-			if l.hidden && !o.Expected { // the failure is reported nowhere else
+			// The failure of a hidden listing is reported nowhere else. What a region does not have, it has no part of.
+			if l.hidden && !o.Expected || o.State == record.RegionUnavailable {
 				f.Reason, f.Hint = o.Reason, o.Hint
 			}
 			child.skipErr = f

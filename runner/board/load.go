@@ -134,7 +134,7 @@ func (a *account) loadRun(r inventory.Run) {
 		calls: int32(r.Calls), throttles: int32(r.Throttles),
 	}
 	unusable := r.Failed > 0 && !slices.ContainsFunc(r.Causes, func(c inventory.Cause) bool {
-		return c.State != record.RegionDisabled && c.State != record.Skipped
+		return !c.State.Absent() && c.State != record.Skipped
 	})
 	if unusable {
 		known := a.last.failed

@@ -43,6 +43,7 @@ func (c code) Error() string     { return "api error " + string(c) }
 func (c code) ErrorCode() string { return string(c) }
 
 func TestEveryWayToEnd(t *testing.T) {
+	unavailable := &record.Fault{Reason: record.Unavailable, Err: errors.New("not available there")}
 	type list = func(ctx context.Context, g *runner.Gate, t record.Target, parent string, emit emitFunc) error
 	both := func(state string) map[string]string {
 		return map[string]string{"us-east-1 ec2_instance": state, "eu-west-1 ec2_instance": state}
@@ -135,6 +136,20 @@ func TestEveryWayToEnd(t *testing.T) {
 				"eu-west-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
 		{"no kind exists there", &fakeAccount{list: fails(code("InvalidAction"))}, nil,
 			both("region_disabled unsupported !"), record.RunFailed},
+		{"the service is not in the regions", &fakeAccount{list: fails(unavailable)}, func(a *runner.Account) {
+			a.Kinds = []runner.Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+		}, map[string]string{"us-east-1 ec2_table": "region_unavailable region_unavailable",
+			"eu-west-1 ec2_table": "region_unavailable region_unavailable",
+			"us-east-1 ec2_route": "region_unavailable region_unavailable",
+			"eu-west-1 ec2_route": "region_unavailable region_unavailable"}, record.Success},
+		{"one region does not have the service, and the others are not enabled",
+			&fakeAccount{list: func(_ context.Context, _ *runner.Gate, t record.Target, _ string, _ emitFunc) error {
+				if t.Region == "us-east-1" {
+					return unavailable
+				}
+				return code("OptInRequired")
+			}}, nil, map[string]string{"us-east-1 ec2_instance": "region_unavailable region_unavailable",
+				"eu-west-1 ec2_instance": "region_disabled region_disabled !"}, record.RunFailed},
 		{"DescribeRegions is refused",
 			&fakeAccount{regions: func(context.Context, *runner.Gate) (runner.Plan, error) {
 				return runner.Plan{}, code("OptInRequired")
@@ -174,7 +189,7 @@ func TestEveryWayToEnd(t *testing.T) {
 				for at, state := range c.want {
 					c.want[at], _ = strings.CutSuffix(state, " !") // unusable
 					if state != c.want[at] ||
-						!slices.Contains([]string{"ok", "skipped", "region_disabled"}, strings.Fields(state)[0]) &&
+						!slices.Contains([]string{"ok", "skipped", "region_disabled", "region_unavailable"}, strings.Fields(state)[0]) &&
 							c.status != record.Success {
 						failed++
 					}

@@ -59,9 +59,9 @@ func (a *API) unknown(ctx context.Context, q *query.Question) (*unknown, error) 
 			return nil, err
 		}
 		listed[t.Account] = true
-		isKnown := t.State.Complete() || t.State == record.RegionDisabled
+		isKnown := t.State.Complete() || t.State.Absent()
 		if !q.At.IsZero() {
-			isKnown = !t.FirstComplete.IsZero() && !t.FirstComplete.After(q.At) || t.State == record.RegionDisabled
+			isKnown = !t.FirstComplete.IsZero() && !t.FirstComplete.After(q.At) || t.State.Absent()
 		}
 		if !isKnown && t.Retired.IsZero() && t.State != "" && q.Selects(t.Account, t.AccountID, t.Region, t.Kind) {
 			u.add(unknownTarget{t.Account, t.Region, t.Kind, t.State, query.NullIfZero(t.LastSeen)})

@@ -53,6 +53,7 @@ var stateTable = []stateInfo{
 		"m-8 8h1.5v2.5h2.5v1.5h-4z m12 0v4h-4v-1.5h2.5v-2.5z m-7 -3h2v2h-2z"},
 	{record.Skipped, "Skipped", toneIdle, "m3 5.2h6v1.6h-6z"},
 	{record.RegionDisabled, "Region not enabled", toneIdle, "m5 5h2v2h-2z"},
+	{record.RegionUnavailable, "Service not in the region", toneIdle, "m3 5h2v2h-2z m4 0h2v2h-2z"},
 	{record.OK, "Complete", toneOK, "m3 2h6a1 1 0 0 1 1 1v6a1 1 0 0 1 -1 1h-6a1 1 0 0 1 -1 -1v-6a1 1 0 0 1 1 -1z"},
 }
 

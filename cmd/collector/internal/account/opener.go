@@ -80,7 +80,8 @@ func (o *Opener) Account(b *config.Account) (*runner.Account, error) {
 // spec returns the options of an account.
 func (o *Opener) spec(a *config.Account) (*runner.AccountSpec, error) {
 	key := fmt.Sprintf("%t %q %q %d %q %q %q %q %q %d", o.Selection.mayMatchRegion(*a), a.Schedule, a.Timezone,
-		a.Timeout, a.Overlap, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied, a.Collect.MaxGone)
+		a.Timeout, a.Overlap, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied,
+		a.Collect.MaxGone)
 	if t := o.specs[key]; t != nil {
 		return t, nil
 	}

@@ -113,7 +113,7 @@ func isMFAStep(step string) bool { return strings.HasPrefix(step, "mfa ") }
 func (ac *Account) kindCounts() (allowed, tried int) {
 	ok := map[string]bool{}
 	for _, t := range ac.results {
-		if t.State == record.RegionDisabled {
+		if t.State.Absent() {
 			continue
 		}
 		previous, seen := ok[t.Kind]
