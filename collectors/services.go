@@ -29,6 +29,9 @@ type Service struct {
 	Burst  int
 	Shared bool // all APIs of the service take from one bucket
 
+	// SmallestPage is the smallest page that all APIs of the service accept, for [Lister.Check]; 0: one resource.
+	SmallestPage int
+
 	// GoneCode is the error code for a parent that does not exist, if its name does not say so as NotFound does.
 	GoneCode string
 
@@ -65,7 +68,8 @@ var Services = []Service{
 		// Seven APIs have 10 and 50 for calls without a filter and MaxResults, but the collector's calls always have
 		// MaxResults there. https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 		Refill: 20, Burst: 100,
-		errorsURL: "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html",
+		SmallestPage: 5, // of APIs without dry run: some accept 5 to 500 or 1,000, one 1 to 10
+		errorsURL:    "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html",
 		api: call.Service{
 			ID: "EC2", Version: call.EC2Version, PageSize: "MaxResults", PageToken: "NextToken", DryRun: "DryRun",
 			Prepare: call.PrepareEC2, ReadError: call.ReadEC2Error,

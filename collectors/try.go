@@ -20,7 +20,7 @@ type CheckResult struct {
 }
 
 // Check finds out whether the account may list a kind in a region, without listing it: by a dry run where the API has
-// one, else by the first page, which it discards. The gate counts it like any call.
+// one, else by the smallest page, which it discards. The gate counts it like any call.
 func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult {
 	op, ok := k.operation()
 	if !ok {
@@ -31,7 +31,9 @@ func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult 
 	}
 	creds := &trackedSession{Session: o.Session}
 	req := k.request(o, creds, sampleID(k.Parent))
-	req.DryRun = op.Has(k.Service().api.DryRun)
+	if req.DryRun = op.Has(k.Service().api.DryRun); !req.DryRun && req.Max > 0 {
+		req.Max = max(1, k.Service().SmallestPage)
+	}
 	try := func() error {
 		return l.caller.Call(ctx, req, func(body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)

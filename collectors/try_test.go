@@ -2,6 +2,7 @@ package collectors
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,37 @@ func TestCheckOfEachKind(t *testing.T) {
 					!strings.Contains(record.HintOf(got.Err), k.Action()) {
 					t.Errorf("%s: denied, but %+v", k.Name, got)
 				}
+			}
+		},
+	)
+}
+
+// Where an API has no dry run, its smallest page is asked for.
+func TestCheckAsksForTheSmallestPage(t *testing.T) {
+	withFakeAWS(
+		t,
+		awsfake.Options{},
+		func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+			asked := 0
+			for i := range Kinds {
+				k := &Kinds[i]
+				s := k.Service()
+				if op, ok := k.operation(); !ok || op.Has(s.api.DryRun) || k.Max == 0 {
+					continue
+				}
+				asked++
+				want := strconv.Itoa(max(1, s.SmallestPage))
+				if k.Max < s.SmallestPage {
+					t.Errorf("%s: the largest page has %d, the smallest of the service %d", k.Name, k.Max, s.SmallestPage)
+				}
+				l.Check(context.Background(), w(k, "us-east-1"), k)
+				calls := a.Calls(func(c *awsfake.Call) bool { return c.Action == k.Op })
+				if len(calls) == 0 || calls[len(calls)-1].Params[s.api.PageSize] != want {
+					t.Errorf("%s: %+v, want pages of %s", k.Name, calls, want)
+				}
+			}
+			if asked < 10 {
+				t.Errorf("%d kinds without dry run", asked)
 			}
 		},
 	)

@@ -12,11 +12,11 @@ import (
 // A KindLine is a kind as JSON.
 type KindLine struct {
 	Kind      string `json:"kind"`
+	Service   string `json:"service"`
 	Operation string `json:"operation"`
 	Parent    string `json:"parent"`
 	Action    string `json:"action"`
 	Doc       string `json:"doc"`
-	Service   string `json:"-"`
 	Global    bool   `json:"-"` // the same in every region
 }
 

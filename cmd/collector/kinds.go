@@ -19,10 +19,11 @@ func (c *cli) kindsCommand() *cobra.Command {
 			if err := validateFormat(format); err != nil {
 				return err
 			}
-			l := printer.Table{Columns: []string{"kind", "operation", "parent", "action", "doc"}}
+			l := printer.Table{Columns: []string{"kind", "operation", "parent", "action", "doc", "service"}}
 			for _, k := range account.Catalogue() {
 				l.Rows = append(l.Rows, map[string]any{
-					"kind": k.Kind, "operation": k.Operation, "parent": k.Parent, "action": k.Action, "doc": k.Doc,
+					"kind": k.Kind, "service": k.Service, "operation": k.Operation, "parent": k.Parent, "action": k.Action,
+					"doc": k.Doc,
 				})
 			}
 			return l.Print(c.out(format), format)

@@ -29,6 +29,7 @@ type Plan struct {
 	Warnings    []string  `json:"warnings"`
 	Regions     []Region  `json:"regions"`
 	Accounts    []Account `json:"accounts"`
+	Services    []Service `json:"services"`
 	Costs       []Cost    `json:"costs"` // highest first
 	Total       Total     `json:"total"`
 }
@@ -151,7 +152,7 @@ func (pl *planner) plan(f *config.File, members *accounts.Directory) (*Plan, err
 		}
 	}
 	out.Total.Seconds = round(max(out.Total.Seconds, callSeconds(out.Total.Calls, pl.CallsInFlight)))
-	out.Costs, out.Assumptions = costs.sorted(), pl.assumptions()
+	out.Costs, out.Services, out.Assumptions = costs.sorted(), costs.services(), pl.assumptions()
 	return out, nil
 }
 
@@ -427,8 +428,8 @@ func (pl *planner) assumptions() []string {
 	out := []string{
 		"All numbers are lower bounds: each listing has one page, AWS refuses and throttles nothing, " +
 			"and no call is repeated.",
-		fmt.Sprintf("A call takes %s. In each account and region, an API gets at most half of the refill and burst that EC2 "+
-			"documents (see docs/kinds.md). At most %d calls are in flight for an account in a region, "+
+		fmt.Sprintf("A call takes %s. In each account and region, an API gets at most half of the refill and burst that "+
+			"its service documents (see docs/kinds.md). At most %d calls are in flight for an account in a region, "+
 			"%d for an account, and %d in total.",
 			CallDuration, perRegion, perAccount, pl.CallsInFlight),
 		"Globs match the regions that this version knows. Regions that need an opt-in are shown as opt-in, " +

@@ -127,10 +127,36 @@ func TestPlan(t *testing.T) {
 			for _, k := range p.Costs {
 				sum += k.CallsPerDay
 			}
-			if sum != c.calls {
-				t.Errorf("the costs sum up to %v, want %v", sum, c.calls)
+			for _, s := range p.Services {
+				sum -= s.CallsPerDay
+			}
+			if of := p.Services[0]; sum != 0 || len(p.Services) != 1 || of.Service != "ec2" || of.CallsPerDay != c.calls {
+				t.Errorf("by service: %+v, want %v calls a day", p.Services, c.calls)
 			}
 		})
+	}
+}
+
+// A plan counts by service and has the budgets: of each API, or of all together.
+func TestPlanByService(t *testing.T) {
+	text := "collector_configs: {regions: [eu-west-1], kinds: [ec2_vpc, 'autoscaling_*']}\naccounts: [{name: a, " +
+		planKeys + "}]\n"
+	p := makePlan(t, text, Options{Assume: map[string]int{"autoscaling_group": 3}})
+	want := []Service{
+		{Service: "autoscaling", Kinds: 7, Calls: 9, CallsPerDay: 9 * 96, PerSecond: 5, AtOnce: 25, Shared: true},
+		{Service: "ec2", Kinds: 1, Calls: 2, CallsPerDay: 2 * 96, PerSecond: 10, AtOnce: 50},
+	}
+	if diff := cmp.Diff(want, p.Services); diff != "" {
+		t.Errorf("services (-want +got):\n%s", diff)
+	}
+	var b strings.Builder
+	if err := p.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"all APIs together: 5/s, 25 at once", "each API: 10/s, 50 at once"} {
+		if !strings.Contains(b.String(), line) {
+			t.Errorf("%s: does not contain %q", b.String(), line)
+		}
 	}
 }
 

@@ -51,6 +51,13 @@ func (p *Plan) Print(w io.Writer) error {
 		}
 		accounts.Rows = append(accounts.Rows, row)
 	}
+	services := printer.Table{Columns: []string{"service", "kinds", "calls_per_run", "calls_per_day", "budget"}}
+	for _, s := range p.Services {
+		services.Rows = append(services.Rows, map[string]any{
+			"service": s.Service, "kinds": s.Kinds, "calls_per_run": atLeast(float64(s.Calls)),
+			"calls_per_day": atLeast(s.CallsPerDay), "budget": s.budget(),
+		})
+	}
 	costs := printer.Table{Columns: []string{"highest_costs", "action", "calls_per_run", "calls_per_day"}}
 	for _, c := range p.Costs[:min(shownCosts, len(p.Costs))] {
 		costs.Rows = append(costs.Rows, map[string]any{
@@ -58,7 +65,7 @@ func (p *Plan) Print(w io.Writer) error {
 			"calls_per_run": atLeast(float64(c.Calls)), "calls_per_day": atLeast(c.CallsPerDay),
 		})
 	}
-	for _, l := range []printer.Table{regions, accounts, costs} {
+	for _, l := range []printer.Table{regions, accounts, services, costs} {
 		if err := l.Print(w, "table"); err != nil {
 			return err
 		}
