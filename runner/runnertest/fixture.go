@@ -46,7 +46,8 @@ func newFixture(t *testing.T, w World) *fixture {
 	}
 	return &fixture{
 		T: t, World: w, aws: new(fakeAWS), events: newRecorder(w.Now), board: board.New(), directives: directives,
-		from: w.Now().Truncate(time.Second), logs: new(syncBuffer), over: make(chan struct{}),
+		from: w.Now().Truncate(time.Microsecond), // as a database keeps it
+		logs: new(syncBuffer), over: make(chan struct{}),
 		commits: map[string]int{},
 	}
 }
@@ -187,12 +188,10 @@ func (f *fixture) newProcess(o Options) *process {
 	return p
 }
 
-// drain stops a process, and returns how many units that took.
-func (p *process) drain() float64 {
-	began := time.Now()
+// drain stops a process, and waits for its end.
+func (p *process) drain() {
 	p.stop()
 	<-p.ended
-	return float64(time.Since(began)) / float64(p.f.Unit)
 }
 
 // kill ends a process as SIGKILL would: nothing that it still does has an effect.
@@ -212,7 +211,7 @@ func (p *process) kill() {
 func (f *fixture) drainAll() {
 	var wg sync.WaitGroup
 	for _, p := range f.running() {
-		wg.Go(func() { p.drain() })
+		wg.Go(p.drain)
 	}
 	wg.Wait()
 	f.settle()

@@ -33,7 +33,7 @@ type World struct {
 	Takeover time.Duration
 	// Now is the clock that schedules follow, which is a database's where there is one.
 	Now func() time.Time
-	// Suspend moves that clock forward, as if every machine had slept.
+	// Suspend moves that clock forward, as if every machine had slept. An engine that runs notices it within a unit.
 	Suspend func(time.Duration)
 	// Store is the store of one process. What one process commits, all see.
 	Store func() runner.Store
