@@ -225,8 +225,9 @@ type RunWriter interface {
 	// EndRun stores all of a run that ended, also if its begin was not stored. Repeated, it changes nothing. It deletes
 	// some of the runs that are older than KeepRuns.
 	EndRun(ctx context.Context, r Run) error
-	// InterruptRuns ends the runs that a dead process left running, and returns their number. Only one process writes, so
-	// every running run from before its start is one.
+	// InterruptRuns ends the runs that a dead process left running, and returns their number. If only one process writes,
+	// every running run from before its start is one. If several write, it ends none: their engine knows which ones are
+	// dead.
 	InterruptRuns(ctx context.Context, start time.Time) (int, error)
 	// PutSignIn replaces the sign-in of an account. One with an error replaces only Checked, Error and Hint.
 	PutSignIn(ctx context.Context, s SignIn) error

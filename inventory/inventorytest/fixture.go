@@ -16,6 +16,7 @@ type fixture struct {
 	*testing.T
 	driver   inventory.Driver
 	reopen   func() inventory.Driver
+	shared   bool // see Subject
 	inv      *inventory.Inventory
 	target   record.Target
 	identity record.Identity

@@ -21,6 +21,8 @@ import (
 type Subject struct {
 	// Open opens an empty store. reopen closes it and opens it again, as a restart does.
 	Open func(t *testing.T) (d inventory.Driver, reopen func() inventory.Driver)
+	// Shared says that other processes may write the store, too: a run that is not this process's may be another's.
+	Shared bool
 }
 
 // Run runs the suite.
@@ -68,7 +70,7 @@ func Run(t *testing.T, s Subject) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, reopen := s.Open(t)
-			fx := &fixture{T: t, driver: d, reopen: reopen}
+			fx := &fixture{T: t, driver: d, reopen: reopen, shared: s.Shared}
 			fx.inv = inventory.New(d, inventory.Options{MaxBuffered: 16 << 10}) // so that some writers stage
 			fx.target, fx.identity = Target()
 			test.run(fx)

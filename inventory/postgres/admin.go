@@ -165,8 +165,7 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 			{"SELECT id FROM version WHERE length(sum) <> 16", "%s: its hash is damaged"},
 			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is not an object"},
 			{
-				"SELECT 'the clock' FROM clock WHERE last < (SELECT max(greatest(valid_from, valid_to)) FROM version)",
-				"%s is behind a version",
+				"SELECT 'the clock' FROM clock WHERE horizon > last", "%s has published instants that are not taken yet",
 			},
 		} {
 			if err := collectDamage(ctx, tx, &s, q.query, q.say); err != nil {
@@ -216,6 +215,13 @@ func Vacuum(ctx context.Context, o Options) error {
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			b := &batch{c: r.c}
 			expireRuns(b, time.Now().Add(-o.KeepRuns), math.MaxInt32)
+			return b.send(ctx, tx)
+		})
+	}
+	if err == nil {
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			b := &batch{c: r.c}
+			b.sweepStaged(outdated)
 			return b.send(ctx, tx)
 		})
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// claim makes this process the writer: it takes the lock, migrates the schema, and registers in the database. The lock
-// is held until the returned connection closes.
+// claim makes this process a writer: it takes the lock, migrates the schema, and registers in the database. The lock is
+// held until the returned connection closes.
 func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	defer func() {
 		err = s.c.explain(ctx, err)
@@ -44,13 +44,17 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	// If the server freezes now, this must not wait for ever. What follows may take long.
 	limited, cancel := context.WithTimeoutCause(ctx, inventory.StallTimeout, s.c.noAnswerError(context.DeadlineExceeded))
 	defer cancel()
-	if err := s.tryLock(limited, conn); err != nil {
+	if err := s.tryLock(limited, conn, s.shared); err != nil {
 		return nil, s.c.explain(limited, err)
 	}
 	if err := s.checkHistory(ctx, conn); err != nil {
 		return nil, err
 	}
-	if err := s.c.migrate(ctx, conn); err != nil {
+	if s.shared {
+		if err := s.migrateAlone(ctx, conn); err != nil {
+			return nil, err
+		}
+	} else if err := s.c.migrate(ctx, conn); err != nil {
 		return nil, err
 	}
 	if err := s.recordHistory(ctx, conn); err != nil {
@@ -73,73 +77,187 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err := s.pingPool.Ping(limited); err != nil { // connect now, so that the first ping need not
 		return nil, s.c.explain(limited, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.writer = writer
-	s.beginCommit = "begin; set local idle_in_transaction_session_timeout = '1h'; " +
-		"set local synchronous_commit = " + syncCommit
+	s.setWriter(writer, syncCommit)
+	s.setCommitted() // a process that was killed has not published its last commits
 	return conn, nil
 }
 
-func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
+// setWriter sets the number of the writers, and the statement that begins a commit. The transaction takes the gate: a
+// writer that raises the number waits until no commit of a former number is under way. So whoever has the gate reads
+// the number that is valid until the transaction ends.
+func (s *Store) setWriter(writer int64, syncCommit string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writer = writer
+	s.beginCommit = fmt.Sprintf("begin isolation level read committed; set local synchronous_commit = %s; "+
+		"select pg_advisory_xact_lock_shared(%d)", syncCommit, s.c.lockTag()<<40)
+}
+
+// errWaiting is the error of a process that shares the schema and waits for a migration.
+var errWaiting = errors.New("waiting for a migration of the tables")
+
+// tryLock takes the writer's lock, or says who has it.
+func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn, shared bool) error {
 	class, object := s.c.lockKey()
+	try, remedy := "SELECT pg_try_advisory_lock($1, $2)", "Stop that process, or set another database or store.schema."
+	if shared {
+		try = "SELECT pg_try_advisory_lock_shared($1, $2)"
+	}
 	var ok bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", class, object).Scan(&ok); err != nil || ok {
+	if err := conn.QueryRow(ctx, try, class, object).Scan(&ok); err != nil || ok {
 		return err
 	}
-	holder := "a process whose connection has just ended"
-	err := conn.QueryRow(ctx, `SELECT format('%s from %s, since %s', a.application_name,
-			coalesce(host(a.client_addr), 'the same machine'),
-			to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-			JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-		WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.granted`,
-		int64(class), int64(object)).Scan(&holder)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	holders, mode, err := s.c.lockHolders(ctx, conn)
+	if err != nil {
 		return err
+	}
+	err = fmt.Errorf("schema %s %w by %s", s.c.schema, ErrInUse, holders)
+	switch {
+	case shared && mode == migrating:
+		err = fmt.Errorf("%w: schema %s is migrated by %s", errWaiting, s.c.schema, holders)
+		remedy = "Nothing to do: writes begin after it."
+	case shared && mode == exclusive:
+		err = fmt.Errorf("%w, which writes alone", err)
+		remedy = "Stop that process: processes that share a schema and one that writes alone exclude each other. " +
+			"Or set another database or store.schema."
+	case mode == sharing:
+		err = fmt.Errorf("%w, which share it", err)
+		remedy = "Stop these processes: this one writes alone. Or set another database or store.schema."
 	}
 	return &record.Fault{
-		Reason: record.Other,
-		Hint: "Stop that process, or set another database or store.schema. " +
-			"list, get, history, diff, changes and sql work while it runs.",
-		Err: fmt.Errorf("schema %s %w by %s", s.c.schema, ErrInUse, holder),
+		Reason: record.Other, Err: err,
+		Hint: remedy + " list, get, history, diff, changes and sql work beside a writer.",
 	}
 }
 
-// registerWriter registers this process as the writer, and drops the staged rows of a dead process. If no other process
-// has written since this one did, nothing is dropped and its open updates remain valid.
+// Modes in which others hold the writer's lock.
+const (
+	nobody    = "" // the holder's connection has just ended
+	exclusive = "ExclusiveLock"
+	sharing   = "ShareLock"
+	migrating = "migrating"
+)
+
+// lockHolders describes the processes that hold the writer's lock, or the one that migrates.
+func (c *connector) lockHolders(ctx context.Context, conn *pgx.Conn) (holders, mode string, err error) {
+	class, object := c.lockKey()
+	var migrator bool
+	err = conn.QueryRow(ctx, `SELECT coalesce(string_agg(format('%s from %s, since %s', a.application_name,
+			coalesce(host(a.client_addr), 'the same machine'),
+			to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), '; ' ORDER BY a.backend_start), ''),
+			coalesce(min(l.mode), ''), coalesce(bool_or(migrates AND l.mode = 'ExclusiveLock'), false)
+		FROM (SELECT pid, min(mode) FILTER (WHERE classid::bigint = $1) AS mode, bool_or(classid::bigint = $2) AS migrates
+				FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint IN ($1, $2) AND objid::bigint = $3 AND granted
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY pid) l
+			JOIN pg_stat_activity a USING (pid) WHERE l.mode IS NOT NULL AND pid <> pg_backend_pid()`,
+		int64(class), int64(class+migrationClass), int64(object)).Scan(&holders, &mode, &migrator)
+	switch {
+	case err != nil:
+		return "", "", err
+	case holders == "":
+		return "a process whose connection has just ended", nobody, nil
+	case migrator:
+		return holders, migrating, nil
+	}
+	return holders, mode, nil
+}
+
+// migrationClass is added to the class of the writer's lock for the lock that says that it is held for a migration.
+const migrationClass = 1
+
+// migrateAlone migrates the schema of several writers if it is older: meanwhile it exchanges the shared lock for the
+// exclusive one. It returns errWaiting if others write, which may need the older tables.
+func (s *Store) migrateAlone(ctx context.Context, conn *pgx.Conn) error {
+	if current, err := s.c.isCurrent(ctx, conn); err != nil || current {
+		return err
+	}
+	class, object := s.c.lockKey()
+	steps := func(statements ...string) error {
+		for _, statement := range statements {
+			if _, err := conn.Exec(ctx, statement, class, object); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock_shared($1, $2)", class+migrationClass, object); err != nil {
+		return err
+	}
+	if err := steps("SELECT pg_advisory_unlock_shared($1, $2)"); err != nil {
+		return err
+	}
+	if err := s.tryLock(ctx, conn, false); err != nil {
+		if !errors.Is(err, ErrInUse) {
+			return err
+		}
+		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %w", errWaiting, err),
+			Hint: "Stop the processes of the older version: the migration begins when none of them writes."}
+	}
+	if err := s.c.migrate(ctx, conn); err != nil {
+		return err
+	}
+	// A session may have both locks; so nobody comes in between.
+	if err := steps("SELECT pg_advisory_lock_shared($1, $2)", "SELECT pg_advisory_unlock($1, $2)"); err != nil {
+		return err
+	}
+	_, err := conn.Exec(ctx, "SELECT pg_advisory_unlock_shared($1, $2)", class+migrationClass, object)
+	return err
+}
+
+// registerWriter registers this process as a writer, and drops the staged rows of dead processes. A writer alone raises
+// the number, unless nobody has since it raised it itself. A writer that shares takes the number of the others.
 func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int64, err error) {
 	s.mu.Lock()
 	previous := s.writer
 	s.mu.Unlock()
-	var last, now int64
+	isMine := func(writer, sharers int64) bool {
+		if s.shared {
+			return writer == sharers
+		}
+		return previous != 0 && writer == previous
+	}
+	var sharers, last, now int64
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(
-			ctx, "SELECT writer, last, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint FROM clock",
-		).Scan(&writer, &last, &now); err != nil {
+		const read = "SELECT writer, shared, last, server_time() FROM clock"
+		if err := tx.QueryRow(ctx, read).Scan(&writer, &sharers, &last, &now); err != nil {
 			return err
 		}
-		if previous != 0 && writer == previous {
+		b := &batch{c: s.c}
+		if isMine(writer, sharers) {
+			if s.shared {
+				b.sweepStaged(outdated)
+			}
+			return b.send(ctx, tx)
+		}
+		// The gate: no commit of the former number is under way from here on.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", s.c.lockTag()<<40); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, read+" FOR UPDATE").Scan(&writer, &sharers, &last, &now); err != nil {
+			return err
+		}
+		if isMine(writer, sharers) { // another that shares was first
 			return nil
 		}
 		// The server may still execute the last statements of a killed process; wait for what they stage.
-		if _, err := tx.Exec(ctx, "LOCK TABLE body, staged IN SHARE MODE"); err != nil {
+		b.add("LOCK TABLE body, staged IN SHARE MODE")
+		b.sweepStaged("true")
+		if err := b.send(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM body USING staged WHERE body.version = staged.version"); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "DELETE FROM search USING staged WHERE search.version = staged.version"); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "DELETE FROM staged"); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, "UPDATE clock SET writer = writer + 1 RETURNING writer").Scan(&writer)
+		// All commits up to last are visible, because none is under way. Later ones take later instants.
+		return tx.QueryRow(ctx, `UPDATE clock SET writer = writer + 1, published = writer + 1, horizon = last,
+			shared = CASE WHEN $1 THEN writer + 1 ELSE -1 END RETURNING writer`, s.shared).Scan(&writer)
 	})
 	if err != nil {
 		return 0, err
 	}
+	s.warnOfClocks(last, now)
+	return writer, nil
+}
+
+// warnOfClocks compares the server's time with the store's latest instant and with this machine's time.
+func (s *Store) warnOfClocks(last, now int64) {
 	if ahead := time.Duration(last-now) * time.Microsecond; ahead > time.Minute {
 		s.log.Warn("store's latest entry is in the future", "latest", time.UnixMicro(last).UTC(),
 			"ahead", ahead.Round(time.Second),
@@ -149,7 +267,6 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 		s.log.Warn("clock differs from the database server's", "difference", skew.Round(time.Second),
 			"hint", "Set both clocks. The store uses the server's.")
 	}
-	return writer, nil
 }
 
 const (
@@ -159,7 +276,8 @@ const (
 
 // holdLock holds the lock until ctx ends: it watches the lock's connection and claims again when that is lost.
 func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
-	defer s.build.Wait()
+	defer s.background.Wait()
+	s.background.Go(func() { s.publishLoop(ctx) })
 	wait := time.Second
 	for {
 		if conn != nil {
@@ -234,11 +352,12 @@ func closeConn(conn *pgx.Conn) {
 	<-conn.PgConn().CleanupDone()
 }
 
-// errNotWriter is the error of an update after another process became the writer.
+// errNotWriter is the error of an update after another process has raised the number of the writers.
 func errNotWriter(c *connector) error {
 	return &record.Fault{
 		Reason: record.Other,
-		Hint:   "Stop one of the two collectors, or set another database or store.schema for one.",
-		Err:    fmt.Errorf("schema %s %w by another process", c.schema, ErrInUse),
+		Hint: "Stop one of the two collectors, or set another database or store.schema for one. " +
+			"After a migration there is nothing to do: the next run lists the target again.",
+		Err: fmt.Errorf("schema %s %w by another process", c.schema, ErrInUse),
 	}
 }

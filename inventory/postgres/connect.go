@@ -22,10 +22,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Limits of connections, besides the one that holds the lock. Commits wait for the clock, so more writers would only
-// wait; a reader keeps its connection until its caller has read everything.
+// Limits of connections, besides those that hold the lock and ping. Commits at the same time share the server's flushes
+// to the disk; a reader keeps its connection until its caller has read everything.
 const (
-	writers = 4
+	writers = 8
 	readers = 8
 )
 
@@ -135,7 +135,7 @@ func (c *connector) lockKey() (class, object int32) {
 	return 0x636f6c6c, int32(crc32.ChecksumIEEE([]byte(c.schema)) & 0x7fffffff) // "coll"
 }
 
-// isTransient reports whether the server cannot be reached or does not serve at the moment.
+// isTransient reports whether the server cannot be reached or does not serve at the moment, or a migration is awaited.
 func isTransient(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
@@ -151,7 +151,7 @@ func isTransient(err error) bool {
 		return strings.HasPrefix(pg.Code, "08")
 	}
 	var unreached *unreachable
-	return errors.As(err, &unreached)
+	return errors.As(err, &unreached) || errors.Is(err, errWaiting)
 }
 
 // unreachable is an error below the protocol.

@@ -63,7 +63,7 @@ func hintOf(e *pgconn.PgError) string {
 		return `Create a schema that the role owns: CREATE SCHEMA collector AUTHORIZATION "role". ` +
 			`To read, USAGE on it and SELECT on its tables are enough.`
 	case "53300":
-		return "Allow more connections on the server: a collector uses up to 14."
+		return "Allow more connections on the server: a collector uses up to 18."
 	case "25006":
 		return "Set the primary in store.dsn: this server is read only. " +
 			"Among several hosts, target_session_attrs=read-write finds the primary."

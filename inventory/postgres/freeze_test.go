@@ -229,12 +229,12 @@ func TestFrozenServerAtStartAndEnd(t *testing.T) {
 	thaw()
 }
 
-// A lock of another session on the tables stops writes, with a hint; reads continue.
+// A lock of another session on the tables, or on the gate of commits, stops writes, with a hint; reads continue.
 func TestLockOfAnotherSession(t *testing.T) {
 	t.Parallel()
 	for name, lock := range map[string]string{
-		"on a table":   "LOCK TABLE version IN SHARE MODE",
-		"on the clock": "SELECT FROM clock FOR UPDATE",
+		"on a table":  "LOCK TABLE version IN SHARE MODE",
+		"on the gate": "gate",
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newSchema(t)
@@ -244,6 +244,9 @@ func TestLockOfAnotherSession(t *testing.T) {
 			}
 			conn := adminConn(t, o)
 			exec(t, conn, "BEGIN")
+			if lock == "gate" {
+				lock = fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", s.c.lockTag()<<40)
+			}
 			exec(t, conn, lock)
 			var wg sync.WaitGroup
 			for range 6 {
@@ -268,6 +271,41 @@ func TestLockOfAnotherSession(t *testing.T) {
 			checkConsistent(t, s.Reader)
 		})
 	}
+}
+
+// A lock on the clock's row stops no commit: only the changes wait.
+func TestLockOnClock(t *testing.T) {
+	t.Parallel()
+	o := newSchema(t)
+	s := openLogged(t, o)
+	if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	conn := adminConn(t, o)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM clock FOR UPDATE")
+	for _, id := range []string{"i-2", "i-3"} {
+		if err := inventorytest.List(t, s.inv, id, inventorytest.Item{ID: id}); err != nil || s.inv.Err() != nil {
+			t.Errorf("while the clock is locked: %v, %v", err, s.inv.Err())
+		}
+	}
+	exec(t, conn, "ROLLBACK")
+	if got := followed(t, s, time.Time{}); got != "added i-1, gone i-1, added i-2, gone i-2, added i-3" {
+		t.Errorf("then the changes are %s", got)
+	}
+}
+
+// followed returns the changes after an instant.
+func followed(t *testing.T, r inventory.Reader, after time.Time) string {
+	t.Helper()
+	var out []string
+	for c, err := range r.Changes(t.Context(), inventory.Query{}, after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, c.Op+" "+c.Resource().ID)
+	}
+	return strings.Join(out, ", ")
 }
 
 // A lock on the row of one target affects only that target.

@@ -28,9 +28,24 @@ type schemaState struct {
 	version int // of our tables; 0: none
 }
 
-// migrate creates the schema and updates its tables, each step in a transaction. The caller holds the writer's lock.
+// migrationFiles returns the names of the migrations, in order.
+func migrationFiles() ([]string, error) { return fs.Glob(migrations, "migrations/*.sql") }
+
+// isCurrent reports whether the schema needs no migration.
+func (c *connector) isCurrent(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	files, err := migrationFiles()
+	if err != nil {
+		return false, err
+	}
+	state, err := c.inspect(ctx, conn, len(files))
+	return state.version >= len(files), err
+}
+
+// migrate creates the schema and updates its tables, each step in a transaction. The caller holds the writer's lock
+// alone. A step raises the number of the writers: a commit of before it, whose process lost its lock without noticing,
+// does not meet tables that it does not know.
 func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	files, err := migrationFiles()
 	if err != nil {
 		return err
 	}
@@ -49,7 +64,13 @@ func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 					return err
 				}
 			}
+			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", c.lockTag()<<40); err != nil { // the gate
+				return err
+			}
 			if _, err := tx.Exec(ctx, string(script)); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "UPDATE clock SET writer = writer + 1"); err != nil {
 				return err
 			}
 			_, err := tx.Exec(ctx, "UPDATE store SET version = $1", n+1)
@@ -94,7 +115,7 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
 				WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
 		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets",
-			"process", "run", "cause", "sign_in", "runs", "search", "search_build"},
+			"process", "run", "cause", "sign_in", "runs", "search", "search_build", "commit_number"},
 	).Scan(&server, &release, &encoding, &path, &wanted, &state.exists, &hasStore, &taken)
 	switch {
 	case err != nil:

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -209,7 +210,7 @@ func (s *Store) checkStatements(ctx context.Context, conn *pgx.Conn) error {
 
 var errProbed = errors.New("rolled back")
 
-// ProbeWrite takes the locks of a commit without waiting for them, and releases them. It also terminates orphaned
+// ProbeWrite takes the locks of a commit, hardly waiting for them, and releases them. It also terminates orphaned
 // backends.
 func (s *Store) ProbeWrite(ctx context.Context) error {
 	if _, _, err := s.writeAllowed(); err != nil {
@@ -225,16 +226,8 @@ func (s *Store) ProbeWrite(ctx context.Context) error {
 		if err := s.statements.terminateOrphans(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "LOCK TABLE scope, version, body, staged, clock IN ROW EXCLUSIVE MODE NOWAIT"); err != nil {
-			return err
-		}
-		select {
-		case s.commitToken <- struct{}{}:
-			defer func() { <-s.commitToken }()
-		default: // a commit of this process holds the clock
-			return errProbed
-		}
-		if _, err := tx.Exec(ctx, "SELECT FROM clock FOR UPDATE NOWAIT"); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = '100ms'; SELECT pg_advisory_xact_lock_shared(%d);
+			LOCK TABLE scope, version, body, staged IN ROW EXCLUSIVE MODE NOWAIT`, s.c.lockTag()<<40)); err != nil {
 			return err
 		}
 		return errProbed

@@ -1,10 +1,15 @@
 // Package postgres stores the inventory in a schema of a Postgres database, version 14 or later.
 //
-// One process writes. It holds an advisory lock on a connection of its own, and a number in the database identifies the
-// latest writer: a process that lost the lock without noticing can change nothing. Any number of processes read at the
-// same time. Rows are staged in short transactions, and one more at the end of a target publishes them; no transaction
-// is open, and no connection is in use, while AWS is called. The epoch is in the scope's row, and the order of commits
-// in the clock's row, so both hold across processes.
+// One process writes alone, or several share the schema ([Options].Shared). Each holds an advisory lock on a connection
+// of its own, exclusive or shared, so that the two never mix. A number in the database identifies the latest writers: a
+// process that lost the lock without noticing changes nothing once a writer of the other mode has come, or a migration.
+// Writers that share need no such number among themselves, because the epoch of each scope fences them. Any number of
+// processes read at the same time. Rows are staged in short transactions, and one more at the end of a target publishes
+// them; no transaction is open, and no connection is in use, while AWS is called.
+//
+// Staged rows belong to the epoch of their scope. The next Begin of the scope sweeps those of earlier epochs, and so do
+// Retire, [Vacuum], and whoever joins the writers; a writer that comes alone sweeps all. So nothing has to know which
+// process is alive. How commits get their instants is in instant.go.
 //
 // A server that cannot be reached is a temporary failure, also at the start: the store logs it and retries. Begin at
 // [Open].
@@ -35,12 +40,15 @@ type Options struct {
 	KeepRuns time.Duration
 	IDFile   string // holds the id of the schema's history, to detect another one; "": no detection
 	Sync     bool   // wait for the disk at every commit, even if the server's synchronous_commit is off
+	// Shared lets several processes write, all of them with Shared. The caller sees to it that they do different targets:
+	// of two that do the same one, the later Begin wins.
+	Shared bool
 }
 
 // DefaultSchema is the schema of the tables if Options.Schema is empty.
 const DefaultSchema = "collector"
 
-// A Store is the one writer of a schema.
+// A Store writes a schema, alone or with others.
 type Store struct {
 	*Reader
 	c         *connector
@@ -48,25 +56,27 @@ type Store struct {
 	keep      time.Duration
 	keepRuns  time.Duration
 	sync      bool
+	shared    bool
 	writePool *pgxpool.Pool
 
 	idFile    string
 	historyID string // of the tables that this process claimed; "": it never had the lock. Only claim uses it
 
-	pingPool    *pgxpool.Pool // one connection, only for Ping
-	statements  statements    // of writePool
-	commitToken chan struct{} // a mutex: commits wait for each other here, and so never for each other's locks
-	probeToken  chan struct{} // a mutex
+	pingPool     *pgxpool.Pool // one connection, only for Ping
+	statements   statements    // of writePool
+	probeToken   chan struct{} // a mutex
+	publishToken chan struct{} // a mutex
+	committed    chan struct{} // has an element if publishLoop must publish
 
 	stop context.CancelFunc
 	done chan struct{} // closed when claimAndHold has returned
 
-	build sync.WaitGroup // of the search index
+	background sync.WaitGroup // the build of the search index, and publishLoop
 
 	mu          sync.Mutex
 	writer      int64  // clock.writer when this process took the lock; 0: it never had the lock
 	writeErr    error  // why this process must not write; nil: it may
-	beginCommit string // begins the transaction of a commit, with the server's synchronous_commit
+	beginCommit string // begins the transaction of a commit: see setWriter
 	onStall     func(*inventory.Stall)
 
 	indexIncomplete bool // the last claim found versions that must be indexed
@@ -76,7 +86,7 @@ type Store struct {
 var _ inventory.Driver = (*Store)(nil)
 
 var (
-	// ErrInUse is returned if another process writes the database.
+	// ErrInUse is returned if another process writes the database, unless both share it.
 	ErrInUse = errors.New("is in use")
 	// ErrNewer is returned if a newer version of the program made the tables.
 	ErrNewer = errors.New("a newer version of the program made these tables")
@@ -92,7 +102,8 @@ const openTimeout = 6 * time.Second
 
 // Open opens the database for writing, creates or migrates its schema, and drops the staged rows of a killed process.
 // It returns an error if a person must act: a refused password, a missing database, a schema of another program,
-// another writer. A server that cannot be reached or does not answer is not an error: writes fail, [Store.Err] says
+// another writer that does not share. A server that cannot be reached or does not answer is not an error, and with
+// Shared neither is a migration by another process, or one that waits for others to end: writes fail, [Store.Err] says
 // why, and the store recovers by itself.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
@@ -103,15 +114,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		c: c, log: o.Log, keep: o.Keep, keepRuns: o.KeepRuns, sync: o.Sync, idFile: o.IDFile,
-		done: make(chan struct{}), commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1),
+		c: c, log: o.Log, keep: o.Keep, keepRuns: o.KeepRuns, sync: o.Sync, shared: o.Shared, idFile: o.IDFile,
+		done: make(chan struct{}), probeToken: make(chan struct{}, 1), publishToken: make(chan struct{}, 1),
+		committed: make(chan struct{}, 1),
 	}
 	if s.writePool, err = c.pool(ctx, writers, &s.statements, map[string]string{
 		// staged rows may be lost when the server crashes; commits override this
 		"synchronous_commit":                  "off",
 		"plan_cache_mode":                     "force_custom_plan",
 		"lock_timeout":                        lockTimeout,
-		"idle_in_transaction_session_timeout": "60s", // a client frozen in a commit must not hold the clock
+		"idle_in_transaction_session_timeout": idleTimeout,
 	}); err != nil {
 		return nil, err
 	}
@@ -157,6 +169,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// idleTimeout bounds how long a client that freezes in a transaction keeps its locks: its scope's row; the gate, which
+// a new writer alone waits for; and the unit of its commit, which the horizon waits for. Otherwise no transaction
+// waits for the client longer than it takes to encode some rows.
+const idleTimeout = "30s"
 
 // openGrace is how much longer Open waits, for example for a migration.
 const openGrace = time.Second
@@ -253,6 +270,7 @@ func (s *Store) write(ctx context.Context, begin string, f func(pgx.Tx) error) e
 // Close ends the writer and releases the lock. Open updates can no longer commit. It waits for results that are still
 // being read.
 func (s *Store) Close() error {
+	s.publishLast()
 	s.stop()
 	<-s.done
 	s.writePool.Close()

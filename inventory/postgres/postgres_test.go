@@ -61,9 +61,19 @@ func openStore(t testing.TB, o Options) *Store {
 	return s
 }
 
-func TestConformance(t *testing.T) {
-	inventorytest.Run(t, inventorytest.Subject{Open: func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
+func TestConformance(t *testing.T) { runConformance(t, false) }
+
+// A process that shares its schema passes the same cases.
+func TestConformanceOfSharedSchema(t *testing.T) {
+	t.Parallel()
+	runConformance(t, true)
+}
+
+func runConformance(t *testing.T, shared bool) {
+	subject := inventorytest.Subject{Shared: shared}
+	subject.Open = func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
 		o := newSchema(t)
+		o.Shared = shared
 		s := openStore(t, o)
 		return s, func() inventory.Driver {
 			if err := s.Close(); err != nil {
@@ -72,7 +82,8 @@ func TestConformance(t *testing.T) {
 			s = openStore(t, o)
 			return s
 		}
-	}})
+	}
+	inventorytest.Run(t, subject)
 }
 
 // adminConn returns a connection of its own, in the store's schema.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"strings"
 	"time"
@@ -47,7 +46,7 @@ func OpenReader(ctx context.Context, o Options) (*Reader, error) {
 }
 
 func (r *Reader) checkFormat(ctx context.Context) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	files, err := migrationFiles()
 	if err != nil {
 		return err
 	}
@@ -212,7 +211,8 @@ var dialect = sqlquery.Dialect{
 	Search:      searchCondition,
 }
 
-// Find yields resources in the order of their keys.
+// Find yields resources in the order of their keys. What it finds of an instant is final once the horizon passed it,
+// which takes a second at most unless a commit is frozen: until then, a commit that is under way may be missing.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	if q.Limit > 0 && q.ID == "" && q.At.IsZero() {
 		return r.page(ctx, q)
@@ -298,8 +298,11 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 		n, sqlquery.KeyOrder("e"))
 }
 
-// Changes yields the changes after an instant. A commit that is not yet visible has a later instant than every visible
-// one: see clock in the schema.
+// horizon is the last instant whose changes are all visible: see raiseHorizon. While a program of before version 6 of
+// the tables writes, it is the last instant.
+const horizon = "(SELECT CASE WHEN published = writer THEN horizon ELSE last END FROM clock)"
+
+// Changes yields the changes after an instant, up to the horizon.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	n := sqlquery.New(dialect)
 	n.Resources(q, "e")
@@ -308,8 +311,9 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 			FROM version v LEFT JOIN LATERAL (SELECT b.version, b.valid_to FROM version b
 				WHERE b.id = v.id AND b.scope = v.scope AND b.valid_from < v.valid_from
 				ORDER BY b.valid_from DESC LIMIT 1) b ON b.valid_to = v.valid_from
-			WHERE v.valid_from > `+x+`
-		UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > `+x+" AND ended IS NOT NULL",
+			WHERE v.valid_from > `+x+" AND v.valid_from <= "+horizon+`
+		UNION ALL SELECT scope, id, valid_to, version, NULL FROM version
+			WHERE valid_to > `+x+" AND valid_to <= "+horizon+" AND ended IS NOT NULL",
 		n, "e.at, e.id")
 }
 

@@ -1,12 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,10 +90,12 @@ func (s *Store) EndRun(ctx context.Context, r inventory.Run) error {
 
 // expireRuns deletes at most n runs that began before an instant, and the causes that no newer run names.
 func expireRuns(b *batch, before time.Time, n int) {
+	// what another process deletes, or uses, at the same time is left to it
 	b.add(`DELETE FROM run WHERE run = ANY(ARRAY(
-			SELECT run FROM run WHERE run < $1 AND ended IS NOT NULL ORDER BY run LIMIT $2))`,
+			SELECT run FROM run WHERE run < $1 AND ended IS NOT NULL ORDER BY run LIMIT $2 FOR UPDATE SKIP LOCKED))`,
 		inventory.FirstRunID(before), n)
-	b.add("DELETE FROM cause WHERE used < $1", before.Add(-2*day).UnixMicro())
+	b.add("DELETE FROM cause WHERE cause = ANY(ARRAY(SELECT cause FROM cause WHERE used < $1 FOR UPDATE SKIP LOCKED))",
+		before.Add(-2*day).UnixMicro())
 }
 
 func processNumber(ctx context.Context, tx pgx.Tx, p inventory.Process) (n int64, err error) {
@@ -108,9 +112,22 @@ func processNumber(ctx context.Context, tx pgx.Tx, p inventory.Process) (n int64
 
 // causeNumbers returns the causes of a run as the row names them.
 func causeNumbers(ctx context.Context, tx pgx.Tx, r inventory.Run) ([][2]int64, error) {
-	numbers := make([][2]int64, 0, len(r.Causes))
+	numbers := make([][2]int64, len(r.Causes))
 	used := r.Ended.Truncate(day).UnixMicro()
-	for _, c := range r.Causes {
+	type numbered struct {
+		inventory.Cause
+		place int
+	}
+	causes := make([]numbered, 0, len(r.Causes))
+	for i, c := range r.Causes {
+		causes = append(causes, numbered{c, i})
+	}
+	// In one order, so that two runs that end with the same causes wait for each other and do not block each other.
+	slices.SortFunc(causes, func(a, b numbered) int {
+		return cmp.Or(cmp.Compare(a.Error, b.Error), cmp.Compare(a.Hint, b.Hint), cmp.Compare(a.State, b.State),
+			cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind))
+	})
+	for _, c := range causes {
 		texts := []string{
 			string(c.State), string(c.Reason), toText(c.Error), toText(c.Hint), toText(c.Region), toText(c.Kind),
 		}
@@ -130,7 +147,7 @@ func causeNumbers(ctx context.Context, tx pgx.Tx, r inventory.Run) ([][2]int64, 
 		if err != nil {
 			return nil, err
 		}
-		numbers = append(numbers, [2]int64{n, int64(c.Targets)})
+		numbers[c.place] = [2]int64{n, int64(c.Targets)}
 	}
 	return numbers, nil
 }
@@ -143,8 +160,12 @@ func nullMicros(t time.Time) *int64 {
 	return &us
 }
 
-// InterruptRuns ends the runs that a dead process left running.
+// InterruptRuns ends the runs that a dead process left running. If several processes write, a run that this one did not
+// begin may be another's, and goes on in a third when that one dies: only the engine, which has the jobs, ends it.
 func (s *Store) InterruptRuns(ctx context.Context, start time.Time) (n int, err error) {
+	if s.shared {
+		return 0, nil
+	}
 	err = s.writeAsWriter(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, "UPDATE run SET status = $1, ended = $2 WHERE ended IS NULL AND started < $3",
 			string(record.RunInterrupted), time.Now().UnixMicro(), start.UnixMicro())

@@ -40,8 +40,9 @@ func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.writePool.Exec(ctx, `UPDATE scope SET account = $1
-		WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL
+	// in order, so that two processes that rename wait for each other and do not block each other
+	_, err = s.writePool.Exec(ctx, `UPDATE scope SET account = $1 WHERE scope = ANY(ARRAY(SELECT scope FROM scope
+			WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL ORDER BY scope FOR UPDATE))
 		AND EXISTS (SELECT FROM clock WHERE writer = $4)`, a.Name, a.AccountID, a.Partition, writer)
 	return s.c.explain(ctx, err)
 }
@@ -76,27 +77,24 @@ func (s *Store) retire(ctx context.Context, reason, query string, args ...any) e
 	}
 	for _, scope := range scopes {
 		err := s.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
-			// The next epoch fences an open update. Like everywhere, the row is locked before the clock.
-			err := tx.QueryRow(
-				ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope,
-			).Scan(&scope)
-			if errors.Is(err, pgx.ErrNoRows) { // another process retired it just now
+			// The next epoch fences an open update.
+			var epoch, current int64
+			err := tx.QueryRow(ctx, `UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL
+				RETURNING epoch, (SELECT writer FROM clock)`, scope).Scan(&epoch, &current)
+			switch {
+			case errors.Is(err, pgx.ErrNoRows): // another process retired it just now
 				return nil
-			}
-			if err != nil {
+			case err != nil:
 				return err
+			case current != writer:
+				return errNotWriter(s.c)
 			}
-			if err := discardStaged(ctx, tx, scope); err != nil {
-				return err
-			}
-			if err := b.takeInstant(ctx, writer); err != nil {
-				return err
-			}
-			b.add(
-				"UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL",
-				scope, reason,
-			)
-			b.add("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, reason)
+			b.sweepStaged("t.scope = $1 AND t.version < $2", scope, epoch*versionsPerEpoch)
+			b.takeInstant(scope)
+			b.add("UPDATE version SET valid_to = "+commitInstant+", ended = $2 WHERE scope = $1 AND valid_to IS NULL",
+				scope, reason)
+			b.add("UPDATE scope SET last = "+commitInstant+", retired = "+commitInstant+", why = $2 WHERE scope = $1",
+				scope, reason)
 			return b.send(ctx, tx)
 		})
 		if err != nil {

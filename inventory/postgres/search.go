@@ -55,7 +55,7 @@ func (s *Store) startBuild(ctx context.Context) {
 		return
 	}
 	s.building = true
-	s.build.Go(func() {
+	s.background.Go(func() {
 		inventory.BuildSearchIndex(ctx, s.log, s.indexStep)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -66,12 +66,16 @@ func (s *Store) startBuild(ctx context.Context) {
 // indexedPerStep is the number of versions that one transaction indexes.
 const indexedPerStep = 500
 
-// indexStep indexes some versions, and returns their number.
+// indexStep indexes some versions, and returns their number. Processes that share the schema take turns.
 func (s *Store) indexStep(ctx context.Context) (n int, err error) {
 	err = s.write(ctx, "", func(tx pgx.Tx) error {
+		var below int64
+		if err := tx.QueryRow(ctx, "SELECT below FROM search_build FOR UPDATE").Scan(&below); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `SELECT v.version, v.id, v.name, v.tags::text, coalesce(b.exact, b.data::text, '')
 			FROM version v LEFT JOIN body b ON b.version = v.version
-			WHERE v.version < (SELECT below FROM search_build) ORDER BY v.version DESC LIMIT $1`, indexedPerStep)
+			WHERE v.version < $1 ORDER BY v.version DESC LIMIT $2`, below, indexedPerStep)
 		if err != nil {
 			return err
 		}
@@ -90,11 +94,13 @@ func (s *Store) indexStep(ctx context.Context) (n int, err error) {
 		if err := rows.Err(); err != nil {
 			return err
 		}
+		if n = len(versions); n == 0 { // another process has indexed the last
+			return nil
+		}
 		if _, err := tx.Exec(ctx, `INSERT INTO search (version, text) SELECT * FROM unnest($1::bigint[], $2::text[])
 			ON CONFLICT (version) DO UPDATE SET text = excluded.text`, versions, texts); err != nil {
 			return err
 		}
-		n = len(versions)
 		_, err = tx.Exec(ctx, "UPDATE search_build SET below = $1", lowest)
 		return err
 	})

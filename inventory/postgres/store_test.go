@@ -152,7 +152,7 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 			func(conn *pgx.Conn, o Options) {
 				exec(t, conn, "UPDATE store SET version = 99, min_compatible_version = 98")
 			}, ErrNewer,
-			"version 99, this program supports up to 5",
+			"version 99, this program supports up to 6",
 		},
 		"another's store": {
 			func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign,

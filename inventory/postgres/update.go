@@ -80,7 +80,11 @@ func (s *Store) Begin(
 		}
 	}
 	if err == nil && leftovers {
-		err = pgx.BeginFunc(ctx, s.writePool, func(tx pgx.Tx) error { return discardStaged(ctx, tx, u.scope) })
+		err = pgx.BeginFunc(ctx, s.writePool, func(tx pgx.Tx) error {
+			b := &batch{c: s.c}
+			b.sweepStaged("t.scope = $1 AND t.version < $2", u.scope, u.epoch*versionsPerEpoch)
+			return b.send(ctx, tx)
+		})
 	}
 	if err != nil {
 		return nil, s.explain(ctx, err)
@@ -92,16 +96,17 @@ func (s *Store) Begin(
 	return u, nil
 }
 
-func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
-	for _, table := range []string{"body", "search"} {
-		if _, err := tx.Exec(
-			ctx, "DELETE FROM "+table+" WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope,
-		); err != nil {
-			return err
-		}
-	}
-	_, err := tx.Exec(ctx, "DELETE FROM staged WHERE scope = $1", scope)
-	return err
+// outdated is the condition of staged rows t that can never be published: another update of their scope has begun, or
+// the scope is gone.
+const outdated = "NOT EXISTS (SELECT FROM scope s WHERE s.scope = t.scope AND t.version >= s.epoch << 24)"
+
+// sweepStaged deletes staged rows t, with their bodies and texts. Those that another process sweeps are left to it.
+func (b *batch) sweepStaged(condition string, args ...any) {
+	b.add(`WITH swept AS MATERIALIZED (
+				SELECT t.scope, t.version FROM staged t WHERE `+condition+` FOR UPDATE SKIP LOCKED),
+			bodies AS (DELETE FROM body WHERE version = ANY(ARRAY(SELECT version FROM swept))),
+			texts AS (DELETE FROM search WHERE version = ANY(ARRAY(SELECT version FROM swept)))
+		DELETE FROM staged WHERE (scope, version) IN (SELECT scope, version FROM swept)`, args...)
 }
 
 func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
@@ -232,11 +237,6 @@ func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx) error {
 // expirePerCommit is the number of expired versions that a commit deletes: retention in steps too small to notice.
 const expirePerCommit = 200
 
-// nextInstant sets the instant of the commit: later than every one before, and unique, because the row stays locked
-// until the end of the transaction.
-const nextInstant = `UPDATE clock
-	SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1`
-
 func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	if u.scope == 0 {
 		return nil
@@ -255,9 +255,7 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 			}
 			u.countStaged()
 		}
-		if err := b.takeInstant(ctx, u.writer); err != nil {
-			return err
-		}
+		b.takeInstant(u.scope)
 		if u.staged+u.rebased > 0 {
 			u.publish(b)
 		}
@@ -289,15 +287,15 @@ func (u *scopeUpdate) publish(b *batch) {
 		Err:    errors.New("the server restarted and lost staged rows"),
 	}
 	if u.staged > 0 {
-		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock)
+		b.add("UPDATE version SET valid_to = "+commitInstant+`
 			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`,
 			u.scope, from, to)
 		// A changed resource keeps the instant of its first version, and of its state if that did not change.
 		b.add(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run,
 				first_seen, state_since, valid_from)
-			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, clock.last),
-				CASE WHEN v.state = t.state THEN v.state_since ELSE clock.last END, clock.last
-			FROM (SELECT last FROM clock LIMIT 1) clock, staged t
+			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, now.instant),
+				CASE WHEN v.state = t.state THEN v.state_since ELSE now.instant END, now.instant
+			FROM (SELECT `+commitInstant+` AS instant OFFSET 0) now, staged t
 				LEFT JOIN LATERAL (SELECT v.first_seen, v.state_since, v.state FROM version v
 				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
 			WHERE`+mine+` AND t.how < 2`, u.scope, from, to, record.DigestVersion, u.run).expect(u.staged, missing)
@@ -328,9 +326,9 @@ func (u *scopeUpdate) endMissing(ctx context.Context, tx pgx.Tx, b *batch, c inv
 		set string
 		ids []string
 	}{
-		{`valid_to = (SELECT last FROM clock), ended = CASE WHEN state IN ('terminated', 'deleted')
+		{"valid_to = " + commitInstant + `, ended = CASE WHEN state IN ('terminated', 'deleted')
 			THEN '` + inventory.Terminated + `' ELSE '` + inventory.Absent + `' END`, c.Gone},
-		{"missing_since = (SELECT last FROM clock)", c.Unconfirmed},
+		{"missing_since = " + commitInstant, c.Unconfirmed},
 		{"missing_since = NULL", c.Reappeared},
 	} {
 		for ids := range slices.Chunk(change.ids, idsPerStatement) {
@@ -352,12 +350,12 @@ func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 		extra, _ = toJSONB(c.ExtraTags)
 	}
 	b.add(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8,
-		calls = $9, throttles = $10, started = $11, ended = clock.last,
-		state_since = CASE WHEN state = $3 THEN state_since ELSE clock.last END, -- NULL stays: from before it was stored
-		last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
-		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END,
+		calls = $9, throttles = $10, started = $11, ended = now.instant, last = now.instant,
+		state_since = CASE WHEN state = $3 THEN state_since ELSE now.instant END, -- NULL stays: from before it was stored
+		last_seen = CASE WHEN $12 THEN now.instant ELSE last_seen END,
+		first_complete = CASE WHEN $12 THEN coalesce(first_complete, now.instant) ELSE first_complete END,
 		extra_tags = coalesce($13, extra_tags),
-		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
+		retired = NULL, why = NULL FROM (SELECT `+commitInstant+` AS instant OFFSET 0) now WHERE scope = $1`,
 		u.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records,
 		o.Calls, o.Throttles, o.Started.UnixMicro(), o.State.Complete(), extra)
 }
@@ -371,38 +369,19 @@ func expire(b *batch, before time.Time, n int) *batchStatement {
 		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
 }
 
-// commitTx runs a transaction that takes an instant from the clock. Such transactions of this process wait for each
-// other here and not for the clock's row: a wait for the row is then a wait for another session, which the server's
-// lock_timeout ends.
+// commitTx runs a transaction that takes an instant.
 func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batch) error) error {
-	b := &batch{store: s, c: s.c}
-	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, b) })
-	if b.holdsClock {
-		<-s.commitToken
+	err := s.write(ctx, begin, func(tx pgx.Tx) error { return f(tx, &batch{c: s.c}) })
+	if err == nil {
+		s.setCommitted()
 	}
-	return s.explain(ctx, err)
+	return err
 }
 
-// takeInstant locks the clock until the end of the transaction, and takes the instant of the commit.
-func (b *batch) takeInstant(ctx context.Context, writer int64) error {
-	select {
-	case b.store.commitToken <- struct{}{}:
-		b.holdsClock = true
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	// The transaction was idle while it waited. From now on a frozen client blocks all commits.
-	b.add("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-	b.add(nextInstant, writer).expect(1, errNotWriter(b.c))
-	return nil
-}
-
-// A batch is statements that go to the server in one round trip, because the clock is locked while they run.
+// A batch is statements that go to the server in one round trip, because the horizon waits while they run.
 type batch struct {
-	store      *Store // whose clock it locks
 	c          *connector
 	statements []*batchStatement
-	holdsClock bool // it holds store.commitToken
 }
 
 type batchStatement struct {
