@@ -40,6 +40,7 @@ type Kind struct {
 	Escaped   []string // members of ID in which "/" is written %2F and % as %25, because others may have a "/", too
 	Volatile  []string // ignored by change detection
 	Sensitive []string // replaced by a keyed digest unless configured otherwise
+	Documents []string // JSON texts in URL encoding: they become JSON, as the AWS CLI prints them
 	Ordered   []string // lists whose order matters; others are compared as multisets
 
 	Refill float64 // calls a second, if AWS documents a bucket for the API; else 0: the service's
@@ -48,7 +49,7 @@ type Kind struct {
 
 // Kinds are all kinds, sorted by name. They are never modified. To add one, add a row to its service's: see
 // CONTRIBUTING.md.
-var Kinds = slices.Concat(autoscalingKinds, ec2Kinds)
+var Kinds = slices.Concat(autoscalingKinds, ec2Kinds, iamKinds)
 
 // KindNamed finds a kind by its name.
 func KindNamed(name string) (*Kind, bool) {
@@ -124,7 +125,7 @@ func alternatives(s string) []string {
 func (k *Kind) spec() awsxml.Spec {
 	s := awsxml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
 		State: alternatives(k.State), Type: alternatives(k.Type),
-		Escaped: k.Escaped, Volatile: k.Volatile, Sensitive: k.Sensitive, Ordered: k.Ordered}
+		Escaped: k.Escaped, Volatile: k.Volatile, Sensitive: k.Sensitive, Documents: k.Documents, Ordered: k.Ordered}
 	if k.ID != "" {
 		s.ID = strings.Split(k.ID, "/")
 	}

@@ -16,7 +16,10 @@ func (k *Kind) DataSchema() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kind %s: %w", k.Name, err)
 	}
-	s := dataSchema{defs: map[string]any{}}
+	s := dataSchema{defs: map[string]any{}, documents: map[string]bool{}}
+	for _, path := range k.Documents {
+		s.addDocument(prog.Item(), path)
+	}
 	for _, path := range k.Sensitive {
 		s.sensitive = append(s.sensitive, strings.Split(path, "."))
 	}
@@ -44,6 +47,20 @@ type object = map[string]any
 type dataSchema struct {
 	defs      map[string]any // by the SDK's name of the structure
 	sensitive [][]string
+	documents map[string]bool // "Structure.Member" of the members that are JSON documents
+}
+
+// addDocument notes that the member at a path is a JSON document.
+func (s *dataSchema) addDocument(item awsxml.Shape, path string) {
+	name := path
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		item, _ = item.Path(path[:i])
+		name = path[i+1:]
+	}
+	if item.Type() == awsxml.List {
+		item = item.Elem()
+	}
+	s.documents[item.Name()+"."+name] = true
 }
 
 // schemaOf returns the schema of a shape. sensitive holds the paths of sensitive members below it.
@@ -66,7 +83,9 @@ func (s *dataSchema) schemaOf(shape awsxml.Shape, sensitive [][]string) object {
 	case awsxml.Struct:
 		members := object{}
 		for m := range shape.Members() {
-			members[m.Name] = s.memberSchema(m, sensitive)
+			if members[m.Name] = s.memberSchema(m, sensitive); s.documents[shape.Name()+"."+m.Name] {
+				members[m.Name] = object{"type": []string{"object", "string"}, "description": "A JSON document."}
+			}
 		}
 		return object{"type": "object", "properties": members}
 	}

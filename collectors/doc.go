@@ -17,10 +17,11 @@ func WriteDoc(w io.Writer) {
 
 Generated from `+"`collectors/kinds_*.go` and `collectors/left_out.go` by `go generate ./collectors`"+`; do not edit.
 
-%d kinds, and %d Describe operations without a kind. A kind that has a parent is listed once for each resource of the
+%d kinds, and %d operations that list or describe without a kind. A kind that has a parent is listed once for each resource of the
 parent. A record's id is one member, or several joined by "/". In a member with (%%2F), "/" is written %%2F and %% is
 written %%25, because another member may have a "/", too. Calls/s is the refill rate of AWS's token bucket for one
-account and region; the collector uses half of it. An asterisk marks a bucket that all operations of the service share.
+account and region; the collector uses half of it. Kinds of IAM are global: they are listed once an account, through the
+partition's default region, as region `+"`global`"+`. An asterisk marks a bucket that all operations of the service share.
 A change of a volatile member is not a change in a resource's history. A sensitive member becomes a keyed digest unless
 `+"`sensitive` is set to another value. `collector schema --kind KIND`"+` prints the JSON Schema of a kind's data.
 

@@ -63,6 +63,9 @@ func withFakeAWS(
 			t.Fatal(err)
 		}
 		f(a, c, l, func(k *Kind, region string) CallOptions {
+			if k.Service().Global {
+				region = "us-east-1"
+			}
 			return CallOptions{
 				Session: s,
 				Region:  region,

@@ -1,10 +1,10 @@
 package collectors
 
-// An Omission is a Describe operation without a kind, and the reason.
+// An Omission is an operation that lists or describes and has no kind, and the reason.
 type Omission struct{ Operation, Reason string }
 
-// A test checks that each Describe operation of a service is either left out or in [Kinds], so that somebody decides
-// about each operation that a newer SDK adds.
+// A test checks that each Describe operation of a service, or each Get and List operation, is either left out or in
+// [Kinds], so that somebody decides about each operation that a newer SDK adds.
 
 var ec2LeftOut = []Omission{
 	{"DescribeAggregateIdFormat", "a setting of the migration to longer resource ids, which ended in 2018"},
@@ -62,4 +62,60 @@ var autoscalingLeftOut = []Omission{
 	{"DescribeTerminationPolicyTypes", "values that AWS accepts, the same for everyone"},
 	{"DescribeTrafficSources", "part of autoscaling_group: TrafficSources"},
 	{"DescribeWarmPool", "part of autoscaling_instance, and of autoscaling_group: WarmPoolConfiguration"},
+}
+
+var iamLeftOut = []Omission{
+	{"GetAccessKeyLastUsed", "a call for each key; changes with each use of the key"},
+	{"GetAccountProperties", "settings of the account's sign-in page, not a resource"},
+	{"GetContextKeysForCustomPolicy", "a computation on a given policy"},
+	{"GetContextKeysForPrincipalPolicy", "a computation on the policies of one principal"},
+	{"GetCredentialReport", "a report that GenerateCredentialReport must make first; the kinds have its facts"},
+	{"GetDelegationRequest", "one request of ListDelegationRequests"},
+	{"GetGroup", "members of one group a call; iam_user has the groups of each user: GroupList"},
+	{"GetGroupPolicy", "part of iam_group: GroupPolicyList"},
+	{"GetHumanReadableSummary", "a text about one resource"},
+	{"GetInstanceProfile", "one resource a call; iam_instance_profile has what a listing shows"},
+	{"GetLoginProfile", "one user a call: whether a console password exists"},
+	{"GetMFADevice", "one device a call; iam_mfa_device has what a listing shows"},
+	{"GetOpenIDConnectProvider", "one provider a call; iam_open_id_connect_provider has what a listing shows"},
+	{"GetOrganizationsAccessReport", "a report that a management account must order first"},
+	{"GetOutboundWebIdentityFederationInfo", "a setting of the account, not a resource"},
+	{"GetPolicy", "one resource a call; iam_policy has what a listing shows"},
+	{"GetPolicyVersion", "part of iam_policy: PolicyVersionList"},
+	{"GetRole", "one resource a call; iam_role has what a listing shows"},
+	{"GetRolePolicy", "part of iam_role: RolePolicyList"},
+	{"GetRoleTemplateVersion", "a template of AWS, not a resource of the account"},
+	{"GetSAMLProvider", "one provider a call; iam_saml_provider has what a listing shows"},
+	{"GetSSHPublicKey", "one key a call; iam_ssh_public_key has what a listing shows"},
+	{"GetServerCertificate", "one certificate a call; iam_server_certificate has what a listing shows"},
+	{"GetServiceLastAccessedDetails", "a report that must be ordered first, about use"},
+	{"GetServiceLastAccessedDetailsWithEntities", "a report that must be ordered first, about use"},
+	{"GetServiceLinkedRoleDeletionStatus", "the progress of one deletion"},
+	{"GetUser", "one resource a call; iam_user has what a listing shows"},
+	{"GetUserPolicy", "part of iam_user: UserPolicyList"},
+	{"ListAttachedGroupPolicies", "part of iam_group: AttachedManagedPolicies"},
+	{"ListAttachedRolePolicies", "part of iam_role: AttachedManagedPolicies"},
+	{"ListAttachedUserPolicies", "part of iam_user: AttachedManagedPolicies"},
+	{"ListDelegationRequests", "requests that wait for a decision and expire, not a resource"},
+	{"ListEntitiesForPolicy", "part of iam_user, iam_group and iam_role: AttachedManagedPolicies"},
+	{"ListGroupPolicies", "part of iam_group: GroupPolicyList"},
+	{"ListGroups", "iam_group has more, by GetAccountAuthorizationDetails"},
+	{"ListGroupsForUser", "part of iam_user: GroupList"},
+	{"ListInstanceProfileTags", "a call for each instance profile"},
+	{"ListInstanceProfilesForRole", "part of iam_role: InstanceProfileList"},
+	{"ListMFADeviceTags", "a call for each device"},
+	{"ListOpenIDConnectProviderTags", "a call for each provider"},
+	{"ListOrganizationsFeatures", "settings of an organization's management account, refused to all others"},
+	{"ListPolicies", "iam_policy has more, by GetAccountAuthorizationDetails"},
+	{"ListPoliciesGrantingServiceAccess", "a computation on the policies of one principal"},
+	{"ListPolicyTags", "a call for each policy"},
+	{"ListPolicyVersions", "part of iam_policy: PolicyVersionList"},
+	{"ListRolePolicies", "part of iam_role: RolePolicyList"},
+	{"ListRoleTags", "part of iam_role: Tags"},
+	{"ListRoles", "iam_role has more, by GetAccountAuthorizationDetails"},
+	{"ListSAMLProviderTags", "a call for each provider"},
+	{"ListServerCertificateTags", "a call for each certificate"},
+	{"ListUserPolicies", "part of iam_user: UserPolicyList"},
+	{"ListUserTags", "part of iam_user: Tags"},
+	{"ListUsers", "iam_user has more, by GetAccountAuthorizationDetails"},
 }

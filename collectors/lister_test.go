@@ -73,7 +73,7 @@ func TestEveryKindSendsItsRow(t *testing.T) {
 			parent = "parent-1"
 		}
 		h.forms = h.forms[:0]
-		if pages, _, err := h.list(k, parent); err != nil || len(pages) > 0 {
+		if pages, _, err := h.list(k, parent); err != nil || len(pages) > 0 && k.Items != "" {
 			t.Errorf("%s: %v, %v", k.Name, pages, err)
 			continue
 		}

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"cmp"
 	"maps"
 	"strings"
 	"unicode"
@@ -27,10 +28,23 @@ var qualifiers = [...]string{
 
 // idsNamedOtherwise are kinds whose id has another name than the kind, or is a name.
 var idsNamedOtherwise = map[string]string{
-	"AllocationId":            "ec2_address",
-	"AutoScalingGroupName":    "autoscaling_group",
-	"GroupId":                 "ec2_security_group",
-	"LaunchConfigurationName": "autoscaling_launch_configuration",
+	"AllocationId":             "ec2_address",
+	"AutoScalingGroupName":     "autoscaling_group",
+	"DeliverLogsPermissionArn": "iam_role",
+	"GroupId":                  "ec2_security_group",
+	"GroupList":                "iam_group",
+	"LaunchConfigurationName":  "autoscaling_launch_configuration",
+	"PermissionsBoundaryArn":   "iam_policy",
+	"PolicyArn":                "iam_policy",
+	"ServiceLinkedRoleARN":     "iam_role",
+	"UserName":                 "iam_user",
+}
+
+// idsAt are kinds whose ids are at the end of a path of two members, of which the last says nothing.
+var idsAt = map[string]string{
+	"IamInstanceProfile.Arn":  "iam_instance_profile",
+	"InstanceProfileList.Arn": "iam_instance_profile",
+	"Roles.Arn":               "iam_role",
 }
 
 // placementGroup ends the path of the id of a placement group, which no kind has as its own id.
@@ -64,6 +78,9 @@ func Relations() ([]Relation, error) {
 		}
 		walkMembers(prog.Item(), "", 0, func(path, name string) {
 			to := relatedKind(targets, name)
+			if words := strings.Split(path, "."); len(words) > 1 {
+				to = cmp.Or(idsAt[strings.Join(words[len(words)-2:], ".")], to)
+			}
 			// Auto Scaling's id of an instance is EC2's; a volume's status has the volume's id, and is part of it.
 			isOwnID := path == k.ID && strings.HasPrefix(to, k.Service().Name+"_")
 			if to != "" && !isOwnID && !strings.HasSuffix(path, placementGroup) {

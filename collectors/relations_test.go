@@ -19,6 +19,17 @@ func TestRelations(t *testing.T) {
 		{"autoscaling_instance", "InstanceId", "ec2_instance"},
 		{"autoscaling_lifecycle_hook", "AutoScalingGroupName", "autoscaling_group"},
 		{"autoscaling_group", "LaunchConfigurationName", "autoscaling_launch_configuration"},
+		{"autoscaling_group", "ServiceLinkedRoleARN", "iam_role"},
+		{"ec2_instance", "IamInstanceProfile.Arn", "iam_instance_profile"},
+		{"ec2_launch_template_version", "LaunchTemplateData.IamInstanceProfile.Arn", "iam_instance_profile"},
+		{"iam_access_key", "UserName", "iam_user"},
+		{"iam_instance_profile", "Roles.Arn", "iam_role"},
+		{"iam_group", "AttachedManagedPolicies.PolicyArn", "iam_policy"},
+		{"iam_role", "AttachedManagedPolicies.PolicyArn", "iam_policy"},
+		{"iam_role", "InstanceProfileList.Arn", "iam_instance_profile"},
+		{"iam_user", "GroupList", "iam_group"},
+		{"iam_user", "PermissionsBoundary.PermissionsBoundaryArn", "iam_policy"},
+		{"iam_virtual_mfa_device", "User.UserName", "iam_user"},
 		{"ec2_instance", "BlockDeviceMappings.Ebs.VolumeId", "ec2_volume"},
 		{"ec2_instance", "SecurityGroups.GroupId", "ec2_security_group"},
 		{"ec2_address", "InstanceId", "ec2_instance"},
@@ -41,8 +52,8 @@ func TestRelations(t *testing.T) {
 			t.Errorf("%v: not in the catalogue, or twice", r)
 		}
 		seen[r] = true
-		if strings.HasPrefix(r.Kind, "ec2_") && !strings.HasPrefix(r.To, "ec2_") {
-			t.Errorf("%v: EC2 names nothing of other services", r)
+		if strings.HasPrefix(r.Kind, "ec2_") && !strings.HasPrefix(r.To, "ec2_") && !strings.HasPrefix(r.To, "iam_") {
+			t.Errorf("%v: of other services, EC2 names only IAM's", r)
 		}
 		last := r.Path[strings.LastIndexByte(r.Path, '.')+1:]
 		if slices.Contains([]string{"Id", "OwnerId", "AssociationId", "PoolId", "ResourceId"}, last) {

@@ -35,7 +35,7 @@ type Service struct {
 	// GoneCode is the error code for a parent that does not exist, if its name does not say so as NotFound does.
 	GoneCode string
 
-	LeftOut []Omission // the Describe operations that have no kind, sorted
+	LeftOut []Omission // the operations that list or describe and have no kind, sorted
 
 	errorsURL string        // AWS's page of the error codes
 	api       call.Service  // how to call it
@@ -77,6 +77,31 @@ var Services = []Service{
 		format:  awsxml.EC2Query(),
 		LeftOut: ec2LeftOut,
 	},
+	{
+		Name:      "iam",
+		IAMPrefix: "iam",
+		DocURL:    "https://docs.aws.amazon.com/IAM/latest/APIReference/API_",
+		Global:    true,
+		// AWS documents neither the buckets nor which APIs share one: "Throttling: the request was denied due to request
+		// throttling". The values are half of EC2's for one API, for all APIs together.
+		// https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+		Refill: 10, Burst: 50, Shared: true,
+		GoneCode:  "NoSuchEntity",
+		errorsURL: "https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "IAM", Version: "2010-05-08", PageSize: "MaxItems", PageToken: "Marker",
+			Prepare: call.PrepareAWSQueryAt("IAM", "iam", iamHosts), ReadError: call.ReadAWSQueryError,
+		},
+		format:  iamFormat(),
+		LeftOut: iamLeftOut,
+	},
+}
+
+// iamFormat is AWSQuery's format with the names of IAM.
+func iamFormat() awsxml.Format {
+	f := awsxml.AWSQuery("iam")
+	f.Token, f.PageSize, f.Tag = "Marker", "IsTruncated", "Tag"
+	return f
 }
 
 // Service returns the service of a kind. A test checks that each kind has one.

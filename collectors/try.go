@@ -74,6 +74,8 @@ func sampleID(kind string) string {
 	switch kind {
 	case "autoscaling_group":
 		return "collector-check-" + uuid
+	case "iam_user":
+		return "collector-check-" + uuid
 	case "ec2_client_vpn_endpoint":
 		return "cvpn-endpoint-" + hex17
 	case "ec2_fleet":

@@ -28,7 +28,8 @@ func TestCheckOfEachKind(t *testing.T) {
 					t.Errorf("%s: %+v", k.Name, got)
 				}
 			}
-			c.Deny(awsfake.Denial{Action: "ec2:Describe*"}, awsfake.Denial{Action: "autoscaling:Describe*"})
+			c.Deny(awsfake.Denial{Action: "ec2:Describe*"}, awsfake.Denial{Action: "autoscaling:Describe*"},
+				awsfake.Denial{Action: "iam:*"})
 			for i := range Kinds {
 				k := &Kinds[i]
 				got := l.Check(context.Background(), w(k, "us-east-1"), k)

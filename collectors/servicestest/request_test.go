@@ -65,15 +65,15 @@ func sentBySDK(cfg aws.Config, region string) string {
 	return outcome(r, err)
 }
 
-// sentByUs returns the request of a listing of autoscaling_group, or its error.
-func sentByUs(t *testing.T, cfg aws.Config, region string) string {
+// sentByUs returns the request of a listing, or its error.
+func sentByUs(t *testing.T, cfg aws.Config, kind, region string) string {
 	var r recorder
 	cfg.HTTPClient = &r
 	l, err := collectors.New(collectors.Options{AWS: cfg, Attempts: 1, Pages: record.NewPagePool(1, 1<<20)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, _ := collectors.KindNamed("autoscaling_group")
+	k, _ := collectors.KindNamed(kind)
 	o := collectors.CallOptions{Session: keys{}, Region: region, Gate: open{}}
 	for _, failed := range l.Pages(context.Background(), o, k, "", new(record.ListStats)) {
 		err = failed
@@ -142,7 +142,7 @@ func TestRequestsEqualTheSDKs(t *testing.T) {
 			}
 			sent := 0
 			for _, region := range regions {
-				want, got := sentBySDK(cfg, region), sentByUs(t, cfg, region)
+				want, got := sentBySDK(cfg, region), sentByUs(t, cfg, "autoscaling_group", region)
 				if got != want {
 					t.Errorf("%s: we send\n%s\nthe SDK sends\n%s", region, got, want)
 				}

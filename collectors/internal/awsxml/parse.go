@@ -14,6 +14,7 @@ import (
 var services = map[string]func() operations{
 	"autoscaling": sync.OnceValue(func() operations { return parseTables(autoscalingTables) }),
 	"ec2":         sync.OnceValue(func() operations { return parseTables(ec2Tables) }),
+	"iam":         sync.OnceValue(func() operations { return parseTables(iamTables) }),
 }
 
 // operations are those of a service by their name.

@@ -184,8 +184,11 @@ func (c *compiler) root(g *Program, response *shape, path []string) *node {
 	if len(path) == 0 { // the response itself is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {
-			if n.fields[i].name == g.format.Token {
+			switch n.fields[i].name {
+			case g.format.Token:
 				n.fields[i].role |= isToken
+			case g.format.PageSize:
+				n.fields[i].role |= isSkip
 			}
 		}
 		c.index(n)

@@ -2,6 +2,7 @@ package awsxml
 
 //go:generate go run ./gen -service ec2 -o tables_ec2.go
 //go:generate go run ./gen -service autoscaling -in ../../servicestest -o tables_autoscaling.go
+//go:generate go run ./gen -service iam -in ../../servicestest -o tables_iam.go
 
 import (
 	"errors"
@@ -21,7 +22,7 @@ type Format struct {
 	RequestID    string // the root's element that belongs to no member: "requestId"; "": there is none
 	Token        string // the root's member with the pagination token: "NextToken"
 	Element      string // the usual name of a list's elements, for lists that the tables do not contain: "item"
-	PageSize     string // the root's member with the size of a page, not data: "MaxResults"
+	PageSize     string // the root's member about the page, not data: "MaxResults", "IsTruncated"
 
 	TagLists []string // the member with an item's tags, the first that exists: "Tags"
 	Tag      string   // its elements: "Tag"
@@ -74,6 +75,7 @@ type Spec struct {
 
 	Volatile  []string // excluded from the content hash
 	Sensitive []string // replaced by digests, unless Options.Sensitive says otherwise
+	Documents []string // JSON in URL encoding: written as JSON, as the AWS CLI prints it
 	Ordered   []string // lists whose order matters; the content hash treats others as multisets, as EC2 may reorder them
 }
 
@@ -182,10 +184,11 @@ const (
 	isVolatile // excluded from the content hash
 	isSensitive
 	isOrdered
-	isTags  // the list of the item's tags
-	isItems // the items, or the list or structure around them
-	isToken // the pagination token
-	isSkip  // next to the items, and not part of the data
+	isDocument // JSON in URL encoding
+	isTags     // the list of the item's tags
+	isItems    // the items, or the list or structure around them
+	isToken    // the pagination token
+	isSkip     // next to the items, and not part of the data
 )
 
 // spanRoles are the roles of a scalar for which only its position is recorded.
@@ -246,7 +249,7 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	case len(s.ID) > record.MaxIDParts:
 		return nil, fmt.Errorf("the id has more than %d members", record.MaxIDParts)
 	case item.typ < Struct:
-		if len(s.ID)+len(s.State)+len(s.Type)+len(s.Volatile)+len(s.Sensitive)+len(s.Ordered) > 0 || s.Name != "" {
+		if len(s.ID)+len(s.State)+len(s.Type)+len(s.Volatile)+len(s.Sensitive)+len(s.Documents)+len(s.Ordered) > 0 || s.Name != "" {
 			return nil, errors.New("the items are not structures, so they have no members")
 		}
 	case len(s.ID) == 0 && s.ConstID == "":
@@ -267,6 +270,7 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	for _, err := range []error{
 		each("volatile", s.Volatile, isVolatile, any),
 		each("sensitive", s.Sensitive, isSensitive, any),
+		each("documents", s.Documents, isDocument, func(s *shape) bool { return s.typ == String }),
 		each("ordered", s.Ordered, isOrdered, func(s *shape) bool { return s.typ == List }),
 	} {
 		if err != nil {

@@ -5,7 +5,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"strconv"
 	"unicode/utf8"
 
@@ -236,6 +238,19 @@ func (d *Decoder) scalar(t Type) {
 		}
 	default:
 		w.Buf = record.AppendQuote(w.Buf, text)
+	}
+}
+
+// document replaces the text that begins at from by the JSON that it contains in URL encoding. As in the AWS CLI, any
+// other text stays a text.
+func (d *Decoder) document(from int) {
+	decoded, err := url.PathUnescape(string(d.text))
+	if err != nil || !utf8.ValidString(decoded) {
+		return
+	}
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(decoded)) == nil {
+		d.draft.Buf = append(d.draft.Buf[:from], b.Bytes()...)
 	}
 }
 

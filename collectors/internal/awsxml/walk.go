@@ -279,6 +279,9 @@ func (d *Decoder) slowMember(f *field, name string) error {
 	w.Buf = w.Buf[:len(w.Buf)-f.quote()]
 	from := len(w.Buf)
 	d.scalar(f.typ)
+	if f.role&isDocument != 0 {
+		d.document(from)
+	}
 	d.closeMember(f, at, from, cut)
 	return nil
 }

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -12,11 +13,19 @@ import (
 )
 
 // PrepareAWSQuery returns a Prepare for a service with the protocol awsquery whose endpoints differ from EC2's only in
-// the first word of the host. It makes service/ec2 prepare a call and puts the service's name in the place of EC2's,
+// the first word of the host.
+func PrepareAWSQuery(sdkID, name string) func(aws.Config, string, *Recorder) error {
+	return PrepareAWSQueryAt(sdkID, name, nil)
+}
+
+// PrepareAWSQueryAt is PrepareAWSQuery for a service some of whose hosts differ from EC2's in more: hosts has them by
+// those of EC2. It makes service/ec2 prepare a call and puts the service's name in the place of EC2's,
 // because each client of the SDK would add megabytes to the binary. sdkID is the name in settings of endpoints ("Auto
 // Scaling"); name is the first word of the host and the name in signatures. A test in collectors/servicestest compares
 // the result with the service's own client.
-func PrepareAWSQuery(sdkID, name string) func(aws.Config, string, *Recorder) error {
+func PrepareAWSQueryAt(
+	sdkID, name string, hosts map[string]string,
+) func(aws.Config, string, *Recorder) error {
 	return func(cfg aws.Config, region string, r *Recorder) error {
 		base, err := baseEndpoint(cfg, sdkID)
 		if err != nil {
@@ -30,11 +39,11 @@ func PrepareAWSQuery(sdkID, name string) func(aws.Config, string, *Recorder) err
 			r.signingName = name
 		}
 		if base == nil {
-			host, ok := strings.CutPrefix(r.request.URL.Host, "ec2")
+			rest, ok := strings.CutPrefix(r.request.URL.Host, "ec2")
 			if !ok {
 				return fmt.Errorf("endpoint %s of EC2: want a host that begins with ec2", r.request.URL)
 			}
-			r.request.URL.Host = name + host
+			r.request.URL.Host = cmp.Or(hosts[r.request.URL.Host], name+rest)
 			if r.request.Host != "" {
 				r.request.Host = r.request.URL.Host
 			}

@@ -329,7 +329,7 @@ func (w *writer) pages(
 	}
 	kind := a.Kinds[slices.IndexFunc(a.Kinds, func(k runner.Kind) bool { return k.Name == t.Kind })]
 	o.Calls++
-	if _, exists := w.listed[a.list(t, kind)]; !exists && !kind.Global && !a.hadIncident(t.Region) {
+	if _, exists := w.listed[a.list(t, kind)]; !exists && !kind.Global && !kind.GlobalService && !a.hadIncident(t.Region) {
 		return nil
 	}
 	parents := []string{""}

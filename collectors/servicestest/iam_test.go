@@ -1,0 +1,72 @@
+package servicestest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
+	"github.com/aws-collector/collector/collectors/internal/awsxml/equaltest"
+	"github.com/aws-collector/collector/record"
+)
+
+// Random responses of every operation: our decoder and the SDK's have the same result.
+func TestIAMEqualsTheSDK(t *testing.T) {
+	format := awsxml.AWSQuery("iam")
+	format.Token, format.PageSize = "Marker", "IsTruncated"
+	equaltest.Service{
+		Format: format,
+		Client: func(http aws.HTTPClient) any {
+			return iam.New(iam.Options{
+				Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,
+				APIOptions: []func(*middleware.Stack) error{equaltest.WithoutValidation},
+			})
+		},
+	}.EveryOperation(t, 20)
+}
+
+// In every partition, with every variant of the endpoints, IAM is called where the SDK's client calls it.
+func TestIAMIsCalledInItsHome(t *testing.T) {
+	for name, env := range map[string]map[string]string{
+		"nothing":             {},
+		"FIPS":                {"AWS_USE_FIPS_ENDPOINT": "true"},
+		"dual stack":          {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+		"FIPS and dual stack": {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+		"endpoint":            {"AWS_ENDPOINT_URL_IAM": "http://127.0.0.1:4/i"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range env {
+				t.Setenv(k, v)
+			}
+			cfg, err := config.LoadDefaultConfig(t.Context(), config.WithSharedConfigFiles(nil),
+				config.WithSharedCredentialsFiles(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range record.Partitions {
+				var r recorder
+				cfg := cfg
+				cfg.HTTPClient, cfg.Region, cfg.Credentials = &r, p.Regions[len(p.Regions)-1], keys{}
+				if name == "endpoint" { // the SDK signs for the client's region then
+					cfg.Region = p.DefaultRegion
+				}
+				cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+				in := &iam.GetAccountAuthorizationDetailsInput{
+					Filter: []types.EntityType{types.EntityTypeRole}, MaxItems: aws.Int32(100),
+				}
+				_, err := iam.NewFromConfig(cfg).GetAccountAuthorizationDetails(context.Background(), in)
+				home := collectors.Region(record.GlobalRegion, p)
+				want, got := outcome(r, err), sentByUs(t, cfg, "iam_role", home)
+				if got != want {
+					t.Errorf("%s: we send\n%s\nthe SDK sends\n%s", p.ID, got, want)
+				}
+			}
+		})
+	}
+}
