@@ -147,7 +147,12 @@ var restrictedModules = []struct {
 		users:  []string{"inventory/sqlite", "bench/sdktypes"},
 		reason: "only its driver uses a database; a benchmark compares with a plain store",
 	},
-	{module: "github.com/jackc/pgx/v5", users: []string{"inventory/postgres"}, reason: "only its driver uses a database"},
+	{
+		module: "github.com/jackc/pgx/v5",
+		users:  []string{"inventory/postgres", "runner/river"},
+		reason: "only the store's driver and the engine that shares its database use it",
+	},
+	{module: "github.com/riverqueue/river", users: []string{"runner/river"}, reason: "only its engine knows River"},
 	{module: "github.com/spf13/cobra", users: []string{"cmd/collector"}, reason: "only cmd/collector has a command line"},
 	{module: "github.com/fsnotify/fsnotify", users: []string{"cmd/collector"}, reason: "config does no I/O"},
 	{

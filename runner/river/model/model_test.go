@@ -201,7 +201,7 @@ func (c *configuration) locks(w *worker) (exclusive, shared rows) {
 		if !c.has(claimLocksTheJob) {
 			river = 0
 		}
-		return job, river
+		return job | river, 0
 	case begin:
 		return target, job
 	case page:
