@@ -165,6 +165,11 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 			{"SELECT id FROM version WHERE length(sum) <> 16", "%s: its hash is damaged"},
 			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is not an object"},
 			{
+				`SELECT id FROM version v JOIN scope s USING (scope)
+				WHERE greatest(v.valid_from, v.valid_to) > greatest(s.last, s.ended, s.retired)`,
+				"%s: it changed after its target's last commit",
+			},
+			{
 				"SELECT 'the clock' FROM clock WHERE horizon > last", "%s has published instants that are not taken yet",
 			},
 		} {

@@ -89,7 +89,7 @@ func (s *Store) setWriter(writer int64, syncCommit string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writer = writer
-	s.beginCommit = fmt.Sprintf("begin isolation level read committed; set local synchronous_commit = %s; "+
+	s.beginCommit = fmt.Sprintf("begin; set local synchronous_commit = %s; "+
 		"select pg_advisory_xact_lock_shared(%d)", syncCommit, s.c.lockTag()<<40)
 }
 

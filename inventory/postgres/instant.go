@@ -53,12 +53,15 @@ func (b *batch) takeInstant(scope int64) {
 		WHERE scope = $2))::text, true)`, b.c.lockTag(), scope)
 }
 
-// raiseFloor raises the floor if there may be a commit after the horizon. greatest: another process may have raised it
+// unpublished asks whether there may be a commit after the horizon.
+const unpublished = "SELECT horizon < last OR number < (SELECT last_value FROM commit_number) FROM clock"
+
+// raiseFloor raises the floor over all instants whose numbers are drawn. greatest: another process may have raised it
 // while this statement waited for the row.
 const raiseFloor = `WITH drawn AS MATERIALIZED (SELECT last_value AS number FROM commit_number)
 	UPDATE clock SET last = greatest(server_time(), last + greatest(drawn.number - clock.number, 0)) + 256,
 		number = greatest(drawn.number, clock.number)
-	FROM drawn WHERE horizon < last OR clock.number < drawn.number RETURNING last`
+	FROM drawn RETURNING last`
 
 // raiseHorizon raises the horizon to the floor $1, or less if a commit that is not visible yet may come before that.
 const raiseHorizon = `UPDATE clock SET horizon = greatest(horizon, least($1, (
@@ -81,21 +84,13 @@ func (s *Store) publish(ctx context.Context) (all bool, err error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
-	var floor int64
 	found := false
-	err = s.write(ctx, begin, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, raiseFloor)
-		if err != nil {
-			return err
-		}
-		_, err = pgx.ForEachRow(rows, []any{&floor}, func() error {
-			found = true
-			return nil
-		})
-		return err
-	})
-	if err != nil || !found {
-		return err == nil, err
+	if err := s.writePool.QueryRow(ctx, unpublished).Scan(&found); err != nil || !found {
+		return err == nil, s.c.explain(ctx, err)
+	}
+	var floor int64
+	if err := s.write(ctx, begin, func(tx pgx.Tx) error { return tx.QueryRow(ctx, raiseFloor).Scan(&floor) }); err != nil {
+		return false, err
 	}
 	err = s.writePool.QueryRow(ctx, raiseHorizon, floor, s.c.lockTag()).Scan(&all)
 	return all, s.c.explain(ctx, err)

@@ -124,6 +124,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		"plan_cache_mode":                     "force_custom_plan",
 		"lock_timeout":                        lockTimeout,
 		"idle_in_transaction_session_timeout": idleTimeout,
+		"default_transaction_isolation":       "read committed", // each statement sees what was committed before it
 	}); err != nil {
 		return nil, err
 	}

@@ -131,7 +131,7 @@ func TestCancelledCommit(t *testing.T) {
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, conn, "BEGIN; SELECT * FROM clock FOR UPDATE") // another session holds the clock
+	exec(t, conn, fmt.Sprintf("BEGIN; SELECT pg_advisory_xact_lock(%d)", s.c.lockTag()<<40)) // another has the gate
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("the run's time is over"))
 	defer cancel()
 	update, err := s.Begin(
@@ -228,7 +228,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	exec(t, conn, "UPDATE version SET valid_to = valid_to + 1 WHERE valid_to IS NOT NULL")
 	sum, err = s.Check(t.Context())
 	if got := strings.Join(sum.Damage, "; "); err != nil ||
-		got != "i-2: its body is missing; i-1: two versions at one time; the clock is behind a version" {
+		got != "i-2: its body is missing; i-1: two versions at one time; i-1: it changed after its target's last commit" {
 		t.Errorf("%s %v", got, err)
 	}
 }

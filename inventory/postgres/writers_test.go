@@ -139,7 +139,7 @@ func TestNewWriterWaitsForCommits(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	opened := make(chan error)
+	opened := make(chan error, 1)
 	go func() {
 		next, err := Open(t.Context(), o)
 		if err == nil {
@@ -148,8 +148,9 @@ func TestNewWriterWaitsForCommits(t *testing.T) {
 		opened <- err
 	}()
 	select {
-	case <-opened:
-		t.Error("it did not wait")
+	case err := <-opened:
+		t.Errorf("it did not wait: %v", err)
+		opened <- err
 	case <-time.After(time.Second):
 	}
 	if n := count(t, conn, "SELECT writer FROM clock"); n != before {

@@ -11,8 +11,10 @@ ALTER TABLE clock ADD COLUMN horizon bigint NOT NULL DEFAULT 0;
 ALTER TABLE clock ADD COLUMN published bigint NOT NULL DEFAULT -1;
 UPDATE clock SET horizon = last;
 
--- The instant of the scope's last commit. ended and retired are not always: a scope that is begun again is not retired.
-ALTER TABLE scope ADD COLUMN last bigint;
+-- The scope's last commit was at this instant or before. ended and retired do not tell: a scope that is begun again is
+-- not retired.
+ALTER TABLE scope ADD COLUMN last bigint NOT NULL DEFAULT 0;
+UPDATE scope SET last = (SELECT last FROM clock);
 
 CREATE SEQUENCE commit_number;
 SELECT nextval('commit_number'); -- so that last_value always is a number that was drawn
