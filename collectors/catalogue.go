@@ -6,6 +6,7 @@
 package collectors
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -34,8 +35,10 @@ type Kind struct {
 
 	Parent      string // the kind for each of whose ids this one is listed
 	ParentParam string // the wire name of the input for the parent's id
-	Global      bool   // every region lists the same resources
-	AbsentCode  string // the error code that means "none"
+	// ParentInData is set if the response does not have the parent's id: records get it as the member ParentParam.
+	ParentInData bool
+	Global       bool   // every region lists the same resources
+	AbsentCode   string // the error code that means "none"
 
 	Escaped   []string // members of ID in which "/" is written %2F and % as %25, because others may have a "/", too
 	Volatile  []string // ignored by change detection
@@ -45,11 +48,13 @@ type Kind struct {
 
 	Refill float64 // calls a second, if AWS documents a bucket for the API; else 0: the service's
 	Burst  int
+
+	TagsBy *TagsBy // nil: the response has the tags, or there are none
 }
 
 // Kinds are all kinds, sorted by name. They are never modified. To add one, add a row to its service's: see
 // CONTRIBUTING.md.
-var Kinds = slices.Concat(autoscalingKinds, ec2Kinds, iamKinds)
+var Kinds = slices.Concat(autoscalingKinds, ec2Kinds, elbKinds, elbv2Kinds, iamKinds)
 
 // KindNamed finds a kind by its name.
 func KindNamed(name string) (*Kind, bool) {
@@ -60,8 +65,18 @@ func KindNamed(name string) (*Kind, bool) {
 	return &Kinds[i], true
 }
 
-// Action is the IAM action that a listing needs.
-func (k *Kind) Action() string { return k.Service().IAMPrefix + ":" + k.Op }
+// Action is the IAM action of the operation that lists the kind.
+func (k *Kind) Action() string { return k.actionOf(k.Op) }
+
+// Actions are all IAM actions that a listing needs: that of [Kind.Action], and of the operation that returns tags.
+func (k *Kind) Actions() []string {
+	if k.TagsBy == nil {
+		return []string{k.Action()}
+	}
+	return []string{k.Action(), k.actionOf(k.TagsBy.Op)}
+}
+
+func (k *Kind) actionOf(op string) string { return k.Service().IAMPrefix + ":" + op }
 
 // DocURL is AWS's page of the operation.
 func (k *Kind) DocURL() string { return k.Service().DocURL + k.Op + ".html" }
@@ -79,14 +94,18 @@ func (k *Kind) Budget() (refill float64, burst int) {
 // ParentsFirst sorts kinds so that each comes after its parent, and by name otherwise.
 func ParentsFirst(kinds []*Kind) {
 	slices.SortFunc(kinds, func(a, b *Kind) int {
-		if (a.Parent == "") != (b.Parent == "") {
-			if a.Parent == "" {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(cmp.Compare(a.Depth(), b.Depth()), strings.Compare(a.Name, b.Name))
 	})
+}
+
+// Depth is how many kinds are above the kind: 0 for one without a parent.
+func (k *Kind) Depth() int {
+	depth := 0
+	for k.Parent != "" {
+		k, _ = KindNamed(k.Parent)
+		depth++
+	}
+	return depth
 }
 
 // operation returns the kind's operation from the tables.
@@ -126,6 +145,12 @@ func (k *Kind) spec() awsxml.Spec {
 	s := awsxml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
 		State: alternatives(k.State), Type: alternatives(k.Type),
 		Escaped: k.Escaped, Volatile: k.Volatile, Sensitive: k.Sensitive, Documents: k.Documents, Ordered: k.Ordered}
+	if k.ParentInData {
+		s.Under = k.ParentParam
+	}
+	if k.TagsBy != nil {
+		s.TagsBy = k.TagsBy.Name
+	}
 	if k.ID != "" {
 		s.ID = strings.Split(k.ID, "/")
 	}

@@ -71,6 +71,13 @@ var withSlash = map[string]string{
 	"ec2_image_reference.Arn":                           "arn:aws:ec2:REGION:ACCOUNT:instance/ID",
 	"ec2_tag.Key":                                       "a tag's key",
 	"ec2_vpc_endpoint_service_permission.Principal":     "arn:aws:iam::ACCOUNT:role/NAME",
+	"elbv2_listener_certificate.CertificateArn":         "arn:aws:acm:REGION:ACCOUNT:certificate/ID",
+	"elbv2_listener_certificate.ListenerArn":            "arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener/app/…",
+	"elbv2_target_health.Target.Id":                     "the ARN of a load balancer or function",
+	"elbv2_target_health.TargetGroupArn":                "arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/…",
+	"elbv2_trust_store_association.ResourceArn":         "arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener/app/…",
+	"elbv2_trust_store_association.TrustStoreArn":       "arn:aws:elasticloadbalancing:REGION:ACCOUNT:truststore/…",
+	"elbv2_trust_store_revocation.TrustStoreArn":        "arn:aws:elasticloadbalancing:REGION:ACCOUNT:truststore/…",
 	// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html: XmlStringMaxLen255
 	"autoscaling_lifecycle_hook.AutoScalingGroupName":             `[\u0020-\uD7FF…]*`,
 	"autoscaling_lifecycle_hook.LifecycleHookName":                `[A-Za-z0-9\-_\/]+`,
@@ -81,9 +88,10 @@ var withSlash = map[string]string{
 	"autoscaling_scheduled_action.ScheduledActionName":            `[\u0020-\uD7FF…]*`,
 }
 
-// withoutSlash are the members that have none: ids, regions and Availability Zones, types from a fixed list, numbers.
+// withoutSlash are the members that have none: ids, regions and Availability Zones, types from a fixed list, numbers,
+// and names of letters, digits and hyphens: those of classic load balancers and of their policies.
 var withoutSlash = regexp.MustCompile(`(Id|^Source|^Destination|^Metric|^Statistic|Date|AvailabilityZone|Type|Number|` +
-	`TargetSubnet|TopicARN)$`)
+	`TargetSubnet|TopicARN|LoadBalancerName|PolicyName|Port)$`)
 
 // The ids of two resources of a kind differ: at most one member may have a "/" that is not escaped. Released ids stay
 // as they are. So two associations of one status check have one id if a tag's key and value differ only in where the
@@ -124,7 +132,7 @@ var unpaged = []string{
 
 func TestKinds(t *testing.T) {
 	known := readFacts(t)
-	word := regexp.MustCompile(`^(autoscaling|ec2|iam)(_[a-z0-9]+)+$`)
+	word := regexp.MustCompile(`^(autoscaling|ec2|elb|elbv2|iam)(_[a-z0-9]+)+$`)
 	if len(Kinds) < 130 {
 		t.Errorf("%d kinds", len(Kinds))
 	}
@@ -141,7 +149,7 @@ func TestKinds(t *testing.T) {
 			if got, ok := KindNamed(k.Name); !ok || got != k {
 				t.Error("KindNamed does not find it")
 			}
-			list := fmt.Sprint(k.Action(), k.Params["Filter.member.1"]) // the filter of IAM selects the list
+			list := fmt.Sprint(k.Service().Name, ":", k.Op, k.Params["Filter.member.1"]) // the filter of IAM selects the list
 			if other := ops[list]; other != "" {
 				t.Errorf("%s has the kind %s already", list, other)
 			}
@@ -221,14 +229,15 @@ func TestKinds(t *testing.T) {
 				switch p, ok := KindNamed(k.Parent); {
 				case !ok:
 					t.Errorf("no parent %s", k.Parent)
-				case p.Parent != "":
-					t.Errorf("parent %s has a parent itself", k.Parent)
 				case strings.Contains(p.ID, "/") || p.ConstID != "":
 					t.Errorf("parent %s has an id that AWS does not know", k.Parent)
 				}
-				if sampleID(k.Parent) == "" {
+				if sampleID(k.Parent, CallOptions{}) == "" {
 					t.Errorf("no sample id of %s", k.Parent)
 				}
+			}
+			if k.TagsBy != nil {
+				testTagsBy(t, k, prog)
 			}
 			if (k.Refill > 0) != (k.Burst > 0) {
 				t.Error("Refill and Burst go together")
@@ -240,6 +249,42 @@ func TestKinds(t *testing.T) {
 				t.Errorf("budget %v, %d", r, b)
 			}
 		})
+	}
+}
+
+// testTagsBy checks a row's TagsBy against the SDK.
+func testTagsBy(t *testing.T, k *Kind, prog *awsxml.Program) {
+	tb := k.TagsBy
+	op, ok := awsxml.Describe(k.Service().format.Service, tb.Op)
+	if !ok {
+		t.Fatalf("the SDK has no %s", tb.Op)
+	}
+	if _, err := k.compileTags(); err != nil {
+		t.Error(err)
+	}
+	name, list := strings.CutSuffix(tb.Param, ".member")
+	for _, in := range op.Inputs {
+		if in.Required != (in.Wire == name) {
+			t.Errorf("%s: input %s: required: %v", tb.Op, in.Wire, in.Required)
+		}
+		if in.Wire == name && (in.Type == awsxml.List) != list {
+			t.Errorf("%s: %s is not the wire name of the input", tb.Op, tb.Param)
+		}
+	}
+	if tb.Max < 1 || list != (tb.Max > 1) || (tb.ID == "") != (tb.Max == 1) {
+		t.Errorf("a call has at most %d names, as %s, and the response names them by %q", tb.Max, tb.Param, tb.ID)
+	}
+	if sampleID(k.Name, CallOptions{}) == "" {
+		t.Errorf("no sample id of %s", k.Name)
+	}
+	if k.Refill > 0 && !k.Service().Shared {
+		t.Error("the tags have the budget of the kind's own API")
+	}
+	if k.Max == 0 || k.Max > max(tb.Max, 100) {
+		t.Errorf("pages of %d: a response that waits for its tags is kept in memory", k.Max)
+	}
+	if s, ok := prog.Item().Path("Tags.Key"); !ok || s.Type() != awsxml.String {
+		t.Error("records have no member Tags")
 	}
 }
 

@@ -93,6 +93,11 @@ func (w *responseWriter) value(s awsxml.Shape, depth int) {
 			w.value(s.Elem(), depth)
 			fmt.Fprintf(&w.b, "</%s>", s.Item())
 		}
+	case awsxml.Map:
+		key, value := s.Entry()
+		fmt.Fprintf(&w.b, "<%s><%s>a</%[2]s><%s>", s.Item(), key, value)
+		w.value(s.Elem(), depth)
+		fmt.Fprintf(&w.b, "</%s></%s>", value, s.Item())
 	case awsxml.Integer:
 		w.b.WriteString("-9007199254740993")
 	case awsxml.Float:
@@ -142,7 +147,8 @@ func decoded(t *testing.T, k *Kind, mode awsxml.Mode, w responseWriter) *record.
 		t.Fatal(err)
 	}
 	p := new(record.Page)
-	o := awsxml.Options{Sensitive: mode, DigestKey: []byte("k"),
+	o := awsxml.Options{Sensitive: mode, DigestKey: []byte("k"), Under: "parent-1",
+		Tags: func(name string) ([]awsxml.Tag, error) { return []awsxml.Tag{{Key: "of", Value: name}}, nil },
 		Envelope: record.NewEnvelope(
 			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
 		)}
@@ -193,10 +199,18 @@ func TestDataSchemasOfRecords(t *testing.T) {
 		func(_ *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 			c.AddInstances("eu-west-1", 12)
 			parents := map[string][]string{}
-			ids := func(name string) []string {
-				if parents[name] == nil {
-					k := kind(t, name)
-					if _, err := l.each(context.Background(), w(k, "eu-west-1"), k, "", func(p *record.Page) error {
+			var ids func(name string) []string
+			ids = func(name string) []string {
+				if parents[name] != nil {
+					return parents[name]
+				}
+				k := kind(t, name)
+				under := []string{""}
+				if k.Parent != "" {
+					under = ids(k.Parent)
+				}
+				for _, parent := range under {
+					if _, err := l.each(context.Background(), w(k, "eu-west-1"), k, parent, func(p *record.Page) error {
 						for v := range p.Views() {
 							parents[name] = append(parents[name], strings.Trim(string(v.ID()), `"`))
 						}

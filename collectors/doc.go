@@ -17,11 +17,12 @@ func WriteDoc(w io.Writer) {
 
 Generated from `+"`collectors/kinds_*.go` and `collectors/left_out.go` by `go generate ./collectors`"+`; do not edit.
 
-%d kinds, and %d operations that list or describe without a kind. A kind that has a parent is listed once for each resource of the
-parent. A record's id is one member, or several joined by "/". In a member with (%%2F), "/" is written %%2F and %% is
-written %%25, because another member may have a "/", too. Calls/s is the refill rate of AWS's token bucket for one
-account and region; the collector uses half of it. Kinds of IAM are global: they are listed once an account, through the
-partition's default region, as region `+"`global`"+`. An asterisk marks a bucket that all operations of the service share.
+%d kinds, and %d operations that list or describe without a kind. A kind that has a parent is listed once for each
+resource of the parent. An operation after a comma returns the tags. A record's id is one member, or several joined by
+"/". In a member with (%%2F), "/" is written %%2F and %% is written %%25, because another member may have a "/", too.
+Calls/s is the refill rate of AWS's token bucket for one account and region; the collector uses half of it. Kinds of IAM
+are global: they are listed once an account, through the partition's default region, as region `+"`global`"+`. An
+asterisk marks a bucket that all operations of the service share.
 A change of a volatile member is not a change in a resource's history. A sensitive member becomes a keyed digest unless
 `+"`sensitive` is set to another value. `collector schema --kind KIND`"+` prints the JSON Schema of a kind's data.
 
@@ -42,13 +43,17 @@ A change of a volatile member is not a change in a resource's history. A sensiti
 		if k.Service().Shared {
 			shared = " \\*"
 		}
-		fmt.Fprintf(w, "| `%s` | [%s](%s) | %s | %s | %v%s | %s | %s |\n", k.Name, k.Action(), k.DocURL(), id,
+		tags := ""
+		if k.TagsBy != nil {
+			tags = ", " + k.TagsBy.Op
+		}
+		fmt.Fprintf(w, "| `%s` | [%s](%s)%s | %s | %s | %v%s | %s | %s |\n", k.Name, k.Action(), k.DocURL(), tags, id,
 			codeSpan(k.Parent), refill, shared, strings.Join(k.Volatile, " "), strings.Join(k.Sensitive, " "))
 	}
 	fmt.Fprint(w, "\n## Left out\n\n| operation | why |\n|---|---|\n")
 	for i := range Services {
 		for _, o := range Services[i].LeftOut {
-			fmt.Fprintf(w, "| %s:%s | %s |\n", Services[i].IAMPrefix, o.Operation, o.Reason)
+			fmt.Fprintf(w, "| %s:%s | %s |\n", Services[i].Name, o.Operation, o.Reason)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/smithy-go"
+
 	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/collectors/internal/call"
 	"github.com/aws-collector/collector/record"
@@ -22,6 +24,9 @@ func (l *Lister) fault(o CallOptions, k *Kind, err error) error {
 	if k.Service().Global {
 		operation = fmt.Sprintf("list %s: ", k.Name)
 	}
+	if op := k.opOf(err); op != k.Op {
+		operation += op + ": "
+	}
 	text := operation + record.ErrorSummary(err)
 	err = fmt.Errorf("%s%w", operation, err)
 	if f := (*record.Fault)(nil); errors.As(err, &f) && f.Hint != "" {
@@ -29,6 +34,14 @@ func (l *Lister) fault(o CallOptions, k *Kind, err error) error {
 	}
 	reason, hint := diagnose(o, k, err)
 	return &record.Fault{Reason: reason, Hint: hint, Text: text, Err: err}
+}
+
+// opOf is the operation whose call ended with an error: the kind's, unless the error names another.
+func (k *Kind) opOf(err error) string {
+	if e := (*smithy.OperationError)(nil); errors.As(err, &e) {
+		return e.OperationName
+	}
+	return k.Op
 }
 
 // hintCheckEndpoint is the hint for a response that a service does not give.
@@ -65,7 +78,7 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 	}
 	switch reason {
 	case record.AccessDenied:
-		return reason, deniedHint(k.Action(), err)
+		return reason, deniedHint(k.actionOf(k.opOf(err)), err)
 	case record.Expired:
 		if d, ok := call.Skew(err, time.Now()); ok && d.Abs() > skewLimit {
 			return record.ClockSkew, clockHint(d)
@@ -89,14 +102,14 @@ func diagnose(o CallOptions, k *Kind, err error) (record.Reason, string) {
 		return reason, inactiveHint(code)
 	case record.Unsupported:
 		return reason, "Remove " + k.Name + " from kinds, or name it and the region under expect_denied: " +
-			k.Op + " does not exist in " + o.Region + "."
+			k.opOf(err) + " does not exist in " + o.Region + "."
 	case record.Throttling:
 		if p, ok := record.PartitionOf(o.Region); ok && p.ID == "aws-cn" {
 			return reason, "Set a slower schedule for " + k.Name +
 				". In China, an API that does not exist in the region may respond like this, too."
 		}
 		return reason, "Set a slower schedule for " + k.Name +
-			", or check whether another program uses the account's budget for " + k.Op + " in this region."
+			", or check whether another program uses the account's budget for " + k.opOf(err) + " in this region."
 	case record.BadSignature:
 		return reason, "Check the secret of the access key, and whether a proxy changes or removes headers of requests."
 	case record.ServiceError:

@@ -64,6 +64,23 @@ var autoscalingLeftOut = []Omission{
 	{"DescribeWarmPool", "part of autoscaling_instance, and of autoscaling_group: WarmPoolConfiguration"},
 }
 
+var elbLeftOut = []Omission{
+	{"DescribeAccountLimits", "quotas, not a resource"},
+	{"DescribeLoadBalancerAttributes", "attributes of one load balancer a call, without an id of their own"},
+	{"DescribeLoadBalancerPolicyTypes", "values that AWS accepts, the same for everyone"},
+	{"DescribeTags", "part of elb_load_balancer: Tags"},
+}
+
+var elbv2LeftOut = []Omission{
+	{"DescribeAccountLimits", "quotas, not a resource"},
+	{"DescribeCapacityReservation", "an attribute of one load balancer a call, without an id of its own"},
+	{"DescribeListenerAttributes", "attributes of one listener a call, without an id of their own"},
+	{"DescribeLoadBalancerAttributes", "attributes of one load balancer a call, without an id of their own"},
+	{"DescribeSSLPolicies", "a public catalogue of AWS's own policies"},
+	{"DescribeTags", "part of the other kinds: Tags"},
+	{"DescribeTargetGroupAttributes", "attributes of one target group a call, without an id of their own"},
+}
+
 var iamLeftOut = []Omission{
 	{"GetAccessKeyLastUsed", "a call for each key; changes with each use of the key"},
 	{"GetAccountProperties", "settings of the account's sign-in page, not a resource"},

@@ -1,6 +1,7 @@
 package collectors
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,8 @@ type Gate interface {
 type CallOptions struct {
 	Session       Session
 	Region        string
-	RegionEnabled bool // known to be enabled for the account, so a refused key is a bad key
+	AccountID     string // of the session; for Check, which asks for resources that do not exist
+	RegionEnabled bool   // known to be enabled for the account, so a refused key is a bad key
 	Gate          Gate
 	Envelope      *record.Envelope // the envelope of the records; unused by Regions and Check
 	Sensitive     string           // digest, clear or drop; "" is digest
@@ -71,10 +73,14 @@ type Options struct {
 type Lister struct {
 	options  Options
 	caller   *call.Caller
-	programs map[string]func() (*awsxml.Program, error)
+	programs map[string]func() (programs, error)
 	seed     maphash.Seed
 	decoders sync.Pool // of *awsxml.Decoder
+	aside    sync.Pool // of *record.Page: for responses that are decoded at once and are not delivered
 }
+
+// programs decode the responses of a kind and, if it has TagsBy, those with tags.
+type programs struct{ list, tags *awsxml.Program }
 
 // New does no I/O. A kind is compiled when it is first listed, because few configurations list all.
 func New(o Options) (*Lister, error) {
@@ -86,7 +92,7 @@ func New(o Options) (*Lister, error) {
 	}
 	l := &Lister{
 		options:  o,
-		programs: make(map[string]func() (*awsxml.Program, error), len(Kinds)),
+		programs: make(map[string]func() (programs, error), len(Kinds)),
 		seed:     maphash.MakeSeed(),
 		caller: call.New(call.Options{
 			AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP,
@@ -94,8 +100,11 @@ func New(o Options) (*Lister, error) {
 		}),
 	}
 	for i := range Kinds {
-		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*awsxml.Program, error) {
-			return Kinds[i].compile()
+		l.programs[Kinds[i].Name] = sync.OnceValues(func() (p programs, err error) {
+			if p.list, err = Kinds[i].compile(); err == nil {
+				p.tags, err = Kinds[i].compileTags()
+			}
+			return p, err
 		})
 	}
 	return l, nil
@@ -146,14 +155,17 @@ func (l *Lister) newListing(o CallOptions, k *Kind, parent string, st *record.Li
 		return nil, err
 	}
 	g := &listing{
-		lister:        l,
-		callOptions:   o,
-		kind:          k,
-		program:       prog,
-		decodeOptions: awsxml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
-		creds:         &trackedSession{Session: o.Session},
-		stats:         st,
-		tokens:        map[uint64]struct{}{},
+		lister:      l,
+		callOptions: o,
+		kind:        k,
+		program:     prog.list,
+		tagsProgram: prog.tags,
+		decodeOptions: awsxml.Options{
+			Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey, Under: parent,
+		},
+		creds:  &trackedSession{Session: o.Session},
+		stats:  st,
+		tokens: map[uint64]struct{}{},
 	}
 	g.req = k.request(o, g.creds, parent)
 	return g, nil
@@ -221,6 +233,7 @@ type listing struct {
 	callOptions   CallOptions
 	kind          *Kind
 	program       *awsxml.Program
+	tagsProgram   *awsxml.Program // of the kind's TagsBy
 	decodeOptions awsxml.Options
 	creds         *trackedSession
 	req           call.Request
@@ -284,7 +297,7 @@ func (g *listing) again(ctx context.Context, err error) (bool, error) {
 	switch {
 	case renewed:
 		return once(&g.renewed), err
-	case g.creds.denied(ctx, g.kind.Action(), err):
+	case g.creds.denied(ctx, g.kind.actionOf(g.kind.opOf(err)), err):
 		return once(&g.denied), err
 	case expired(err):
 		if !once(&g.renewed) {
@@ -337,20 +350,26 @@ func (g *listing) listPage(ctx context.Context, yield func(*record.Page, error) 
 		}
 	}
 	defer returnPage()
-	err = g.lister.caller.Call(ctx, g.req, func(body io.Reader) error {
+	options := g.decodeOptions
+	decode := func(body io.Reader) error {
 		if p = g.lister.options.Pages.Take(ctx); p == nil {
 			return context.Cause(ctx)
 		}
-		d, _ := g.lister.decoders.Get().(*awsxml.Decoder)
-		if d == nil {
-			d = new(awsxml.Decoder)
-		}
-		defer g.lister.decoders.Put(d)
-		if next, err = d.Decode(g.program, g.decodeOptions, body, p); err != nil {
+		if next, err = g.lister.decode(g.program, options, body, p); err != nil {
 			returnPage() // before the SDK waits for its next attempt
 		}
 		return err
-	})
+	}
+	if g.kind.TagsBy == nil {
+		err = g.lister.caller.Call(ctx, g.req, decode)
+	} else {
+		var body []byte
+		var tags tagsOf
+		if body, tags, err = g.listTagged(ctx); err == nil {
+			options.Tags = g.lookUp(tags)
+			err = decode(bytes.NewReader(body))
+		}
+	}
 	if err != nil {
 		return "", err
 	}
@@ -367,6 +386,17 @@ func (g *listing) listPage(ctx context.Context, yield func(*record.Page, error) 
 	}
 	g.stats.Records += n
 	return next, nil
+}
+
+func (l *Lister) decode(
+	prog *awsxml.Program, o awsxml.Options, body io.Reader, p *record.Page,
+) (next string, err error) {
+	d, _ := l.decoders.Get().(*awsxml.Decoder)
+	if d == nil {
+		d = new(awsxml.Decoder)
+	}
+	defer l.decoders.Put(d)
+	return d.Decode(prog, o, body, p)
 }
 
 // trackedSession is a session that records its latest credentials, for one listing.

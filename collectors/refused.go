@@ -39,7 +39,7 @@ func (u *trackedSession) keyRefused(ctx context.Context, o CallOptions, k *Kind,
 	if k.Parent != "" {
 		f.Reason = record.AccessDenied
 		f.Hint = fmt.Sprintf("Nothing to do for the others: AWS refuses %s for a single %s, which belongs to another "+
-			"account that does not share it any more.", k.Op, k.Parent)
+			"account that does not share it any more.", k.opOf(err), k.Parent)
 	}
 	return false, f
 }

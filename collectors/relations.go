@@ -3,6 +3,7 @@ package collectors
 import (
 	"cmp"
 	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -34,9 +35,15 @@ var idsNamedOtherwise = map[string]string{
 	"GroupId":                  "ec2_security_group",
 	"GroupList":                "iam_group",
 	"LaunchConfigurationName":  "autoscaling_launch_configuration",
+	"ListenerArn":              "elbv2_listener",
+	"LoadBalancerArn":          "elbv2_load_balancer",
+	"LoadBalancerNames":        "elb_load_balancer",
 	"PermissionsBoundaryArn":   "iam_policy",
 	"PolicyArn":                "iam_policy",
 	"ServiceLinkedRoleARN":     "iam_role",
+	"TargetGroupARN":           "elbv2_target_group", // of Auto Scaling
+	"TargetGroupArn":           "elbv2_target_group",
+	"TrustStoreArn":            "elbv2_trust_store",
 	"UserName":                 "iam_user",
 }
 
@@ -45,6 +52,19 @@ var idsAt = map[string]string{
 	"IamInstanceProfile.Arn":  "iam_instance_profile",
 	"InstanceProfileList.Arn": "iam_instance_profile",
 	"Roles.Arn":               "iam_role",
+}
+
+// unnamedRelations are members whose names do not say what their ids are of, or mean another thing in other kinds. A
+// target may also be an address or a function: then no instance has its id.
+var unnamedRelations = []Relation{
+	{"elb_instance_health", "LoadBalancerName", "elb_load_balancer"},
+	{"elb_load_balancer", "SecurityGroups", "ec2_security_group"},
+	{"elb_load_balancer", "Subnets", "ec2_subnet"},
+	{"elb_load_balancer", "VPCId", "ec2_vpc"},
+	{"elb_load_balancer_policy", "LoadBalancerName", "elb_load_balancer"},
+	{"elbv2_load_balancer", "SecurityGroups", "ec2_security_group"},
+	{"elbv2_target_health", "Target.Id", "ec2_instance"},
+	{"elbv2_trust_store_association", "ResourceArn", "elbv2_listener"},
 }
 
 // placementGroup ends the path of the id of a placement group, which no kind has as its own id.
@@ -69,7 +89,7 @@ func Relations() ([]Relation, error) {
 			targets[k.ID] = k.Name // the most general one
 		}
 	}
-	var all []Relation
+	all := slices.Clone(unnamedRelations)
 	for i := range Kinds {
 		k := &Kinds[i]
 		prog, err := k.compile()
@@ -93,8 +113,10 @@ func Relations() ([]Relation, error) {
 
 // relatedKind is the kind of the ids that a member with this name holds; "" if it holds none.
 func relatedKind(targets map[string]string, name string) string {
-	if strings.HasSuffix(name, "Ids") {
-		name = strings.TrimSuffix(name, "s")
+	for _, plural := range []string{"ARNs", "Arns", "Ids"} {
+		if strings.HasSuffix(name, plural) {
+			name = strings.TrimSuffix(name, "s")
+		}
 	}
 	if to, ok := targets[name]; ok {
 		return to

@@ -30,6 +30,18 @@ func TestRelations(t *testing.T) {
 		{"iam_user", "GroupList", "iam_group"},
 		{"iam_user", "PermissionsBoundary.PermissionsBoundaryArn", "iam_policy"},
 		{"iam_virtual_mfa_device", "User.UserName", "iam_user"},
+		{"autoscaling_group", "LoadBalancerNames", "elb_load_balancer"},
+		{"autoscaling_group", "TargetGroupARNs", "elbv2_target_group"},
+		{"elb_load_balancer", "Instances.InstanceId", "ec2_instance"},
+		{"elbv2_listener", "DefaultActions.ForwardConfig.TargetGroups.TargetGroupArn", "elbv2_target_group"},
+		{"elbv2_listener", "LoadBalancerArn", "elbv2_load_balancer"},
+		{"elbv2_listener_certificate", "ListenerArn", "elbv2_listener"},
+		{"elbv2_load_balancer", "AvailabilityZones.SubnetId", "ec2_subnet"},
+		{"elbv2_load_balancer", "SecurityGroups", "ec2_security_group"},
+		{"elbv2_load_balancer", "VpcId", "ec2_vpc"},
+		{"elbv2_target_group", "LoadBalancerArns", "elbv2_load_balancer"},
+		{"elbv2_target_health", "Target.Id", "ec2_instance"},
+		{"elbv2_target_health", "TargetGroupArn", "elbv2_target_group"},
 		{"ec2_instance", "BlockDeviceMappings.Ebs.VolumeId", "ec2_volume"},
 		{"ec2_instance", "SecurityGroups.GroupId", "ec2_security_group"},
 		{"ec2_address", "InstanceId", "ec2_instance"},
@@ -52,11 +64,21 @@ func TestRelations(t *testing.T) {
 			t.Errorf("%v: not in the catalogue, or twice", r)
 		}
 		seen[r] = true
-		if strings.HasPrefix(r.Kind, "ec2_") && !strings.HasPrefix(r.To, "ec2_") && !strings.HasPrefix(r.To, "iam_") {
-			t.Errorf("%v: of other services, EC2 names only IAM's", r)
-		}
 		last := r.Path[strings.LastIndexByte(r.Path, '.')+1:]
-		if slices.Contains([]string{"Id", "OwnerId", "AssociationId", "PoolId", "ResourceId"}, last) {
+		isElsewhere := !strings.HasPrefix(r.To, "ec2_") && !strings.HasPrefix(r.To, "iam_") && last != "LoadBalancerArn"
+		if strings.HasPrefix(r.Kind, "ec2_") && isElsewhere {
+			t.Errorf("%v: of other services, EC2 names only IAM's and load balancers", r)
+		}
+		k, _ := KindNamed(r.Kind)
+		prog, err := k.compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := prog.Item().Path(r.Path); !ok {
+			t.Errorf("%v: the kind has no such member", r)
+		}
+		vague := []string{"Id", "OwnerId", "AssociationId", "PoolId", "ResourceId"}
+		if r.Path != "Target.Id" && slices.Contains(vague, last) {
 			t.Errorf("%v: the name says nothing", r)
 		}
 		if r.Path == "Placement.GroupId" || last == "AssociationDefaultRouteTableId" {

@@ -78,6 +78,36 @@ var Services = []Service{
 		LeftOut: ec2LeftOut,
 	},
 	{
+		Name:      "elb",
+		IAMPrefix: "elasticloadbalancing",
+		DocURL:    "https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_",
+		// All actions that only read share one bucket; each version of the API has its own.
+		// https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-throttling.html
+		Refill: 10, Burst: 40, Shared: true,
+		errorsURL: "https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "Elastic Load Balancing", Version: "2012-06-01", PageSize: "PageSize", PageToken: "Marker",
+			Prepare:   call.PrepareAWSQuery("Elastic Load Balancing", "elasticloadbalancing"),
+			ReadError: call.ReadAWSQueryError,
+		},
+		format:  elbFormat("elasticloadbalancing"),
+		LeftOut: elbLeftOut,
+	},
+	{
+		Name:      "elbv2",
+		IAMPrefix: "elasticloadbalancing",
+		DocURL:    "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_",
+		Refill:    10, Burst: 40, Shared: true, // as for elb
+		errorsURL: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "Elastic Load Balancing v2", Version: "2015-12-01", PageSize: "PageSize", PageToken: "Marker",
+			Prepare:   call.PrepareAWSQuery("Elastic Load Balancing v2", "elasticloadbalancing"),
+			ReadError: call.ReadAWSQueryError,
+		},
+		format:  elbFormat("elasticloadbalancingv2"),
+		LeftOut: elbv2LeftOut,
+	},
+	{
 		Name:      "iam",
 		IAMPrefix: "iam",
 		DocURL:    "https://docs.aws.amazon.com/IAM/latest/APIReference/API_",
@@ -95,6 +125,13 @@ var Services = []Service{
 		format:  iamFormat(),
 		LeftOut: iamLeftOut,
 	},
+}
+
+// elbFormat is the format of both APIs of Elastic Load Balancing.
+func elbFormat(service string) awsxml.Format {
+	f := awsxml.AWSQuery(service)
+	f.Token, f.Tag = "NextMarker", "Tag"
+	return f
 }
 
 // iamFormat is AWSQuery's format with the names of IAM.

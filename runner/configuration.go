@@ -183,6 +183,7 @@ type Kind struct {
 	Name    string
 	Service string // "ec2"
 	Op      string // the service's API operation, which has its own budget
+	TagsOp  string // the operation that returns the tags: it has another budget of the same size; "": none
 	Parent  string // it is listed once for each id of this kind, and runs after it in the same job
 	Global  bool   // the same in every region: listed in the first region of the plan
 	// GlobalService means that the service has no regions: listed once, in record.GlobalRegion, whatever the plan.

@@ -272,7 +272,8 @@ type gate struct {
 	closed           bool // the target is over: late calls are refused and not counted
 }
 
-// Gate makes the gate of one target. kind has the budget of its own API; other APIs have EC2's.
+// Gate makes the gate of one target. kind has the budget of its own API, and one like it for TagsOp; other APIs have
+// EC2's.
 func (l *Limits) Gate(account, region string, kind Kind) *Gate {
 	return &Gate{region, &gate{l: l, account: account, kind: kind}}
 }
@@ -288,7 +289,7 @@ var errTargetOver = errors.New("the target has ended")
 func (g *Gate) Enter(ctx context.Context, service, op string) (leave func(code string), err error) {
 	refill, burst := g.kind.Refill, g.kind.Burst
 	key := bucketKey{g.account, g.region, service, op}
-	other := service != g.kind.Service || op != g.kind.Op
+	other := service != g.kind.Service || op != g.kind.Op && op != g.kind.TagsOp
 	if g.kind.Shared && service == g.kind.Service {
 		other, key.op = false, ""
 	}

@@ -43,6 +43,8 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 		{Kind{Service: "ec2", Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeRegions", 5 * time.Second},
 		// never less than one
 		{Kind{Service: "ec2", Op: "DescribeIpams", Refill: 2, Burst: 1}, "DescribeIpams", 99 * time.Second},
+		// tags are a call of their own
+		{Kind{Service: "ec2", Op: "DescribeIpams", TagsOp: "Tags", Refill: 2, Burst: 1}, "Tags", 99 * time.Second},
 	} {
 		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

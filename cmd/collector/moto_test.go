@@ -254,6 +254,14 @@ func (m *moto) listWithCLI(creds credentials, region string) map[string]cliListi
 	if err != nil || exec.Command(python, "-c", "import awscli.clidriver, boto3").Run() != nil {
 		m.t.Skip("SKIPPED, NOT PASSED: no python3 with awscli and boto3 in it (pip install awscli boto3)")
 	}
+	type tags struct { // TagsBy of a kind
+		Op    string `json:"op"`
+		Param string `json:"param"`
+		Name  string `json:"name"`
+		Items string `json:"items"`
+		ID    string `json:"id"`
+		Max   int    `json:"max"`
+	}
 	type row struct {
 		Kind    string            `json:"kind"`
 		Service string            `json:"service"`
@@ -263,10 +271,18 @@ func (m *moto) listWithCLI(creds credentials, region string) map[string]cliListi
 		ID      string            `json:"id"` // the member of the parent's items that the request names
 		Items   string            `json:"items"`
 		Param   string            `json:"param"`
+		InData  bool              `json:"in_data"` // our data has Param as a member
+		Depth   int               `json:"depth"`
+		Tags    *tags             `json:"tags"`
 	}
 	var rows []row
 	for _, k := range collectors.Kinds {
-		rows = append(rows, row{k.Name, k.Service().Name, k.Op, k.Params, k.Parent, k.ID, k.Items, k.ParentParam})
+		r := row{k.Name, k.Service().Name, k.Op, k.Params, k.Parent, k.ID, k.Items, k.ParentParam, k.ParentInData,
+			k.Depth(), nil}
+		if by := k.TagsBy; by != nil {
+			r.Tags = &tags{by.Op, by.Param, by.Name, by.Items, by.ID, by.Max}
+		}
+		rows = append(rows, r)
 	}
 	in, err := json.Marshal(rows)
 	if err != nil {
@@ -415,11 +431,16 @@ outputs: [{type: stdout, ends: true}]
 		}
 	}
 	t.Logf("%d kinds with %d records were compared; moto has nothing of %s", kinds, records, strings.Join(empty, " "))
-	for _, name := range []string{"autoscaling_group", "autoscaling_instance", "autoscaling_lifecycle_hook"} {
+	for _, name := range []string{
+		"autoscaling_group", "autoscaling_instance", "autoscaling_lifecycle_hook",
+		"elb_load_balancer", "elb_instance_health", "elbv2_load_balancer", "elbv2_listener", "elbv2_rule",
+		"elbv2_target_group", "elbv2_target_health",
+	} {
 		if len(got[name]) == 0 {
 			t.Errorf("%s: nothing was compared", name)
 		}
 	}
+	t.Run("a scaling group behind load balancers", func(t *testing.T) { m.testScalingGroup(t, creds, region) })
 	if kinds < 45 || records < 500 || t.Failed() {
 		t.Errorf("%d kinds, %d records were compared; want 45 and 500 at least\n%s", kinds, records, stderr)
 	}
@@ -451,8 +472,13 @@ func sortedByID(k *collectors.Kind, list []any) []any {
 			return fmt.Sprint(v)
 		}
 		var parts []string
-		for _, member := range strings.Split(k.ID, "/") {
-			parts = append(parts, fmt.Sprint(o[member]))
+		for _, path := range strings.Split(k.ID, "/") {
+			var at any = o
+			for member := range strings.SplitSeq(path, ".") {
+				in, _ := at.(map[string]any)
+				at = in[member]
+			}
+			parts = append(parts, fmt.Sprint(at))
 		}
 		return strings.Join(parts, "/")
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,7 @@ import (
 // A run makes exactly the planned calls: for an account without resources, and for one with the assumed resources. It
 // takes as long as planned, or slightly longer.
 func TestRunMakesPlannedCalls(t *testing.T) {
-	const scalingGroups = 4 // that launched some of the 20 instances
+	const scalingGroups = 4 // that launched some of the 20 instances; half of them are behind a load balancer of each API
 	for _, c := range []struct {
 		name   string
 		fill   int // instances in eu-west-1
@@ -29,7 +30,9 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 	}{
 		{"an empty account", 0, nil},
 		{"a full one", 20, map[string]int{
-			"ec2_vpc": 1, "ec2_launch_template": 1, "ec2_image": 2, "autoscaling_group": scalingGroups}},
+			"ec2_vpc": 1, "ec2_launch_template": 1, "ec2_image": 2, "autoscaling_group": scalingGroups,
+			"elb_load_balancer": 2, "elbv2_load_balancer": 2, "elbv2_listener": 4, "elbv2_rule": 6, "elbv2_target_group": 2,
+			"elbv2_trust_store": 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -84,10 +87,10 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 					}
 				}
 				actions := map[string]int{}
-				listing := func(c *awsfake.Call) bool { return c.Service == "autoscaling" || c.Service == "ec2" }
+				listing := func(c *awsfake.Call) bool { return c.Service != "sts" }
 				for _, call := range cloud.Calls(listing) {
 					got[call.Region]++
-					actions[call.Service+":"+call.Action]++
+					actions[operations(call.Service+":"+call.Action)]++
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("calls (-planned +made):\n%s", diff)
@@ -95,7 +98,7 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 				plannedActions := map[string]int{}
 				for _, k := range p.Costs {
 					if k.Calls > 0 {
-						plannedActions[k.Action] += k.Calls
+						plannedActions[operations(k.Action)] += k.Calls
 					}
 				}
 				if diff := cmp.Diff(plannedActions, actions); diff != "" {
@@ -108,4 +111,13 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 			})
 		})
 	}
+}
+
+// operations is what the calls of a plan are compared by: the action, or the service where tags are a call of their own
+// and so not all calls of a kind are of its action.
+func operations(action string) string {
+	if service, _, _ := strings.Cut(action, ":"); service == "elasticloadbalancing" {
+		return service
+	}
+	return action
 }

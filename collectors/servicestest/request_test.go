@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/record"
@@ -52,17 +54,47 @@ type open struct{}
 
 func (open) Enter(context.Context, string, string) (func(string), error) { return func(string) {}, nil }
 
+// A service is a kind of a service, and the call of the SDK's client that lists it.
+type service struct {
+	kind    string
+	setting string // its name in the names of variables: AUTO_SCALING; in files it has small letters
+	scope   string // in what is signed, and the begin of the form
+	list    func(aws.Config) error
+}
+
+var services = []service{
+	{kind: "autoscaling_group", setting: "AUTO_SCALING",
+		scope: "/autoscaling/aws4_request: Action=DescribeAutoScalingGroups&",
+		list: func(cfg aws.Config) error {
+			in := &autoscaling.DescribeAutoScalingGroupsInput{MaxRecords: aws.Int32(100)}
+			if p, ok := record.PartitionOf(cfg.Region); ok && p.ID == "aws" {
+				in.IncludeManagedResources = aws.Bool(true)
+			}
+			_, err := autoscaling.NewFromConfig(cfg).DescribeAutoScalingGroups(context.Background(), in)
+			return err
+		}},
+	{kind: "elb_load_balancer", setting: "ELASTIC_LOAD_BALANCING",
+		scope: "/elasticloadbalancing/aws4_request: Action=DescribeLoadBalancers&",
+		list: func(cfg aws.Config) error {
+			in := &elasticloadbalancing.DescribeLoadBalancersInput{PageSize: aws.Int32(20)}
+			_, err := elasticloadbalancing.NewFromConfig(cfg).DescribeLoadBalancers(context.Background(), in)
+			return err
+		}},
+	{kind: "elbv2_load_balancer", setting: "ELASTIC_LOAD_BALANCING_V2",
+		scope: "/elasticloadbalancing/aws4_request: Action=DescribeLoadBalancers&",
+		list: func(cfg aws.Config) error {
+			in := &elasticloadbalancingv2.DescribeLoadBalancersInput{PageSize: aws.Int32(20)}
+			_, err := elasticloadbalancingv2.NewFromConfig(cfg).DescribeLoadBalancers(context.Background(), in)
+			return err
+		}},
+}
+
 // sentBySDK returns the request of the SDK's client, or its error.
-func sentBySDK(cfg aws.Config, region string) string {
+func (s service) sentBySDK(cfg aws.Config, region string) string {
 	var r recorder
 	cfg.HTTPClient, cfg.Region, cfg.Credentials = &r, region, keys{}
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	in := &autoscaling.DescribeAutoScalingGroupsInput{MaxRecords: aws.Int32(100)}
-	if p, ok := record.PartitionOf(region); ok && p.ID == "aws" {
-		in.IncludeManagedResources = aws.Bool(true)
-	}
-	_, err := autoscaling.NewFromConfig(cfg).DescribeAutoScalingGroups(context.Background(), in)
-	return outcome(r, err)
+	return outcome(r, s.list(cfg))
 }
 
 // sentByUs returns the request of a listing, or its error.
@@ -99,8 +131,14 @@ func outcome(r recorder, err error) string {
 
 // In every region, with every setting of endpoints, the SDK's client sends what we send.
 func TestRequestsEqualTheSDKs(t *testing.T) {
-	const file = "[default]\nservices = here\n[services here]\nauto_scaling =\n  endpoint_url = http://127.0.0.1:1/as\n" +
-		"ec2 =\n  endpoint_url = http://127.0.0.1:1/ec2\n"
+	for _, s := range services {
+		t.Run(s.kind, func(t *testing.T) { s.testRequests(t) })
+	}
+}
+
+func (s service) testRequests(t *testing.T) {
+	file := "[default]\nservices = here\n[services here]\n" + strings.ToLower(s.setting) +
+		" =\n  endpoint_url = http://127.0.0.1:1/as\nec2 =\n  endpoint_url = http://127.0.0.1:1/ec2\n"
 	for name, c := range map[string]struct {
 		env  map[string]string
 		file string
@@ -112,14 +150,14 @@ func TestRequestsEqualTheSDKs(t *testing.T) {
 		"endpoint":            {env: map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:2/a"}},
 		"endpoint of EC2":     {env: map[string]string{"AWS_ENDPOINT_URL_EC2": "http://127.0.0.1:3"}},
 		"endpoint of the service": {env: map[string]string{
-			"AWS_ENDPOINT_URL": "http://127.0.0.1:2", "AWS_ENDPOINT_URL_AUTO_SCALING": "http://127.0.0.1:4"}},
+			"AWS_ENDPOINT_URL": "http://127.0.0.1:2", "AWS_ENDPOINT_URL_" + s.setting: "http://127.0.0.1:4"}},
 		"endpoint and FIPS": {env: map[string]string{
 			"AWS_ENDPOINT_URL": "http://127.0.0.1:2", "AWS_USE_FIPS_ENDPOINT": "true"}},
 		"file":              {file: file},
 		"file of all":       {file: "[default]\nendpoint_url = http://127.0.0.1:5\n"},
 		"file and variable": {file: file, env: map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:2"}},
 		"file and variable of itself": {file: file, env: map[string]string{
-			"AWS_ENDPOINT_URL_AUTO_SCALING": "http://127.0.0.1:4"}},
+			"AWS_ENDPOINT_URL_" + s.setting: "http://127.0.0.1:4"}},
 		"ignored": {file: file, env: map[string]string{
 			"AWS_ENDPOINT_URL": "http://127.0.0.1:2", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}},
 	} {
@@ -142,11 +180,11 @@ func TestRequestsEqualTheSDKs(t *testing.T) {
 			}
 			sent := 0
 			for _, region := range regions {
-				want, got := sentBySDK(cfg, region), sentByUs(t, cfg, "autoscaling_group", region)
+				want, got := s.sentBySDK(cfg, region), sentByUs(t, cfg, s.kind, region)
 				if got != want {
 					t.Errorf("%s: we send\n%s\nthe SDK sends\n%s", region, got, want)
 				}
-				if strings.Contains(want, "/autoscaling/aws4_request: Action=DescribeAutoScalingGroups&") {
+				if strings.Contains(want, s.scope) {
 					sent++
 				}
 			}

@@ -31,8 +31,10 @@ var scalingLists = map[string]scalingList{
 	"DescribeScheduledActions":           {"ScheduledUpdateGroupActions", 100, (*regionResources).scheduledActions},
 }
 
-// scalingLaunched are the calls whose lists change with the instances of the groups.
-var scalingLaunched = []string{"DescribeAutoScalingGroups", "DescribeAutoScalingInstances"}
+// scalingLaunched are the calls whose lists change with the instances of the groups: Auto Scaling's, and those of the
+// load balancers in front of the groups.
+var scalingLaunched = []string{"DescribeAutoScalingGroups", "DescribeAutoScalingInstances", "DescribeInstanceHealth",
+	"DescribeLoadBalancers", "DescribeTargetHealth"}
 
 // scalingBucket is the bucket of all calls of an account in a region. AWS does not document its size.
 var scalingBucket = Bucket{Burst: 50, PerSecond: 10}
@@ -119,6 +121,12 @@ func (f *regionResources) addGroup(name string) {
 	for action := range scalingLists { // each has something of each group, or may have
 		f.revisions[action]++
 	}
+	for action := range elbLists {
+		f.revisions[action]++
+	}
+	for action := range elbv2Lists {
+		f.revisions[action]++
+	}
 }
 
 // inService are the instances of a group, of any if group is "". An instance that ends is not in the group any more.
@@ -153,8 +161,7 @@ func (f *regionResources) scalingGroups(*request) (all []func(*xmlWriter)) {
 			m.int("DesiredCapacity", len(of))
 			m.int("DefaultCooldown", 300)
 			m.strings("AvailabilityZones", f.region+"a", f.region+"b", f.region+"c")
-			m.strings("LoadBalancerNames")
-			m.strings("TargetGroupARNs")
+			f.behindBalancers(m, group)
 			m.text("HealthCheckType", "EC2")
 			m.int("HealthCheckGracePeriod", 300)
 			m.element("Instances", func() {

@@ -30,6 +30,10 @@
 // Auto Scaling: pages (MaxRecords' bounds, tokens), one token bucket per account × region; the groups that launched
 // instances, with what belongs to them.
 //
+// Elastic Load Balancing, both versions: pages (PageSize's bounds, markers), one token bucket per account × region ×
+// version; load balancers in front of those groups, with listeners, rules, target groups and the health of the targets;
+// tags by a call of their own, for at most 20 names, which refuses all names if one does not exist.
+//
 // AWS Organizations: the lists of accounts, units, parents and tags, for the management account and delegated
 // administrators only, in the one region of the partition, in pages of at most 20; closed and suspended members, whose
 // credentials are refused.

@@ -47,6 +47,11 @@ type Options struct {
 	Sensitive Mode
 	DigestKey []byte // required by Digest if the program has sensitive members
 	Limits    Limits
+
+	// Tags returns the tags of an item by the value of [Spec.TagsBy]. An item with an error is set aside, but for
+	// [ErrVanished].
+	Tags  func(name string) ([]Tag, error)
+	Under string // the value of [Spec.Under]
 }
 
 // Limits bound the size of a response. Zero means the default.
@@ -124,6 +129,7 @@ type Decoder struct {
 	idUnread         bool   // such a text is part of the current item's id
 	nextToken        []byte
 	tagKey, tagValue record.Span // of the current tag
+	tagsBy           record.Span // of the current item: the value of Spec.TagsBy
 	mac              hash.Hash
 	macKey           []byte
 	scratch          []byte
@@ -324,7 +330,7 @@ func (d *Decoder) item(n *node, name string, empty bool) error {
 	d.draft = &d.page.Items
 	from := len(d.draft.Buf)
 	d.itemStart, d.itemOpen = d.draft.Size(), true
-	d.textErr, d.itemErr, d.idUnread = nil, nil, false
+	d.textErr, d.itemErr, d.idUnread, d.tagsBy = nil, nil, false, record.Span{}
 	d.page.BeginItem(max(d.program.idMembers, 1))
 	if err := d.value(n, name, empty); err != nil {
 		return err
@@ -333,11 +339,17 @@ func (d *Decoder) item(n *node, name string, empty bool) error {
 		d.page.SetID(0, record.SpanOf(from, len(d.draft.Buf)))
 		d.idUnread = d.textErr != nil
 	}
+	keep := d.addMembers()
 	if err := d.checkLimits(); err != nil {
 		return err
 	}
 	d.itemOpen = false
-	if hasID := d.page.EndItem(); d.itemErr == nil && !hasID {
+	hasID := d.page.EndItem()
+	if !keep {
+		d.page.DropItem()
+		return nil
+	}
+	if d.itemErr == nil && !hasID {
 		d.itemErr = d.errorHere(fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.program.spec.ID, ", ")))
 	}
 	if d.itemErr != nil {

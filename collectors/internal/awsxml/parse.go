@@ -12,9 +12,11 @@ import (
 
 // services has the tables of each service by its name. They are parsed when an operation is first asked for.
 var services = map[string]func() operations{
-	"autoscaling": sync.OnceValue(func() operations { return parseTables(autoscalingTables) }),
-	"ec2":         sync.OnceValue(func() operations { return parseTables(ec2Tables) }),
-	"iam":         sync.OnceValue(func() operations { return parseTables(iamTables) }),
+	"autoscaling":            sync.OnceValue(func() operations { return parseTables(autoscalingTables) }),
+	"ec2":                    sync.OnceValue(func() operations { return parseTables(ec2Tables) }),
+	"elasticloadbalancing":   sync.OnceValue(func() operations { return parseTables(elasticloadbalancingTables) }),
+	"elasticloadbalancingv2": sync.OnceValue(func() operations { return parseTables(elasticloadbalancingv2Tables) }),
+	"iam":                    sync.OnceValue(func() operations { return parseTables(iamTables) }),
 }
 
 // operations are those of a service by their name.

@@ -2,6 +2,8 @@ package awsxml
 
 //go:generate go run ./gen -service ec2 -o tables_ec2.go
 //go:generate go run ./gen -service autoscaling -in ../../servicestest -o tables_autoscaling.go
+//go:generate go run ./gen -service elasticloadbalancing -in ../../servicestest -o tables_elasticloadbalancing.go
+//go:generate go run ./gen -service elasticloadbalancingv2 -in ../../servicestest -o tables_elasticloadbalancingv2.go
 //go:generate go run ./gen -service iam -in ../../servicestest -o tables_iam.go
 
 import (
@@ -77,6 +79,12 @@ type Spec struct {
 	Sensitive []string // replaced by digests, unless Options.Sensitive says otherwise
 	Documents []string // JSON in URL encoding: written as JSON, as the AWS CLI prints it
 	Ordered   []string // lists whose order matters; the content hash treats others as multisets, as EC2 may reorder them
+
+	// TagsBy is the member by whose value [Options.Tags] finds the item's tags, where the response has none. They become
+	// the member Tags, as if the response had them.
+	TagsBy string
+	// Under is a member that the response lacks: items get it with the value of [Options.Under].
+	Under string
 }
 
 // A Program is a compiled Spec. It is immutable, so decoders may share it.
@@ -93,6 +101,7 @@ type Program struct {
 	escapedParts uint8 // see [record.Page.SetEscapedParts]
 	hintSlots    int   // number of hints
 	sensitive    bool  // a member is sensitive
+	underPart    int   // 1 + the place of Spec.Under in the id; 0: not in the id
 }
 
 // Spec returns the source of the program.
@@ -161,9 +170,16 @@ func compile(f Format, s Spec) (*Program, error) {
 		return nil, fmt.Errorf("items %s: neither a list nor a structure", s.Items)
 	}
 
+	var err error
+	if g.itemShape, err = s.withAdded(f, g.itemShape); err != nil {
+		return nil, err
+	}
 	m, err := s.marks(f, g.itemShape)
 	if err != nil {
 		return nil, err
+	}
+	if s.Under != "" {
+		g.underPart = m.atPath(s.Under).id
 	}
 	c := compiler{shared: map[*shape]*node{}}
 	g.item = c.node(g.itemShape, m)
@@ -189,10 +205,11 @@ const (
 	isItems    // the items, or the list or structure around them
 	isToken    // the pagination token
 	isSkip     // next to the items, and not part of the data
+	isTagsBy
 )
 
 // spanRoles are the roles of a scalar for which only its position is recorded.
-const spanRoles = isName | isTagKey | isTagValue | isState | isType
+const spanRoles = isName | isTagKey | isTagValue | isState | isType | isTagsBy
 
 // A markTree holds the roles of a member and of the members below it.
 type markTree struct {
@@ -295,7 +312,7 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	return root, nil
 }
 
-// markTexts marks the members with the name, the state and the type.
+// markTexts marks the members with the name, the state and the type, and the one by which tags are found.
 func (s Spec) markTexts(root *markTree, item *shape) error {
 	for _, m := range []struct {
 		what  string
@@ -306,6 +323,7 @@ func (s Spec) markTexts(root *markTree, item *shape) error {
 		{"name", nonEmpty(s.Name), isName, 1},
 		{"state", s.State, isState, record.MaxAlternatives},
 		{"type", s.Type, isType, record.MaxAlternatives},
+		{"tags by", nonEmpty(s.TagsBy), isTagsBy, 1},
 	} {
 		if len(m.paths) > m.most {
 			return fmt.Errorf("%s: more than %d members", m.what, m.most)

@@ -173,7 +173,7 @@ func (d *Decoder) mergeMember(f *field, name string, empty bool, start int) (don
 func (d *Decoder) moveToEnd(start, from, to int) int {
 	w := d.draft
 	if w == &d.page.Items {
-		d.page.ShiftSpans(from, to, &d.tagKey, &d.tagValue)
+		d.page.ShiftSpans(from, to, &d.tagKey, &d.tagValue, &d.tagsBy)
 	}
 	at := w.MoveToEnd(from, to)
 	if len(w.Buf) > start { // the first remaining member

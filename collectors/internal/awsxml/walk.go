@@ -218,6 +218,9 @@ func (d *Decoder) noteSpan(f *field, s record.Span) {
 	case f.role&isTagValue != 0:
 		d.tagValue = s
 	}
+	if f.role&isTagsBy != 0 {
+		d.tagsBy = s
+	}
 }
 
 // grow enlarges the draft for the content of a full window, within the limits.

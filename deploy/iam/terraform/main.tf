@@ -320,6 +320,24 @@ resource "aws_iam_policy" "list-services" {
         "autoscaling:DescribePolicies",
         "autoscaling:DescribeScheduledActions",
       ]
+      }, {
+      Sid      = "CollectorListElasticloadbalancing"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "elasticloadbalancing:DescribeInstanceHealth",
+        "elasticloadbalancing:DescribeListenerCertificates",
+        "elasticloadbalancing:DescribeListeners",
+        "elasticloadbalancing:DescribeLoadBalancerPolicies",
+        "elasticloadbalancing:DescribeLoadBalancers",
+        "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DescribeTags",
+        "elasticloadbalancing:DescribeTargetGroups",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:DescribeTrustStoreAssociations",
+        "elasticloadbalancing:DescribeTrustStoreRevocations",
+        "elasticloadbalancing:DescribeTrustStores",
+      ]
     }]
   })
 }

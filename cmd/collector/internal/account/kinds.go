@@ -2,6 +2,7 @@ package account
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/aws-collector/collector/cmd/collector/internal/configfile"
 	"github.com/aws-collector/collector/collectors"
@@ -15,7 +16,7 @@ func Catalogue() query.Catalogue {
 	for i := range collectors.Kinds {
 		k := &collectors.Kinds[i]
 		all[i] = query.KindLine{
-			Kind: k.Name, Operation: k.Op, Parent: k.Parent, Action: k.Action(), Doc: k.DocURL(),
+			Kind: k.Name, Operation: k.Op, Parent: k.Parent, Action: strings.Join(k.Actions(), ", "), Doc: k.DocURL(),
 			Service: k.Service().Name, Global: k.Global || k.Service().Global,
 		}
 	}
@@ -41,7 +42,7 @@ func Actions(kinds []string) []string {
 			if !ok {
 				break
 			}
-			actions = append(actions, k.Action())
+			actions = append(actions, k.Actions()...)
 			name = k.Parent
 		}
 	}

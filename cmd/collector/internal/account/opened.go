@@ -46,7 +46,7 @@ func (o *Opened) SignIn() inventory.SignIn {
 func (o *Opened) callOptions(region string, g *runner.Gate) collectors.CallOptions {
 	part, _ := record.PartitionNamed(o.Session.Identity.Partition)
 	return collectors.CallOptions{
-		Session: o.Session, Region: collectors.Region(region, part), Gate: g,
+		Session: o.Session, Region: collectors.Region(region, part), AccountID: o.Session.Identity.AccountID, Gate: g,
 		Sensitive: o.collect.Sensitive, RegionEnabled: o.regionsComplete.Load(),
 	}
 }

@@ -167,8 +167,12 @@ func (o *opening) endRun(ctx context.Context) {
 func runnerKind(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
 	s := k.Service()
+	tagsOp := ""
+	if k.TagsBy != nil {
+		tagsOp = k.TagsBy.Op
+	}
 	return runner.Kind{
-		Name: k.Name, Service: s.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst,
-		Shared: s.Shared, GlobalService: s.Global,
+		Name: k.Name, Service: s.Name, Op: k.Op, TagsOp: tagsOp, Parent: k.Parent, Global: k.Global, Refill: refill,
+		Burst: burst, Shared: s.Shared, GlobalService: s.Global,
 	}
 }

@@ -331,22 +331,27 @@ func parentOf(a *runner.Account, k runner.Kind) (runner.Kind, bool) {
 	return runner.Kind{}, false
 }
 
-// calls is how often a kind's API is called in a region: once for each page, or once for each resource of the parent.
+// calls is how many calls list a kind in a region: one for each page, or one for each resource of the parent, and those
+// for the tags.
 func (pl *planner) calls(name string) int {
 	k, _ := collectors.KindNamed(name)
 	pages := 1
 	if k.Max > 0 {
 		pages = max(1, (pl.Assume[name]+k.Max-1)/k.Max)
 	}
+	ofTags := 0
+	if n := pl.Assume[name]; k.TagsBy != nil {
+		ofTags = max((n+k.TagsBy.Max-1)/k.TagsBy.Max, min(n, pl.Assume[k.Parent])) // each parent has pages of its own
+	}
 	if k.Parent == "" {
-		return pages
+		return pages + ofTags
 	}
 	parents := pl.Assume[k.Parent]
 	if parents == 0 {
 		pl.uncounted[name] = true
 		return 0
 	}
-	return max(parents, pages)
+	return max(parents, pages) + ofTags
 }
 
 // budgetWait is how many seconds calls wait for the budget of a kind's API in a region.

@@ -3,9 +3,10 @@ process: a process for each listing would take seconds.
 
     python3 cli.py ENDPOINT REGION < KINDS
 
-KINDS is a JSON list of {"kind", "service", "op", "params", "parent", "id", "items", "param"}: params are the request's as they go over the wire;
+KINDS is a JSON list of {"kind", "service", "op", "params", "parent", "id", "items", "param", "in_data", "depth", "tags"}: params are the request's as they go over the wire;
 id and items say where an answer has its resources' ids; param is the wire name of the input that takes an id of the kind
-parent. A line comes out for each: {"kind", "pages": [what the CLI printed, once for each id of the parent], "error"}.
+parent, and which the items get if in_data is set; tags is the call {"op", "param", "name", "items", "id", "max"} that has the items' tags, as
+in collectors.TagsBy. A line comes out for each: {"kind", "pages": [what the CLI printed, once for each id of the parent], "error"}.
 """
 import contextlib
 import io
@@ -21,7 +22,8 @@ ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=region)
 iam = boto3.client("iam", endpoint_url=endpoint, region_name=region)
 elbv2 = boto3.client("elbv2", endpoint_url=endpoint, region_name=region)
 autoscaling = boto3.client("autoscaling", endpoint_url=endpoint, region_name=region)
-clients = {"autoscaling": autoscaling, "ec2": ec2}
+elb = boto3.client("elb", endpoint_url=endpoint, region_name=region)
+clients = {"autoscaling": autoscaling, "ec2": ec2, "elb": elb, "elbv2": elbv2}
 ZONE = region + "a"
 TAGS = [{"Key": "Name", "Value": "<&> ü \u00e9"}, {"Key": "team", "Value": ""}]
 
@@ -121,10 +123,25 @@ def fill():
         trying("transit peering", ec2.create_transit_gateway_peering_attachment, TransitGatewayId=transit, PeerTransitGatewayId=transit,
                PeerAccountId="123456789012", PeerRegion=region)
     trying("tags", ec2.create_tags, Resources=[vpc, table], Tags=TAGS)
-    scale(image, subnets, template)
+    targets = trying("balancers", balance, vpc, subnets, group) or []
+    scale(image, subnets, template, targets)
 
 
-def scale(image, subnets, template):
+def balance(vpc, subnets, group):
+    """A balancer of either API, for a scaling group: the names of those of the first, and the target groups of the second."""
+    elb.create_load_balancer(LoadBalancerName="old", Subnets=subnets, SecurityGroups=[group], Tags=TAGS,
+                             Listeners=[{"Protocol": "HTTP", "LoadBalancerPort": 80, "InstancePort": 8080}])
+    trying("stickiness", elb.create_lb_cookie_stickiness_policy, LoadBalancerName="old", PolicyName="sticky", CookieExpirationPeriod=60)
+    front = elbv2.create_load_balancer(Name="front", Subnets=subnets, SecurityGroups=[group], Tags=TAGS)["LoadBalancers"][0]["LoadBalancerArn"]
+    targets = elbv2.create_target_group(Name="web", Protocol="HTTP", Port=8080, VpcId=vpc, Tags=TAGS)["TargetGroups"][0]["TargetGroupArn"]
+    forward = [{"Type": "forward", "TargetGroupArn": targets}]
+    listener = elbv2.create_listener(LoadBalancerArn=front, Protocol="HTTP", Port=80, DefaultActions=forward)["Listeners"][0]["ListenerArn"]
+    trying("rule", elbv2.create_rule, ListenerArn=listener, Priority=10, Actions=forward, Tags=TAGS,
+           Conditions=[{"Field": "path-pattern", "Values": ["/a*"]}])
+    return [targets]
+
+
+def scale(image, subnets, template, targets):
     """A group with two instances of a launch template, an empty one with a launch configuration, and what belongs to them."""
     trying("launch configuration", autoscaling.create_launch_configuration, LaunchConfigurationName="web <1>", ImageId=image, InstanceType="t3.micro",
            UserData="IyEvYmluL3NoCg==", BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 8, "VolumeType": "gp3"}}])
@@ -132,6 +149,7 @@ def scale(image, subnets, template):
            VPCZoneIdentifier=subnets[0])
     trying("group", autoscaling.create_auto_scaling_group, AutoScalingGroupName="web & co", MinSize=1, MaxSize=4, DesiredCapacity=2,
            LaunchTemplate={"LaunchTemplateId": template, "Version": "1"}, VPCZoneIdentifier=",".join(subnets),
+           LoadBalancerNames=["old"] if targets else [], TargetGroupARNs=targets,
            Tags=[dict(t, ResourceId="web & co", ResourceType="auto-scaling-group", PropagateAtLaunch=True) for t in TAGS])
     trying("lifecycle hook", autoscaling.put_lifecycle_hook, AutoScalingGroupName="web & co", LifecycleHookName="drain",
            LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING", HeartbeatTimeout=300)
@@ -159,14 +177,14 @@ def cli(args):
     return json.loads(text) if text.strip() else {}, None
 
 
-def option(service, op, wire, value):
+def option(service, op, wire, *values):
     """The CLI's option for a parameter as it goes over the wire: Owner.1=self is --owners self."""
     name, dot, _ = wire.partition(".")
     for member, shape in clients[service].meta.service_model.operation_model(op).input_shape.members.items():
         sent = shape.serialization.get("queryName") or shape.serialization.get("name") or member
         if (sent[:1].upper() + sent[1:], shape.type_name == "list") == (name, bool(dot)):
             flag = "--" + xform_name(member, "-")
-            return [flag] if value == "true" else [flag, value]
+            return [flag] if values == ("true",) else [flag, *values]
     raise SystemExit(f"{op} has no {wire}")
 
 
@@ -180,7 +198,25 @@ def listing(kind, parent=None):
         args.append("--no-paginate")  # joining pages, the CLI drops what stands beside the list, such as whose it is
     for wire, value in sorted(params.items()):
         args += option(kind["service"], kind["op"], wire, value)
-    return cli(args)
+    page, error = cli(args)
+    items = (page or {}).get(kind["items"], [])
+    for item in items if kind["in_data"] else []:
+        item[kind["param"]] = parent
+    return page, error or (kind["tags"] and add_tags(kind["service"], kind["tags"], items))
+
+
+def add_tags(service, by, items):
+    """Gives the items the tags that the CLI prints for them, sorted; returns its complaint."""
+    for at in range(0, len(items), by["max"]):
+        some = items[at:at + by["max"]]
+        args = [service, xform_name(by["op"], "-"), "--endpoint-url", endpoint, "--region", region, "--output", "json"]
+        page, error = cli(args + option(service, by["op"], by["param"], *(item[by["name"]] for item in some)))
+        if error:
+            return error
+        tags = {tagged[by["id"]]: tagged["Tags"] for tagged in page[by["items"]]}
+        for item in some:
+            item["Tags"] = sorted(tags[item[by["name"]]], key=lambda tag: tag["Key"])
+    return None
 
 
 def parents(kind, kinds, pages):
@@ -192,7 +228,7 @@ def parents(kind, kinds, pages):
 fill()
 kinds = json.load(sys.stdin)
 pages = {}
-for kind in sorted(kinds, key=lambda k: k["parent"] != ""):
+for kind in sorted(kinds, key=lambda k: k["depth"]):
     done, error = [], None
     if kind["parent"] and kind["parent"] not in pages:
         print(json.dumps({"kind": kind["kind"], "pages": [], "error": "its parent was not listed"}), flush=True)

@@ -11,7 +11,12 @@ import (
 )
 
 // services are the services with tables, and the folder of the module that requires the SDK's client of each.
-var services = map[string]string{"autoscaling": "../../../servicestest", "ec2": "."}
+var services = map[string]string{
+	"autoscaling": inServicesTest, "ec2": ".", "elasticloadbalancing": inServicesTest,
+	"elasticloadbalancingv2": inServicesTest,
+}
+
+const inServicesTest = "../../../servicestest"
 
 // TestTablesAreOfThisSDK regenerates the tables and compares them. Run go generate after an upgrade of the SDK.
 func TestTablesAreOfThisSDK(t *testing.T) {
@@ -53,13 +58,21 @@ func TestNamesAgainstBotocore(t *testing.T) {
 	if err := exec.Command(python, "-c", "import botocore").Run(); err != nil {
 		t.Skip("SKIPPED, NOT PASSED: no botocore: the names are not held against the AWS CLI's")
 	}
-	for service, least := range map[string][2]int{"autoscaling": {20, 200}, "ec2": {150, 3000}} {
-		t.Run(service, func(t *testing.T) { testNames(t, python, service, least) })
+	for service, c := range map[string]struct {
+		ofCLI string // the CLI's name of the service
+		least [2]int // operations and members
+	}{
+		"autoscaling":            {"autoscaling", [2]int{20, 200}},
+		"ec2":                    {"ec2", [2]int{150, 3000}},
+		"elasticloadbalancing":   {"elb", [2]int{7, 50}},
+		"elasticloadbalancingv2": {"elbv2", [2]int{15, 100}},
+	} {
+		t.Run(service, func(t *testing.T) { testNames(t, python, c.ofCLI, "../tables_"+service+".go", c.least) })
 	}
 }
 
-func testNames(t *testing.T, python, service string, least [2]int) {
-	cmd := exec.Command(python, "testdata/names.py", service, "../tables_"+service+".go")
+func testNames(t *testing.T, python, service, tables string, least [2]int) {
+	cmd := exec.Command(python, "testdata/names.py", service, tables)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
