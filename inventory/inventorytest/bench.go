@@ -146,9 +146,9 @@ type measurement struct {
 func (m *measurement) measure(b *testing.B, f func() error) {
 	b.Helper()
 	b.StartTimer()
-	start, cpu := time.Now(), ownCPU()
+	start, cpu := time.Now(), OwnCPU()
 	err := f()
-	m.wall, m.cpu = m.wall+time.Since(start), m.cpu+ownCPU()-cpu
+	m.wall, m.cpu = m.wall+time.Since(start), m.cpu+OwnCPU()-cpu
 	b.StopTimer()
 	if err != nil {
 		b.Fatal(err)

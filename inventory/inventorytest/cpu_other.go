@@ -4,5 +4,5 @@ package inventorytest
 
 import "time"
 
-// ownCPU returns 0: the CPU time is unknown here.
-func ownCPU() time.Duration { return 0 }
+// OwnCPU returns 0: the CPU time is unknown here.
+func OwnCPU() time.Duration { return 0 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ownCPU returns the CPU time of this process so far, user and system.
-func ownCPU() time.Duration {
+// OwnCPU returns the CPU time of this process so far, user and system.
+func OwnCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
