@@ -266,7 +266,8 @@ func (s Spec) marks(f Format, item *shape) (*markTree, error) {
 	case len(s.ID) > record.MaxIDParts:
 		return nil, fmt.Errorf("the id has more than %d members", record.MaxIDParts)
 	case item.typ < Struct:
-		if len(s.ID)+len(s.State)+len(s.Type)+len(s.Volatile)+len(s.Sensitive)+len(s.Documents)+len(s.Ordered) > 0 || s.Name != "" {
+		named := slices.Concat(s.ID, s.State, s.Type, s.Volatile, s.Sensitive, s.Documents, s.Ordered, nonEmpty(s.Name))
+		if len(named) > 0 {
 			return nil, errors.New("the items are not structures, so they have no members")
 		}
 	case len(s.ID) == 0 && s.ConstID == "":

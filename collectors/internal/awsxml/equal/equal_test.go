@@ -14,8 +14,15 @@ import (
 	"github.com/aws-collector/collector/collectors/internal/awsxml/equaltest"
 )
 
+// format is EC2's, in which MaxResults is a member as others: it is compared, too.
+func format() awsxml.Format {
+	f := awsxml.EC2Query()
+	f.PageSize = ""
+	return f
+}
+
 var service = equaltest.Service{
-	Format: awsxml.EC2Query(),
+	Format: format(),
 	Client: func(http aws.HTTPClient) any {
 		return ec2.New(ec2.Options{
 			Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,
