@@ -338,6 +338,26 @@ resource "aws_iam_policy" "list-services" {
         "elasticloadbalancing:DescribeTrustStoreRevocations",
         "elasticloadbalancing:DescribeTrustStores",
       ]
+      }, {
+      Sid      = "CollectorListIam"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "iam:GetAccountAuthorizationDetails",
+        "iam:GetAccountPasswordPolicy",
+        "iam:GetAccountSummary",
+        "iam:ListAccessKeys",
+        "iam:ListAccountAliases",
+        "iam:ListInstanceProfiles",
+        "iam:ListMFADevices",
+        "iam:ListOpenIDConnectProviders",
+        "iam:ListSAMLProviders",
+        "iam:ListSSHPublicKeys",
+        "iam:ListServerCertificates",
+        "iam:ListServiceSpecificCredentials",
+        "iam:ListSigningCertificates",
+        "iam:ListVirtualMFADevices",
+      ]
     }]
   })
 }
