@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws-collector/collector/collectors/internal/awsxml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -278,10 +279,33 @@ func TestCheckOfTags(t *testing.T) {
 
 // An API with one name a call, whose response has nothing but the tags, is a row as well.
 func TestTagsOfOneName(t *testing.T) {
-	k := *kind(t, "elb_load_balancer")
-	k.TagsBy = &TagsBy{Op: "DescribeTags", Param: "ResourceName", Max: 1, Name: "LoadBalancerName"}
-	req := k.tagsRequest(k.request(CallOptions{Region: "eu-west-1"}, nil, ""), []string{"web"})
-	if len(req.Params) != 1 || req.Params["ResourceName"] != "web" || req.Max != 0 || req.Op != "DescribeTags" {
-		t.Errorf("%+v", req)
+	k := *kind(t, "autoscaling_group")
+	k.TagsBy = &TagsBy{Op: "DescribeTags", Param: "ResourceName", Max: 1, Name: "AutoScalingGroupName"}
+	h := newTestLister(t, Options{}, text("<DescribeTagsResponse><DescribeTagsResult><Tags>"+xmlTag("b", "2")+
+		xmlTag("a", "1")+"</Tags></DescribeTagsResult></DescribeTagsResponse>"), refuseELB("GroupNotFound", "no"))
+	g, err := h.l.newListing(h.callOptions(&k, "eu-west-1"), &k, "", new(record.ListStats))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.tagsProgram, err = k.compileTags(); err != nil {
+		t.Fatal(err)
+	}
+	tags := tagsOf{}
+	for _, name := range []string{"web", "old"} {
+		if err := g.fetchTags(t.Context(), []string{name}, tags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := g.lookUp(tags)("web"); err != nil ||
+		!slices.Equal(got, []awsxml.Tag{{Key: "a", Value: "1"}, {Key: "b", Value: "2"}}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := g.lookUp(tags)("old"); err != awsxml.ErrVanished {
+		t.Errorf("%v", err)
+	}
+	for i, want := range []string{"web", "old"} {
+		if f := h.forms[i]; f.Get("ResourceName") != want || f.Has("MaxRecords") {
+			t.Errorf("sent %v", f)
+		}
 	}
 }
