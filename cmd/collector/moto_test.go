@@ -435,6 +435,7 @@ outputs: [{type: stdout, ends: true}]
 		"autoscaling_group", "autoscaling_instance", "autoscaling_lifecycle_hook",
 		"elb_load_balancer", "elb_instance_health", "elbv2_load_balancer", "elbv2_listener", "elbv2_rule",
 		"elbv2_target_group", "elbv2_target_health",
+		"iam_access_key", "iam_account_summary", "iam_group", "iam_instance_profile", "iam_policy", "iam_role", "iam_user",
 	} {
 		if len(got[name]) == 0 {
 			t.Errorf("%s: nothing was compared", name)

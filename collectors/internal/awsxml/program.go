@@ -184,11 +184,11 @@ func (c *compiler) root(g *Program, response *shape, path []string) *node {
 	if len(path) == 0 { // the response itself is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {
-			switch n.fields[i].name {
-			case g.format.Token:
-				n.fields[i].role |= isToken
-			case g.format.PageSize:
-				n.fields[i].role |= isSkip
+			switch f := &n.fields[i]; {
+			case f.name == g.format.Token:
+				f.role |= isToken
+			case f.name == g.format.PageSize && f.typ == Boolean: // IsTruncated; a size is data, as in the CLI
+				f.role |= isSkip
 			}
 		}
 		c.index(n)

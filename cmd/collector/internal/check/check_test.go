@@ -213,6 +213,7 @@ func TestCheckEveryKind(t *testing.T) {
 			options{},
 		)
 		tried, all := found["prod"].kinds("eu-west-1"), found["prod"].Tried
+		tried = append(tried, found["prod"].kinds(record.GlobalRegion)...)
 		for i := range collectors.Kinds {
 			if k := &collectors.Kinds[i]; !slices.Contains(tried, k.Name) {
 				t.Errorf("%s was not tried", k.Name)

@@ -23,7 +23,7 @@ iam = boto3.client("iam", endpoint_url=endpoint, region_name=region)
 elbv2 = boto3.client("elbv2", endpoint_url=endpoint, region_name=region)
 autoscaling = boto3.client("autoscaling", endpoint_url=endpoint, region_name=region)
 elb = boto3.client("elb", endpoint_url=endpoint, region_name=region)
-clients = {"autoscaling": autoscaling, "ec2": ec2, "elb": elb, "elbv2": elbv2}
+clients = {"autoscaling": autoscaling, "ec2": ec2, "elb": elb, "elbv2": elbv2, "iam": iam}
 ZONE = region + "a"
 TAGS = [{"Key": "Name", "Value": "<&> ü \u00e9"}, {"Key": "team", "Value": ""}]
 
@@ -123,6 +123,7 @@ def fill():
         trying("transit peering", ec2.create_transit_gateway_peering_attachment, TransitGatewayId=transit, PeerTransitGatewayId=transit,
                PeerAccountId="123456789012", PeerRegion=region)
     trying("tags", ec2.create_tags, Resources=[vpc, table], Tags=TAGS)
+    identities()
     targets = trying("balancers", balance, vpc, subnets, group) or []
     scale(image, subnets, template, targets)
 
@@ -157,6 +158,36 @@ def scale(image, subnets, template, targets):
            TargetTrackingConfiguration={"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}, "TargetValue": 60.5})
     trying("scheduled action", autoscaling.put_scheduled_update_group_action, AutoScalingGroupName="web & co", ScheduledActionName="weekdays",
            Recurrence="0 7 * * 1-5", MinSize=1, DesiredCapacity=2, StartTime="2030-01-01T07:00:00Z")
+
+
+def identities():
+    """Users, a group, a role with its instance profile, a policy with two versions, and what belongs to them."""
+    def document(action, **more):
+        return json.dumps({"Version": "2012-10-17", "Statement": [dict({"Effect": "Allow", "Action": action}, **more)]})
+
+    read = document(["s3:GetObject", "s3:ListBucket"], Resource="*")
+    trying("policy", iam.create_policy, PolicyName="data", PolicyDocument=read, Description="a & b")
+    policy = "arn:aws:iam::123456789012:policy/data"
+    trying("policy version", iam.create_policy_version, PolicyArn=policy, PolicyDocument=document("s3:*", Resource="*"), SetAsDefault=True)
+    trying("role", iam.create_role, RoleName="web", Tags=TAGS,
+           AssumeRolePolicyDocument=document("sts:AssumeRole", Principal={"Service": "ec2.amazonaws.com"}))
+    trying("role's policy", iam.attach_role_policy, RoleName="web", PolicyArn=policy)
+    trying("inline policy", iam.put_role_policy, RoleName="web", PolicyName="in line", PolicyDocument=read)
+    trying("instance profile", iam.create_instance_profile, InstanceProfileName="web", Path="/app/")
+    trying("profile's role", iam.add_role_to_instance_profile, InstanceProfileName="web", RoleName="web")
+    trying("group", iam.create_group, GroupName="ops")
+    trying("group's policy", iam.put_group_policy, GroupName="ops", PolicyName="read", PolicyDocument=read)
+    for name in ("ana", "ci"):
+        trying("user", iam.create_user, UserName=name, Tags=TAGS)
+        trying("access key", iam.create_access_key, UserName=name)
+    trying("member", iam.add_user_to_group, GroupName="ops", UserName="ana")
+    trying("user's policy", iam.put_user_policy, UserName="ci", PolicyName="read", PolicyDocument=read)
+    trying("alias", iam.create_account_alias, AccountAlias="example")
+    trying("password policy", iam.update_account_password_policy, MinimumPasswordLength=14)
+    trying("MFA device", iam.create_virtual_mfa_device, VirtualMFADeviceName="ana")
+    trying("SSH key", iam.upload_ssh_public_key, UserName="ana", SSHPublicKeyBody="ssh-rsa AAAA")
+    trying("SAML provider", iam.create_saml_provider, Name="example", SAMLMetadataDocument="x" * 1024)
+    trying("OIDC provider", iam.create_open_id_connect_provider, Url="https://ci.example.com", ThumbprintList=["0" * 40])
 
 
 driver = create_clidriver()
