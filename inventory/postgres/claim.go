@@ -77,8 +77,12 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err := s.pingPool.Ping(limited); err != nil { // connect now, so that the first ping need not
 		return nil, s.c.explain(limited, err)
 	}
+	var latest int64 // of a process that was killed before it could publish its last commits
+	if err := conn.QueryRow(ctx, "SELECT coalesce(max(last), 0) FROM scope").Scan(&latest); err != nil {
+		return nil, err
+	}
 	s.setWriter(writer, syncCommit)
-	s.setCommitted() // a process that was killed has not published its last commits
+	s.setCommitted(latest)
 	return conn, nil
 }
 

@@ -50,16 +50,17 @@ func (c *connector) lockTag() int64 {
 // takeInstant takes the instant of the commit. The scope's row is locked.
 func (b *batch) takeInstant(scope int64) {
 	b.add(`SELECT set_config('collector.instant', take_instant($1, (SELECT greatest(last, ended, retired) FROM scope
-		WHERE scope = $2))::text, true)`, b.c.lockTag(), scope)
+		WHERE scope = $2))::text, true)::bigint`, b.c.lockTag(), scope).result = &b.instant
 }
 
-// unpublished asks whether there may be a commit after the horizon.
-const unpublished = "SELECT horizon < last OR number < (SELECT last_value FROM commit_number) FROM clock"
+// unpublished asks whether there may be a commit after the horizon. $1 is the latest instant of this process: if the
+// clock has stepped back since, the floor may be below it although its number is drawn.
+const unpublished = "SELECT horizon < last OR last < $1 OR number < (SELECT last_value FROM commit_number) FROM clock"
 
-// raiseFloor raises the floor over all instants whose numbers are drawn. greatest: another process may have raised it
-// while this statement waited for the row.
+// raiseFloor raises the floor over all instants whose numbers are drawn, and $1. greatest: another process may have
+// raised it while this statement waited for the row.
 const raiseFloor = `WITH drawn AS MATERIALIZED (SELECT last_value AS number FROM commit_number)
-	UPDATE clock SET last = greatest(server_time(), last + greatest(drawn.number - clock.number, 0)) + 256,
+	UPDATE clock SET last = greatest(server_time(), $1, last + greatest(drawn.number - clock.number, 0)) + 256,
 		number = greatest(drawn.number, clock.number)
 	FROM drawn RETURNING last`
 
@@ -84,12 +85,14 @@ func (s *Store) publish(ctx context.Context) (all bool, err error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
-	found := false
-	if err := s.writePool.QueryRow(ctx, unpublished).Scan(&found); err != nil || !found {
+	found, latest := false, s.latest.Load()
+	if err := s.writePool.QueryRow(ctx, unpublished, latest).Scan(&found); err != nil || !found {
 		return err == nil, s.c.explain(ctx, err)
 	}
 	var floor int64
-	if err := s.write(ctx, begin, func(tx pgx.Tx) error { return tx.QueryRow(ctx, raiseFloor).Scan(&floor) }); err != nil {
+	if err := s.write(ctx, begin, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, raiseFloor, latest).Scan(&floor)
+	}); err != nil {
 		return false, err
 	}
 	err = s.writePool.QueryRow(ctx, raiseHorizon, floor, s.c.lockTag()).Scan(&all)
@@ -119,8 +122,14 @@ func (s *Store) publishLoop(ctx context.Context) {
 	}
 }
 
-// setCommitted tells publishLoop that there is something to publish.
-func (s *Store) setCommitted() {
+// setCommitted tells publishLoop that a commit of this process, or of one that was killed, has the instant.
+func (s *Store) setCommitted(instant int64) {
+	for {
+		latest := s.latest.Load()
+		if instant <= latest || s.latest.CompareAndSwap(latest, instant) {
+			break
+		}
+	}
 	select {
 	case s.committed <- struct{}{}:
 	default:

@@ -55,6 +55,21 @@ func TestChangesWhenTheClockStepsBack(t *testing.T) {
 	checkConsistent(t, first.Reader)
 }
 
+// A commit that is later than the clock, which has stepped back before it was published, is seen soon.
+func TestClockStepsBackBeforePublication(t *testing.T) {
+	t.Parallel()
+	o := newSharedSchema(t)
+	first, second := openStore(t, o), openStore(t, o)
+	conn := adminConn(t, o)
+	setClock(t, conn, time.Hour)
+	err := listRegion(t, inventory.New(first, inventory.Options{}), "r", "one", inventorytest.Item{ID: "i-1"})
+	setClock(t, conn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another process sees it", func() bool { return followed(t, second, time.Time{}) == "added i-1" })
+}
+
 // While the clock is behind, instants go on by the number of commits: no two are equal.
 func TestInstantsDifferWhileTheClockIsBehind(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,6 +68,7 @@ type Store struct {
 	probeToken   chan struct{} // a mutex
 	publishToken chan struct{} // a mutex
 	committed    chan struct{} // has an element if publishLoop must publish
+	latest       atomic.Int64  // instant of this process's commits
 
 	stop context.CancelFunc
 	done chan struct{} // closed when claimAndHold has returned

@@ -371,9 +371,10 @@ func expire(b *batch, before time.Time, n int) *batchStatement {
 
 // commitTx runs a transaction that takes an instant.
 func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batch) error) error {
-	err := s.write(ctx, begin, func(tx pgx.Tx) error { return f(tx, &batch{c: s.c}) })
+	b := &batch{c: s.c}
+	err := s.write(ctx, begin, func(tx pgx.Tx) error { return f(tx, b) })
 	if err == nil {
-		s.setCommitted()
+		s.setCommitted(b.instant)
 	}
 	return err
 }
@@ -382,13 +383,15 @@ func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batc
 type batch struct {
 	c          *connector
 	statements []*batchStatement
+	instant    int64 // of the commit, once takeInstant was sent
 }
 
 type batchStatement struct {
 	sql          string
 	args         []any
-	affected     int64 // rows
-	wantAffected int64 // rows; -1: any number
+	affected     int64  // rows
+	wantAffected int64  // rows; -1: any number
+	result       *int64 // of a statement that returns one number
 	mismatch     error
 }
 
@@ -415,6 +418,12 @@ func (b *batch) send(ctx context.Context, tx pgx.Tx) (err error) {
 		}
 	}()
 	for _, s := range statements {
+		if s.result != nil {
+			if err := results.QueryRow().Scan(s.result); err != nil {
+				return err
+			}
+			continue
+		}
 		tag, err := results.Exec()
 		if err != nil {
 			return err

@@ -365,10 +365,9 @@ func (h *hammer) stepClock(t *testing.T) {
 }
 
 func (h *hammer) run(t *testing.T) {
-	for _, r := range append([]inventory.Reader{h.reader}, readersOf(h.stores)...) {
-		place := len(h.seen)
-		h.seen = append(h.seen, nil)
-		h.followers.Go(func() { h.follow(t, r, &h.seen[place]) })
+	h.seen = make([][]string, len(h.stores)+1)
+	for i, r := range append([]inventory.Reader{h.reader}, readersOf(h.stores)...) {
+		h.followers.Go(func() { h.follow(t, r, &h.seen[i]) })
 	}
 	for i, s := range h.stores {
 		inv := inventory.New(s, inventory.Options{MaxBuffered: 1 + i%2<<20}) // every second one stages
