@@ -35,13 +35,14 @@ type scopeUpdate struct {
 
 func (u *scopeUpdate) Committed() *record.Outcome { return u.committed }
 
-// Both statements take the next epoch of the scope, if this process is still the writer. The third column says whether
-// an earlier update left staged rows; the rest is the last outcome.
+// Both statements take the next epoch of the scope, if this process is still the writer. They draw it when they have
+// the row, so that the epochs of a scope grow: excluded.epoch was drawn before the wait for another's commit. The third
+// column says whether an earlier update left staged rows; the rest is the last outcome.
 const (
 	beginByID = `INSERT INTO scope (account_id, partition, region, kind, account, epoch)
 		SELECT $1, $2, $3, $4, $5, nextval('epoch') FROM clock WHERE writer = $6
 		ON CONFLICT (account_id, partition, region, kind) DO UPDATE
-			SET account = excluded.account, epoch = excluded.epoch, retired = NULL, why = NULL
+			SET account = excluded.account, epoch = nextval('epoch'), retired = NULL, why = NULL
 		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope),
 			run, state, reason, error, hint, expected, records, calls, throttles, started, ended`
 	beginByName = `UPDATE scope SET epoch = nextval('epoch')
@@ -313,7 +314,7 @@ func (u *scopeUpdate) publish(b *batch) {
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
 			u.scope, from, to, record.DigestVersion).expect(u.rebased, missing)
 	}
-	b.add("DELETE FROM staged t WHERE"+mine, u.scope, from, to)
+	b.add("DELETE FROM staged t WHERE"+mine, u.scope, from, to).expect(u.staged+u.rebased, missing)
 }
 
 // idsPerStatement limits the ids of one statement.
