@@ -1,6 +1,7 @@
-// Package river is what the engine on River and Postgres is made of. It is not complete: DESIGN.md says what the
-// engine does, and here is the part that stands between it and River: who has a job, and how the end of an attempt
-// is written. Begin at [Fetch].
+// Package river is what the engine on River and Postgres is made of. It is not complete: DESIGN.md says what the engine
+// does, and here are the parts that stand: how a tick is made once, and who has one of River's jobs and ends it. Begin
+// at [Schedule.Make] and [Fetch]. Their connections need an idle_in_transaction_session_timeout: a process that is
+// frozen inside a transaction would keep its locks.
 package river
 
 import (

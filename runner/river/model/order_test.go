@@ -42,7 +42,7 @@ func TestLockOrder(t *testing.T) {
 			last = at
 		}
 	}
-	if len(order) != 7 || checked < 30 {
+	if len(order) != 8 || checked < 30 {
 		t.Errorf("%d tables in the order, %d locks in the table", len(order), checked)
 	}
 }
