@@ -91,7 +91,7 @@ var withSlash = map[string]string{
 // withoutSlash are the members that have none: ids, regions and Availability Zones, types from a fixed list, numbers,
 // and names of letters, digits and hyphens: those of classic load balancers and of their policies.
 var withoutSlash = regexp.MustCompile(`(Id|^Source|^Destination|^Metric|^Statistic|Date|AvailabilityZone|Type|Number|` +
-	`TargetSubnet|TopicARN|LoadBalancerName|PolicyName|Port)$`)
+	`TargetSubnet|TopicARN|LoadBalancerName|PolicyName|Port|DBSnapshotIdentifier|ClusterIdentifier|Grantee)$`)
 
 // The ids of two resources of a kind differ: at most one member may have a "/" that is not escaped. Released ids stay
 // as they are. So two associations of one status check have one id if a tag's key and value differ only in where the
@@ -132,7 +132,7 @@ var unpaged = []string{
 
 func TestKinds(t *testing.T) {
 	known := readFacts(t)
-	word := regexp.MustCompile(`^(autoscaling|ec2|elb|elbv2|iam)(_[a-z0-9]+)+$`)
+	word := regexp.MustCompile(`^(autoscaling|ec2|elasticache|elb|elbv2|iam|rds|redshift)(_[a-z0-9]+)+$`)
 	if len(Kinds) < 130 {
 		t.Errorf("%d kinds", len(Kinds))
 	}

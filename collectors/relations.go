@@ -29,22 +29,43 @@ var qualifiers = [...]string{
 
 // idsNamedOtherwise are kinds whose id has another name than the kind, or is a name.
 var idsNamedOtherwise = map[string]string{
-	"AllocationId":             "ec2_address",
-	"AutoScalingGroupName":     "autoscaling_group",
-	"DeliverLogsPermissionArn": "iam_role",
-	"GroupId":                  "ec2_security_group",
-	"GroupList":                "iam_group",
-	"LaunchConfigurationName":  "autoscaling_launch_configuration",
-	"ListenerArn":              "elbv2_listener",
-	"LoadBalancerArn":          "elbv2_load_balancer",
-	"LoadBalancerNames":        "elb_load_balancer",
-	"PermissionsBoundaryArn":   "iam_policy",
-	"PolicyArn":                "iam_policy",
-	"ServiceLinkedRoleARN":     "iam_role",
-	"TargetGroupARN":           "elbv2_target_group", // of Auto Scaling
-	"TargetGroupArn":           "elbv2_target_group",
-	"TrustStoreArn":            "elbv2_trust_store",
-	"UserName":                 "iam_user",
+	"AllocationId":                          "ec2_address",
+	"AutoScalingGroupName":                  "autoscaling_group",
+	"CacheClusterId":                        "elasticache_cluster",
+	"CacheParameterGroupName":               "elasticache_parameter_group",
+	"CacheSubnetGroupName":                  "elasticache_subnet_group",
+	"ClusterIdentifier":                     "redshift_cluster",
+	"ClusterSubnetGroupName":                "redshift_subnet_group",
+	"DBClusterIdentifier":                   "rds_cluster",
+	"DBClusterParameterGroup":               "rds_cluster_parameter_group",
+	"DBInstanceIdentifier":                  "rds_instance",
+	"DBParameterGroupName":                  "rds_parameter_group",
+	"DBProxyName":                           "rds_proxy",
+	"DBSnapshotIdentifier":                  "rds_snapshot",
+	"DBSubnetGroup":                         "rds_subnet_group",
+	"DBSubnetGroupName":                     "rds_subnet_group",
+	"DeliverLogsPermissionArn":              "iam_role",
+	"GroupId":                               "ec2_security_group",
+	"GroupList":                             "iam_group",
+	"LaunchConfigurationName":               "autoscaling_launch_configuration",
+	"ListenerArn":                           "elbv2_listener",
+	"LoadBalancerArn":                       "elbv2_load_balancer",
+	"LoadBalancerNames":                     "elb_load_balancer",
+	"MemberClusters":                        "elasticache_cluster",
+	"OptionGroupName":                       "rds_option_group",
+	"ParameterGroupName":                    "redshift_parameter_group",
+	"PermissionsBoundaryArn":                "iam_policy",
+	"PolicyArn":                             "iam_policy",
+	"ReadReplicaDBInstanceIdentifier":       "rds_instance",
+	"ReadReplicaSourceDBInstanceIdentifier": "rds_instance",
+	"ServiceLinkedRoleARN":                  "iam_role",
+	"SubnetIdentifier":                      "ec2_subnet",
+	"TargetGroupARN":                        "elbv2_target_group", // of Auto Scaling
+	"TargetGroupArn":                        "elbv2_target_group",
+	"TrustStoreArn":                         "elbv2_trust_store",
+	"UserName":                              "iam_user",
+	"VpcSecurityGroupId":                    "ec2_security_group",
+	"VpcSubnetId":                           "ec2_subnet",
 }
 
 // idsAt are kinds whose ids are at the end of a path of two members, of which the last says nothing.
@@ -65,6 +86,7 @@ var unnamedRelations = []Relation{
 	{"elbv2_load_balancer", "SecurityGroups", "ec2_security_group"},
 	{"elbv2_target_health", "Target.Id", "ec2_instance"},
 	{"elbv2_trust_store_association", "ResourceArn", "elbv2_listener"},
+	{"elasticache_user_group", "UserIds", "elasticache_user"},
 }
 
 // placementGroup ends the path of the id of a placement group, which no kind has as its own id.
@@ -89,6 +111,7 @@ func Relations() ([]Relation, error) {
 			targets[k.ID] = k.Name // the most general one
 		}
 	}
+	delete(targets, "UserId") // of ElastiCache; in EC2 and IAM it is of another thing
 	all := slices.Clone(unnamedRelations)
 	for i := range Kinds {
 		k := &Kinds[i]
@@ -103,7 +126,9 @@ func Relations() ([]Relation, error) {
 			}
 			// Auto Scaling's id of an instance is EC2's; a volume's status has the volume's id, and is part of it.
 			isOwnID := path == k.ID && strings.HasPrefix(to, k.Service().Name+"_")
-			if to != "" && !isOwnID && !strings.HasSuffix(path, placementGroup) {
+			// The users of IAM are named only there: a UserName of ElastiCache is of Redis.
+			isOther := to == "iam_user" && k.Service().Name != "iam"
+			if to != "" && !isOwnID && !isOther && !strings.HasSuffix(path, placementGroup) {
 				all = append(all, Relation{k.Name, path, to})
 			}
 		})
@@ -113,7 +138,7 @@ func Relations() ([]Relation, error) {
 
 // relatedKind is the kind of the ids that a member with this name holds; "" if it holds none.
 func relatedKind(targets map[string]string, name string) string {
-	for _, plural := range []string{"ARNs", "Arns", "Ids"} {
+	for _, plural := range []string{"ARNs", "Arns", "Identifiers", "Ids"} {
 		if strings.HasSuffix(name, plural) {
 			name = strings.TrimSuffix(name, "s")
 		}

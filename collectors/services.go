@@ -78,6 +78,22 @@ var Services = []Service{
 		LeftOut: ec2LeftOut,
 	},
 	{
+		Name:      "elasticache",
+		IAMPrefix: "elasticache",
+		DocURL:    "https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_",
+		// AWS documents that calls are throttled, but neither the buckets nor their size. The values are half of EC2's for
+		// one API. https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/CommonErrors.html
+		Refill: 10, Burst: 50, Shared: true,
+		SmallestPage: 20,
+		errorsURL:    "https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "ElastiCache", Version: "2015-02-02", PageSize: "MaxRecords", PageToken: "Marker",
+			Prepare: call.PrepareAWSQuery("ElastiCache", "elasticache"), ReadError: call.ReadAWSQueryError,
+		},
+		format:  awsxml.AWSQueryMarker("elasticache"),
+		LeftOut: elasticacheLeftOut,
+	},
+	{
 		Name:      "elb",
 		IAMPrefix: "elasticloadbalancing",
 		DocURL:    "https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_",
@@ -124,6 +140,38 @@ var Services = []Service{
 		},
 		format:  iamFormat(),
 		LeftOut: iamLeftOut,
+	},
+	{
+		Name:      "rds",
+		IAMPrefix: "rds",
+		DocURL:    "https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_",
+		// AWS documents that calls are throttled by account and region, but neither the buckets nor their size. The
+		// values are half of EC2's for one API. https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/CommonErrors.html
+		Refill: 10, Burst: 50, Shared: true,
+		SmallestPage: 20,
+		errorsURL:    "https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "RDS", Version: "2014-10-31", PageSize: "MaxRecords", PageToken: "Marker",
+			Prepare: call.PrepareAWSQuery("RDS", "rds"), ReadError: call.ReadAWSQueryError,
+		},
+		format:  awsxml.AWSQueryMarker("rds"),
+		LeftOut: rdsLeftOut,
+	},
+	{
+		Name:      "redshift",
+		IAMPrefix: "redshift",
+		DocURL:    "https://docs.aws.amazon.com/redshift/latest/APIReference/API_",
+		// AWS documents that calls are throttled, but neither the buckets nor their size. The values are half of EC2's for
+		// one API. https://docs.aws.amazon.com/redshift/latest/APIReference/CommonErrors.html
+		Refill: 10, Burst: 50, Shared: true,
+		SmallestPage: 20,
+		errorsURL:    "https://docs.aws.amazon.com/redshift/latest/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "Redshift", Version: "2012-12-01", PageSize: "MaxRecords", PageToken: "Marker",
+			Prepare: call.PrepareAWSQuery("Redshift", "redshift"), ReadError: call.ReadAWSQueryError,
+		},
+		format:  awsxml.AWSQueryMarker("redshift"),
+		LeftOut: redshiftLeftOut,
 	},
 }
 

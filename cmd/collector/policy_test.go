@@ -117,7 +117,7 @@ func TestAllKindsFitTheirPolicies(t *testing.T) {
 var newerThanCFNLint = []string{
 	"describeaccountvpcencryptioncontrol", "describeapplicationstatus", "describeapplicationstatuscheckassociations",
 	"describeapplicationstatuschecks", "describecapacityreservationcancellationquotes",
-	"describecapacityreservationdatechangequotes",
+	"describecapacityreservationdatechangequotes", "describedbcapacityreservations",
 	"describeipaminternetregistryassociations", "describeipampoolallocations",
 }
 

@@ -15,8 +15,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/redshift"
 
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/record"
@@ -85,6 +88,24 @@ var services = []service{
 		list: func(cfg aws.Config) error {
 			in := &elasticloadbalancingv2.DescribeLoadBalancersInput{PageSize: aws.Int32(20)}
 			_, err := elasticloadbalancingv2.NewFromConfig(cfg).DescribeLoadBalancers(context.Background(), in)
+			return err
+		}},
+	{kind: "elasticache_user", setting: "ELASTICACHE", scope: "/elasticache/aws4_request: Action=DescribeUsers&",
+		list: func(cfg aws.Config) error {
+			in := &elasticache.DescribeUsersInput{MaxRecords: aws.Int32(100)}
+			_, err := elasticache.NewFromConfig(cfg).DescribeUsers(context.Background(), in)
+			return err
+		}},
+	{kind: "rds_instance", setting: "RDS", scope: "/rds/aws4_request: Action=DescribeDBInstances&",
+		list: func(cfg aws.Config) error {
+			in := &rds.DescribeDBInstancesInput{MaxRecords: aws.Int32(100)}
+			_, err := rds.NewFromConfig(cfg).DescribeDBInstances(context.Background(), in)
+			return err
+		}},
+	{kind: "redshift_cluster", setting: "REDSHIFT", scope: "/redshift/aws4_request: Action=DescribeClusters&",
+		list: func(cfg aws.Config) error {
+			in := &redshift.DescribeClustersInput{MaxRecords: aws.Int32(100)}
+			_, err := redshift.NewFromConfig(cfg).DescribeClusters(context.Background(), in)
 			return err
 		}},
 }

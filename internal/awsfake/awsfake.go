@@ -258,7 +258,12 @@ func (a *AWS) respond(q *request, err *apiError) *response {
 	case q.service == "organizations":
 		out, err = a.organization(q)
 	default:
-		err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
+		s, ok := queryServices[q.service]
+		if !ok {
+			err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
+			break
+		}
+		out, err = a.query(q, s)
 	}
 	if err != nil {
 		q.call.Status, q.call.Code = err.status, err.code

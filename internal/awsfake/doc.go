@@ -1,7 +1,7 @@
-// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, Auto Scaling, STS, IAM Identity Center, AWS
-// Organizations, the instance metadata service and the container credentials endpoint. It checks what AWS checks, so
-// that a program with wrong assumptions about AWS fails here and not in production. The real aws-sdk-go-v2, boto3 and
-// the AWS CLI work against it: set AWS_ENDPOINT_URL, AWS_EC2_METADATA_SERVICE_ENDPOINT or
+// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, Auto Scaling, RDS, ElastiCache, Redshift, STS, IAM
+// Identity Center, AWS Organizations, the instance metadata service and the container credentials endpoint. It checks
+// what AWS checks, so that a program with wrong assumptions about AWS fails here and not in production. The real
+// aws-sdk-go-v2, boto3 and the AWS CLI work against it: set AWS_ENDPOINT_URL, AWS_EC2_METADATA_SERVICE_ENDPOINT or
 // AWS_CONTAINER_CREDENTIALS_FULL_URI.
 // `collector demo` and the tests use it.
 //
@@ -33,6 +33,9 @@
 // Elastic Load Balancing, both versions: pages (PageSize's bounds, markers), one token bucket per account × region ×
 // version; load balancers in front of those groups, with listeners, rules, target groups and the health of the targets;
 // tags by a call of their own, for at most 20 names, which refuses all names if one does not exist.
+//
+// RDS, ElastiCache and Redshift: pages (MaxRecords' bounds, markers), one token bucket per account × region × service.
+// Each region has a handful of resources, and what [Account.AddDatabases] adds.
 //
 // AWS Organizations: the lists of accounts, units, parents and tags, for the management account and delegated
 // administrators only, in the one region of the partition, in pages of at most 20; closed and suspended members, whose

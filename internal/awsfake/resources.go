@@ -33,6 +33,7 @@ type regionResources struct {
 	instances []*instance // the listed ones: not terminated, or terminated within the last hour
 	launched  int         // instances so far
 	groups    []string    // of Auto Scaling, in the order in which they first launched an instance
+	databases []database  // besides those that each region has
 }
 
 // A resource is one element of a list.
@@ -79,6 +80,17 @@ func (a *AWS) resourcesOf(c *Account, region string) *regionResources {
 
 // AddInstances adds n instances in a region, with their network, volumes, snapshots and images.
 func (c *Account) AddInstances(region string, n int) { c.resourcesIn(region).launch(n, launchedBefore) }
+
+// AddDatabases adds n database instances in a region.
+func (c *Account) AddDatabases(region string, n int) {
+	f := c.resourcesIn(region)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range n {
+		name := fmt.Sprintf("shard-%03d", len(f.databases))
+		f.databases = append(f.databases, database{name, "db.t4g.medium", "mysql", "8.4.3", ""})
+	}
+}
 
 // AddNetwork adds the resources of a region that has no instances: network, images and templates.
 func (c *Account) AddNetwork(region string) { c.resourcesIn(region) }

@@ -22,7 +22,10 @@ func TestDataEqualsTheCLI(t *testing.T) {
 	for _, c := range []struct {
 		format awsxml.Format
 		least  int
-	}{{awsxml.EC2Query(), 600}, {awsxml.AWSQuery("autoscaling"), 80}} {
+	}{
+		{awsxml.EC2Query(), 600}, {awsxml.AWSQuery("autoscaling"), 80}, {awsxml.AWSQueryMarker("elasticache"), 80},
+		{awsxml.AWSQueryMarker("rds"), 180}, {awsxml.AWSQueryMarker("redshift"), 180},
+	} {
 		t.Run(c.format.Service, func(t *testing.T) { testDataEqualsTheCLI(t, python, c.format, c.least) })
 	}
 }
@@ -62,11 +65,11 @@ func testDataEqualsTheCLI(t *testing.T, python string, f awsxml.Format, least in
 			t.Errorf("%s: %v\n%s", a.Op, err, a.XML)
 			continue
 		}
-		if token, ok := a.Data["NextToken"]; ok {
+		if token, ok := a.Data[f.Token]; ok {
 			if token != next {
 				t.Errorf("%s: token %q, want %q", a.Op, next, token)
 			}
-			delete(a.Data, "NextToken")
+			delete(a.Data, f.Token)
 		}
 		for v := range p.Views() {
 			if err := like(parseJSON(t, v.Data()), a.Data); err != nil {

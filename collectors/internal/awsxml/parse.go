@@ -14,9 +14,12 @@ import (
 var services = map[string]func() operations{
 	"autoscaling":            sync.OnceValue(func() operations { return parseTables(autoscalingTables) }),
 	"ec2":                    sync.OnceValue(func() operations { return parseTables(ec2Tables) }),
+	"elasticache":            sync.OnceValue(func() operations { return parseTables(elasticacheTables) }),
 	"elasticloadbalancing":   sync.OnceValue(func() operations { return parseTables(elasticloadbalancingTables) }),
 	"elasticloadbalancingv2": sync.OnceValue(func() operations { return parseTables(elasticloadbalancingv2Tables) }),
 	"iam":                    sync.OnceValue(func() operations { return parseTables(iamTables) }),
+	"rds":                    sync.OnceValue(func() operations { return parseTables(rdsTables) }),
+	"redshift":               sync.OnceValue(func() operations { return parseTables(redshiftTables) }),
 }
 
 // operations are those of a service by their name.

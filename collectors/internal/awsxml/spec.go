@@ -2,9 +2,12 @@ package awsxml
 
 //go:generate go run ./gen -service ec2 -o tables_ec2.go
 //go:generate go run ./gen -service autoscaling -in ../../servicestest -o tables_autoscaling.go
+//go:generate go run ./gen -service elasticache -in ../../servicestest -o tables_elasticache.go
 //go:generate go run ./gen -service elasticloadbalancing -in ../../servicestest -o tables_elasticloadbalancing.go
 //go:generate go run ./gen -service elasticloadbalancingv2 -in ../../servicestest -o tables_elasticloadbalancingv2.go
 //go:generate go run ./gen -service iam -in ../../servicestest -o tables_iam.go
+//go:generate go run ./gen -service rds -in ../../servicestest -o tables_rds.go
+//go:generate go run ./gen -service redshift -in ../../servicestest -o tables_redshift.go
 
 import (
 	"errors"
@@ -49,6 +52,14 @@ func AWSQuery(service string) Format {
 		Token: "NextToken", PageSize: "MaxRecords",
 		TagLists: []string{"Tags"}, Tag: "TagDescription", TagKey: "Key", TagValue: "Value",
 	}
+}
+
+// AWSQueryMarker returns what the responses of RDS and services like it have in common: other names of the token and of
+// the tags than [AWSQuery].
+func AWSQueryMarker(service string) Format {
+	f := AWSQuery(service)
+	f.Token, f.TagLists, f.Tag = "Marker", []string{"TagList", "Tags"}, "Tag"
+	return f
 }
 
 // A Spec describes the records of one kind in the response of one operation. Members have the names that the AWS CLI

@@ -301,6 +301,92 @@ resource "aws_iam_role_policy" "collector-list" {
   })
 }
 
+resource "aws_iam_policy" "list-databases" {
+  name = "${var.role_name}-list-databases"
+  tags = var.tags
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "CollectorListElasticache"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "elasticache:DescribeCacheClusters",
+        "elasticache:DescribeCacheParameterGroups",
+        "elasticache:DescribeCacheSubnetGroups",
+        "elasticache:DescribeGlobalReplicationGroups",
+        "elasticache:DescribeReplicationGroups",
+        "elasticache:DescribeReservedCacheNodes",
+        "elasticache:DescribeSnapshots",
+        "elasticache:DescribeUserGroups",
+        "elasticache:DescribeUsers",
+      ]
+      }, {
+      Sid      = "CollectorListRds"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "rds:DescribeBlueGreenDeployments",
+        "rds:DescribeDBCapacityReservations",
+        "rds:DescribeDBClusterAutomatedBackups",
+        "rds:DescribeDBClusterEndpoints",
+        "rds:DescribeDBClusterParameterGroups",
+        "rds:DescribeDBClusterSnapshots",
+        "rds:DescribeDBClusters",
+        "rds:DescribeDBInstanceAutomatedBackups",
+        "rds:DescribeDBInstances",
+        "rds:DescribeDBParameterGroups",
+        "rds:DescribeDBProxies",
+        "rds:DescribeDBProxyEndpoints",
+        "rds:DescribeDBShardGroups",
+        "rds:DescribeDBSnapshotTenantDatabases",
+        "rds:DescribeDBSnapshots",
+        "rds:DescribeDBSubnetGroups",
+        "rds:DescribeEventSubscriptions",
+        "rds:DescribeExportTasks",
+        "rds:DescribeGlobalClusters",
+        "rds:DescribeIntegrations",
+        "rds:DescribeOptionGroups",
+        "rds:DescribePendingMaintenanceActions",
+        "rds:DescribeReservedDBInstances",
+        "rds:DescribeTenantDatabases",
+      ]
+      }, {
+      Sid      = "CollectorListRedshift"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "redshift:DescribeAuthenticationProfiles",
+        "redshift:DescribeClusterParameterGroups",
+        "redshift:DescribeClusterSnapshots",
+        "redshift:DescribeClusterSubnetGroups",
+        "redshift:DescribeClusters",
+        "redshift:DescribeCustomDomainAssociations",
+        "redshift:DescribeDataShares",
+        "redshift:DescribeEndpointAccess",
+        "redshift:DescribeEndpointAuthorization",
+        "redshift:DescribeEventSubscriptions",
+        "redshift:DescribeHsmClientCertificates",
+        "redshift:DescribeHsmConfigurations",
+        "redshift:DescribeInboundIntegrations",
+        "redshift:DescribeIntegrations",
+        "redshift:DescribeRedshiftIdcApplications",
+        "redshift:DescribeReservedNodes",
+        "redshift:DescribeScheduledActions",
+        "redshift:DescribeSnapshotCopyGrants",
+        "redshift:DescribeSnapshotSchedules",
+        "redshift:DescribeUsageLimits",
+      ]
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "list-databases" {
+  role       = aws_iam_role.collector.name
+  policy_arn = aws_iam_policy.list-databases.arn
+}
+
 resource "aws_iam_policy" "list-services" {
   name = "${var.role_name}-list-services"
   tags = var.tags

@@ -23,7 +23,9 @@ iam = boto3.client("iam", endpoint_url=endpoint, region_name=region)
 elbv2 = boto3.client("elbv2", endpoint_url=endpoint, region_name=region)
 autoscaling = boto3.client("autoscaling", endpoint_url=endpoint, region_name=region)
 elb = boto3.client("elb", endpoint_url=endpoint, region_name=region)
-clients = {"autoscaling": autoscaling, "ec2": ec2, "elb": elb, "elbv2": elbv2, "iam": iam}
+rds, elasticache, redshift = (boto3.client(s, endpoint_url=endpoint, region_name=region) for s in ("rds", "elasticache", "redshift"))
+clients = {"autoscaling": autoscaling, "ec2": ec2, "elasticache": elasticache, "elb": elb, "elbv2": elbv2, "iam": iam, "rds": rds,
+           "redshift": redshift}
 ZONE = region + "a"
 TAGS = [{"Key": "Name", "Value": "<&> ü \u00e9"}, {"Key": "team", "Value": ""}]
 
@@ -126,6 +128,35 @@ def fill():
     identities()
     targets = trying("balancers", balance, vpc, subnets, group) or []
     scale(image, subnets, template, targets)
+    databases(subnets, group)
+
+
+def databases(subnets, group):
+    """More databases than the smallest page, two of a cluster, and what belongs to them."""
+    trying("subnet group", rds.create_db_subnet_group, DBSubnetGroupName="databases", DBSubnetGroupDescription="a & b", SubnetIds=subnets)
+    trying("parameter group", rds.create_db_parameter_group, DBParameterGroupName="pg", DBParameterGroupFamily="postgres16", Description="a <b>")
+    trying("cluster parameter group", rds.create_db_cluster_parameter_group, DBClusterParameterGroupName="aurora",
+           DBParameterGroupFamily="aurora-postgresql16", Description="c")
+    trying("option group", rds.create_option_group, OptionGroupName="og", EngineName="mysql", MajorEngineVersion="8.0", OptionGroupDescription="o")
+    trying("cluster", rds.create_db_cluster, DBClusterIdentifier="orders", Engine="aurora-postgresql", MasterUsername="postgres",
+           MasterUserPassword="example-pass", DBSubnetGroupName="databases", Tags=TAGS)
+    for n in range(25):
+        member = {"DBClusterIdentifier": "orders", "Engine": "aurora-postgresql"} if n < 2 else {
+            "Engine": "postgres", "AllocatedStorage": 20, "MasterUsername": "postgres", "MasterUserPassword": "example-pass"}
+        trying(f"database {n}", rds.create_db_instance, DBInstanceIdentifier=f"db-{n}", DBInstanceClass="db.m5.large", DBSubnetGroupName="databases",
+               VpcSecurityGroupIds=[group], Tags=TAGS, **member)
+    trying("database snapshot", rds.create_db_snapshot, DBSnapshotIdentifier="before", DBInstanceIdentifier="db-2", Tags=TAGS)
+    trying("cluster snapshot", rds.create_db_cluster_snapshot, DBClusterSnapshotIdentifier="cluster-before", DBClusterIdentifier="orders", Tags=TAGS)
+    trying("event subscription", rds.create_event_subscription, SubscriptionName="events", SnsTopicArn=f"arn:aws:sns:{region}:123456789012:ops",
+           SourceType="db-instance", SourceIds=["db-2"])
+    trying("cache subnet group", elasticache.create_cache_subnet_group, CacheSubnetGroupName="caches", CacheSubnetGroupDescription="c", SubnetIds=subnets)
+    trying("cache", elasticache.create_cache_cluster, CacheClusterId="sessions", Engine="redis", CacheNodeType="cache.t3.micro", NumCacheNodes=1)
+    trying("replication group", elasticache.create_replication_group, ReplicationGroupId="carts", ReplicationGroupDescription="c & d", Engine="redis",
+           CacheNodeType="cache.t3.micro", NumCacheClusters=2)
+    trying("warehouse subnet group", redshift.create_cluster_subnet_group, ClusterSubnetGroupName="warehouses", Description="w", SubnetIds=subnets, Tags=TAGS)
+    trying("warehouse", redshift.create_cluster, ClusterIdentifier="reports", NodeType="ra3.xlplus", MasterUsername="admin", MasterUserPassword="Example-pass-1",
+           ClusterType="multi-node", NumberOfNodes=2, Tags=TAGS)
+    trying("warehouse snapshot", redshift.create_cluster_snapshot, SnapshotIdentifier="nightly", ClusterIdentifier="reports", Tags=TAGS)
 
 
 def balance(vpc, subnets, group):

@@ -12,8 +12,8 @@ import (
 
 // services are the services with tables, and the folder of the module that requires the SDK's client of each.
 var services = map[string]string{
-	"autoscaling": inServicesTest, "ec2": ".", "elasticloadbalancing": inServicesTest,
-	"elasticloadbalancingv2": inServicesTest,
+	"autoscaling": inServicesTest, "ec2": ".", "elasticache": inServicesTest, "elasticloadbalancing": inServicesTest,
+	"elasticloadbalancingv2": inServicesTest, "rds": inServicesTest, "redshift": inServicesTest,
 }
 
 const inServicesTest = "../../../servicestest"
@@ -64,8 +64,11 @@ func TestNamesAgainstBotocore(t *testing.T) {
 	}{
 		"autoscaling":            {"autoscaling", [2]int{20, 200}},
 		"ec2":                    {"ec2", [2]int{150, 3000}},
+		"elasticache":            {"elasticache", [2]int{20, 200}},
 		"elasticloadbalancing":   {"elb", [2]int{7, 50}},
 		"elasticloadbalancingv2": {"elbv2", [2]int{15, 100}},
+		"rds":                    {"rds", [2]int{45, 500}},
+		"redshift":               {"redshift", [2]int{45, 300}},
 	} {
 		t.Run(service, func(t *testing.T) { testNames(t, python, c.ofCLI, "../tables_"+service+".go", c.least) })
 	}
