@@ -487,6 +487,9 @@ func sortedByID(k *collectors.Kind, list []any) []any {
 	}
 	for i := range list {
 		list[i] = normalizeTimes(list[i])
+		if o, ok := list[i].(map[string]any); ok {
+			delete(o, "LatestRestorableTime") // of a database: the time of the call
+		}
 	}
 	slices.SortStableFunc(list, func(a, b any) int { return strings.Compare(key(a), key(b)) })
 	return list
