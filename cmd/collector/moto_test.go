@@ -323,6 +323,9 @@ func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 		return []any{v}
 	}
 	group, inner, grouped := strings.Cut(k.Items, ".")
+	if k.Items == "" { // the response itself
+		return []any{page}
+	}
 	if !grouped {
 		all, extra := list(page[k.Items]), map[string]any{}
 		for name, v := range page {

@@ -204,8 +204,8 @@ def identities():
            AssumeRolePolicyDocument=document("sts:AssumeRole", Principal={"Service": "ec2.amazonaws.com"}))
     trying("role's policy", iam.attach_role_policy, RoleName="web", PolicyArn=policy)
     trying("inline policy", iam.put_role_policy, RoleName="web", PolicyName="in line", PolicyDocument=read)
-    trying("instance profile", iam.create_instance_profile, InstanceProfileName="web", Path="/app/")
-    trying("profile's role", iam.add_role_to_instance_profile, InstanceProfileName="web", RoleName="web")
+    trying("instance profile", iam.create_instance_profile, InstanceProfileName="app", Path="/app/")
+    trying("profile's role", iam.add_role_to_instance_profile, InstanceProfileName="app", RoleName="web")
     trying("group", iam.create_group, GroupName="ops")
     trying("group's policy", iam.put_group_policy, GroupName="ops", PolicyName="read", PolicyDocument=read)
     for name in ("ana", "ci"):
