@@ -55,7 +55,8 @@ type Kind struct {
 // Kinds are all kinds, sorted by name. They are never modified. To add one, add a row to its service's: see
 // CONTRIBUTING.md.
 var Kinds = slices.Concat(
-	autoscalingKinds, ec2Kinds, elasticacheKinds, elbKinds, elbv2Kinds, iamKinds, rdsKinds, redshiftKinds,
+	autoscalingKinds, cloudformationKinds, ec2Kinds, elasticacheKinds, elbKinds, elbv2Kinds, iamKinds, rdsKinds,
+	redshiftKinds,
 )
 
 // KindNamed finds a kind by its name.

@@ -78,6 +78,7 @@ var withSlash = map[string]string{
 	"elbv2_trust_store_association.ResourceArn":         "arn:aws:elasticloadbalancing:REGION:ACCOUNT:listener/app/…",
 	"elbv2_trust_store_association.TrustStoreArn":       "arn:aws:elasticloadbalancing:REGION:ACCOUNT:truststore/…",
 	"elbv2_trust_store_revocation.TrustStoreArn":        "arn:aws:elasticloadbalancing:REGION:ACCOUNT:truststore/…",
+	"cloudformation_stack_resource.StackName":           "arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID",
 	// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html: XmlStringMaxLen255
 	"autoscaling_lifecycle_hook.AutoScalingGroupName":             `[\u0020-\uD7FF…]*`,
 	"autoscaling_lifecycle_hook.LifecycleHookName":                `[A-Za-z0-9\-_\/]+`,
@@ -91,7 +92,8 @@ var withSlash = map[string]string{
 // withoutSlash are the members that have none: ids, regions and Availability Zones, types from a fixed list, numbers,
 // and names of letters, digits and hyphens: those of classic load balancers and of their policies.
 var withoutSlash = regexp.MustCompile(`(Id|^Source|^Destination|^Metric|^Statistic|Date|AvailabilityZone|Type|Number|` +
-	`TargetSubnet|TopicARN|LoadBalancerName|PolicyName|Port|DBSnapshotIdentifier|ClusterIdentifier|Grantee)$`)
+	`TargetSubnet|TopicARN|^Account|^Region|LoadBalancerName|PolicyName|Port|DBSnapshotIdentifier|ClusterIdentifier|` +
+	`Grantee)$`)
 
 // The ids of two resources of a kind differ: at most one member may have a "/" that is not escaped. Released ids stay
 // as they are. So two associations of one status check have one id if a tag's key and value differ only in where the
@@ -132,7 +134,7 @@ var unpaged = []string{
 
 func TestKinds(t *testing.T) {
 	known := readFacts(t)
-	word := regexp.MustCompile(`^(autoscaling|ec2|elasticache|elb|elbv2|iam|rds|redshift)(_[a-z0-9]+)+$`)
+	word := regexp.MustCompile(`^(autoscaling|cloudformation|ec2|elasticache|elb|elbv2|iam|rds|redshift)(_[a-z0-9]+)+$`)
 	if len(Kinds) < 130 {
 		t.Errorf("%d kinds", len(Kinds))
 	}
@@ -298,8 +300,8 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-// Every Describe operation of the SDK's client of a service, or every Get and List operation of one that has none, has
-// a kind or is left out with a reason.
+// Every operation of the SDK's client of a service that begins as one of its kinds' does, with Describe, Get or List,
+// has a kind or is left out with a reason.
 func TestNothingIsForgotten(t *testing.T) {
 	for i := range Services {
 		t.Run(Services[i].Name, func(t *testing.T) { testNothingIsForgotten(t, &Services[i]) })
@@ -307,10 +309,11 @@ func TestNothingIsForgotten(t *testing.T) {
 }
 
 func testNothingIsForgotten(t *testing.T, s *Service) {
-	state := map[string]int{}
+	firstWord := regexp.MustCompile(`^[A-Z][a-z]+`).FindString
+	state, words := map[string]int{}, map[string]bool{}
 	for i := range Kinds {
 		if Kinds[i].Service() == s {
-			state[Kinds[i].Op] = 1
+			state[Kinds[i].Op], words[firstWord(Kinds[i].Op)] = 1, true
 		}
 	}
 	for i, o := range s.LeftOut {
@@ -322,11 +325,7 @@ func testNothingIsForgotten(t *testing.T, s *Service) {
 			t.Errorf("%s: without a reason, or out of order", o.Operation)
 		}
 	}
-	all := awsxml.Operations(s.format.Service)
-	isDescribe := func(op string) bool { return strings.HasPrefix(op, "Describe") }
-	if slices.ContainsFunc(all, isDescribe) {
-		all = slices.DeleteFunc(all, func(op string) bool { return !isDescribe(op) })
-	}
+	all := slices.DeleteFunc(awsxml.Operations(s.format.Service), func(op string) bool { return !words[firstWord(op)] })
 	for _, op := range all {
 		switch state[op] {
 		case 0:

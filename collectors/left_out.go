@@ -64,6 +64,43 @@ var autoscalingLeftOut = []Omission{
 	{"DescribeWarmPool", "part of autoscaling_instance, and of autoscaling_group: WarmPoolConfiguration"},
 }
 
+var cloudformationLeftOut = []Omission{
+	{"DescribeAccountLimits", "quotas, not a resource"},
+	{"DescribeChangeSet", "one change set a call; cloudformation_change_set has what a listing shows"},
+	{"DescribeChangeSetHooks", "what hooks would check, part of a change set"},
+	{"DescribeEvents", "a log of events, not a resource"},
+	{"DescribeGeneratedTemplate", "one template a call; cloudformation_generated_template has what a listing shows"},
+	{"DescribeOrganizationsAccess", "a setting of the account, not a resource"},
+	{"DescribePublisher", "the account's registration as a publisher, a setting"},
+	{"DescribeResourceScan", "one scan a call; a scan expires after 30 days"},
+	{"DescribeStackDriftDetectionStatus", "one detection a call, by its id; the stack has the result"},
+	{"DescribeStackEvents", "a log of events, not a resource"},
+	{"DescribeStackInstance", "one instance a call; cloudformation_stack_instance has what a listing shows"},
+	{"DescribeStackRefactor", "an operation, not a resource"},
+	{"DescribeStackResource", "one resource a call; cloudformation_stack_resource has what a listing shows"},
+	{"DescribeStackResourceDrifts", "of resources that were checked; cloudformation_stack_resource has their status"},
+	{"DescribeStackResources", "the first 100 of a stack; cloudformation_stack_resource has all"},
+	{"DescribeStackSet", "one stack set a call; cloudformation_stack_set has what a listing shows"},
+	{"DescribeStackSetOperation", "an operation, not a resource"},
+	{"DescribeType", "one type a call; cloudformation_type has what a listing shows"},
+	{"DescribeTypeRegistration", "an operation, not a resource"},
+	{"ListHookResults", "a log of events, not a resource"},
+	{"ListImports", "refuses each export that no stack imports"},
+	{"ListResourceScanRelatedResources", "of a scan, which expires after 30 days"},
+	{"ListResourceScanResources", "of a scan, which expires after 30 days"},
+	{"ListResourceScans", "scans expire after 30 days and are reports of what other kinds list"},
+	{"ListStackInstanceResourceDrifts", "results of one operation a call"},
+	{"ListStackRefactorActions", "of an operation, not a resource"},
+	{"ListStackRefactors", "operations, not resources"},
+	{"ListStackSetAutoDeploymentTargets", "refused for stack sets with self-managed permissions; " +
+		"cloudformation_stack_instance has the organizational unit"},
+	{"ListStackSetOperationResults", "results of one operation a call"},
+	{"ListStackSetOperations", "a log of operations, not resources"},
+	{"ListStacks", "cloudformation_stack has the stacks; the others were deleted"},
+	{"ListTypeRegistrations", "tokens of operations, not resources"},
+	{"ListTypeVersions", "versions; cloudformation_type has the default one"},
+}
+
 var elbLeftOut = []Omission{
 	{"DescribeAccountLimits", "quotas, not a resource"},
 	{"DescribeLoadBalancerAttributes", "attributes of one load balancer a call, without an id of their own"},

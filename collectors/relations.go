@@ -78,6 +78,10 @@ var idsAt = map[string]string{
 // unnamedRelations are members whose names do not say what their ids are of, or mean another thing in other kinds. A
 // target may also be an address or a function: then no instance has its id.
 var unnamedRelations = []Relation{
+	{"cloudformation_export", "ExportingStackId", "cloudformation_stack"},
+	{"cloudformation_stack", "ParentId", "cloudformation_stack"},
+	{"cloudformation_stack", "RootId", "cloudformation_stack"},
+	{"cloudformation_stack_resource", "StackName", "cloudformation_stack"},
 	{"elb_instance_health", "LoadBalancerName", "elb_load_balancer"},
 	{"elb_load_balancer", "SecurityGroups", "ec2_security_group"},
 	{"elb_load_balancer", "Subnets", "ec2_subnet"},

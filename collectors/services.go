@@ -62,6 +62,21 @@ var Services = []Service{
 		LeftOut: autoscalingLeftOut,
 	},
 	{
+		Name:      "cloudformation",
+		IAMPrefix: "cloudformation",
+		DocURL:    "https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_",
+		// AWS documents no bucket. The values are half of EC2's for one API, for all APIs together.
+		Refill: 10, Burst: 50, Shared: true,
+		GoneCode:  "ValidationError", // of stacks; that of stack sets is StackSetNotFoundException
+		errorsURL: "https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/CommonErrors.html",
+		api: call.Service{
+			ID: "CloudFormation", Version: "2010-05-15", PageSize: "MaxResults", PageToken: "NextToken",
+			Prepare: call.PrepareAWSQuery("CloudFormation", "cloudformation"), ReadError: call.ReadAWSQueryError,
+		},
+		format:  cloudformationFormat(),
+		LeftOut: cloudformationLeftOut,
+	},
+	{
 		Name:      "ec2",
 		IAMPrefix: "ec2",
 		DocURL:    "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_",
@@ -186,6 +201,12 @@ func elbFormat(service string) awsxml.Format {
 func iamFormat() awsxml.Format {
 	f := awsxml.AWSQuery("iam")
 	f.Token, f.PageSize, f.Tag = "Marker", "IsTruncated", "Tag"
+	return f
+}
+
+func cloudformationFormat() awsxml.Format {
+	f := awsxml.AWSQuery("cloudformation")
+	f.Tag = "Tag"
 	return f
 }
 

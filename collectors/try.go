@@ -90,6 +90,8 @@ func sampleID(kind string, o CallOptions) string {
 		return "collector-check-" + uuid
 	case "iam_user":
 		return "collector-check-" + uuid
+	case "cloudformation_stack", "cloudformation_stack_set":
+		return "collector-check-" + uuid
 	case "ec2_client_vpn_endpoint":
 		return "cvpn-endpoint-" + hex17
 	case "ec2_fleet":

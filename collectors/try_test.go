@@ -25,10 +25,9 @@ func TestCheckOfEachKind(t *testing.T) {
 					t.Errorf("%s: %+v", k.Name, got)
 				}
 			}
-			c.Deny(awsfake.Denial{Action: "ec2:Describe*"}, awsfake.Denial{Action: "autoscaling:Describe*"},
-				awsfake.Denial{Action: "elasticloadbalancing:Describe*"}, awsfake.Denial{Action: "iam:*"},
-				awsfake.Denial{Action: "rds:Describe*"},
-				awsfake.Denial{Action: "elasticache:Describe*"}, awsfake.Denial{Action: "redshift:Describe*"})
+			for i := range Services {
+				c.Deny(awsfake.Denial{Action: Services[i].IAMPrefix + ":*"})
+			}
 			for i := range Kinds {
 				k := &Kinds[i]
 				got := l.Check(context.Background(), w(k, "us-east-1"), k)

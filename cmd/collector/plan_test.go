@@ -34,7 +34,8 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 		{"a full one", 20, map[string]int{
 			"ec2_vpc": 1, "ec2_launch_template": 1, "ec2_image": 2, "autoscaling_group": scalingGroups,
 			"elb_load_balancer": 2, "elbv2_load_balancer": 2, "elbv2_listener": 4, "elbv2_rule": 6, "elbv2_target_group": 2,
-			"elbv2_trust_store": 1, "iam_user": users}},
+			"elbv2_trust_store": 1, "iam_user": users,
+			"cloudformation_stack": 2 + scalingGroups, "cloudformation_stack_set": 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

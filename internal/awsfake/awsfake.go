@@ -249,6 +249,8 @@ func (a *AWS) respond(q *request, err *apiError) *response {
 		out, err = a.ec2(q)
 	case q.service == "autoscaling":
 		out, err = a.autoscaling(q)
+	case q.service == "cloudformation":
+		out, err = a.cloudformation(q)
 	case q.service == "elasticloadbalancing":
 		out, err = a.elasticLoadBalancing(q)
 	case q.service == "sts":

@@ -1,8 +1,8 @@
-// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, Auto Scaling, RDS, ElastiCache, Redshift, STS, IAM
-// Identity Center, AWS Organizations, the instance metadata service and the container credentials endpoint. It checks
-// what AWS checks, so that a program with wrong assumptions about AWS fails here and not in production. The real
-// aws-sdk-go-v2, boto3 and the AWS CLI work against it: set AWS_ENDPOINT_URL, AWS_EC2_METADATA_SERVICE_ENDPOINT or
-// AWS_CONTAINER_CREDENTIALS_FULL_URI.
+// Package awsfake is a fake AWS: one HTTP endpoint that serves EC2, Auto Scaling, CloudFormation, RDS, ElastiCache,
+// Redshift, STS, IAM Identity Center, AWS Organizations, the instance metadata service and the container credentials
+// endpoint. It checks what AWS checks, so that a program with wrong assumptions about AWS fails here and not in
+// production. The real aws-sdk-go-v2, boto3 and the AWS CLI work against it: set AWS_ENDPOINT_URL,
+// AWS_EC2_METADATA_SERVICE_ENDPOINT or AWS_CONTAINER_CREDENTIALS_FULL_URI.
 // `collector demo` and the tests use it.
 //
 // Begin at [New], add an [Account] with users, roles and instances, then serve it with [AWS.Start] over loopback or
@@ -36,6 +36,9 @@
 //
 // RDS, ElastiCache and Redshift: pages (MaxRecords' bounds, markers), one token bucket per account × region × service.
 // Each region has a handful of resources, and what [Account.AddDatabases] adds.
+//
+// CloudFormation: pages (MaxResults' bounds, tokens), one token bucket per account × region; stacks of the network, in
+// another one, and of those groups, with their resources; a change set, a stack set, exports, a private type.
 //
 // AWS Organizations: the lists of accounts, units, parents and tags, for the management account and delegated
 // administrators only, in the one region of the partition, in pages of at most 20; closed and suspended members, whose

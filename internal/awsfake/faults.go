@@ -161,7 +161,7 @@ func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *response, f *Fa
 		switch q.service {
 		case "ec2":
 			xml(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
-		case "autoscaling", "elasticache", "elasticloadbalancing", "iam", "rds", "redshift", "sts":
+		case "autoscaling", "cloudformation", "elasticache", "elasticloadbalancing", "iam", "rds", "redshift", "sts":
 			xml(http.StatusBadRequest, "Throttling", "Rate exceeded")
 		case "organizations":
 			xml(

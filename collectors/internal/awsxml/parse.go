@@ -13,6 +13,7 @@ import (
 // services has the tables of each service by its name. They are parsed when an operation is first asked for.
 var services = map[string]func() operations{
 	"autoscaling":            sync.OnceValue(func() operations { return parseTables(autoscalingTables) }),
+	"cloudformation":         sync.OnceValue(func() operations { return parseTables(cloudformationTables) }),
 	"ec2":                    sync.OnceValue(func() operations { return parseTables(ec2Tables) }),
 	"elasticache":            sync.OnceValue(func() operations { return parseTables(elasticacheTables) }),
 	"elasticloadbalancing":   sync.OnceValue(func() operations { return parseTables(elasticloadbalancingTables) }),

@@ -2,6 +2,7 @@ package awsxml
 
 //go:generate go run ./gen -service ec2 -o tables_ec2.go
 //go:generate go run ./gen -service autoscaling -in ../../servicestest -o tables_autoscaling.go
+//go:generate go run ./gen -service cloudformation -in ../../servicestest -o tables_cloudformation.go
 //go:generate go run ./gen -service elasticache -in ../../servicestest -o tables_elasticache.go
 //go:generate go run ./gen -service elasticloadbalancing -in ../../servicestest -o tables_elasticloadbalancing.go
 //go:generate go run ./gen -service elasticloadbalancingv2 -in ../../servicestest -o tables_elasticloadbalancingv2.go

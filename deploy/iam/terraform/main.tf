@@ -407,6 +407,20 @@ resource "aws_iam_policy" "list-services" {
         "autoscaling:DescribeScheduledActions",
       ]
       }, {
+      Sid      = "CollectorListCloudformation"
+      Effect   = "Allow"
+      Resource = "*"
+      Action = [
+        "cloudformation:DescribeStacks",
+        "cloudformation:ListChangeSets",
+        "cloudformation:ListExports",
+        "cloudformation:ListGeneratedTemplates",
+        "cloudformation:ListStackInstances",
+        "cloudformation:ListStackResources",
+        "cloudformation:ListStackSets",
+        "cloudformation:ListTypes",
+      ]
+      }, {
       Sid      = "CollectorListElasticloadbalancing"
       Effect   = "Allow"
       Resource = "*"

@@ -51,10 +51,11 @@ type Region struct {
 
 // listingCost is the cost of listing in a region. It is the same for all regions of a run, except for global kinds.
 type listingCost struct {
-	kinds   int // without parents that are listed only for their ids
-	byKind  map[string]int
-	calls   int
-	seconds float64
+	kinds      int // without parents that are listed only for their ids
+	byKind     map[string]int
+	calls      int
+	ofChildren int // calls of kinds with a parent
+	seconds    float64
 }
 
 // An Account is the runs of one schedule of an account. Regions that need an opt-in are counted separately.
@@ -310,6 +311,9 @@ func (pl *planner) listingCost(a *runner.Account, kinds []runner.Kind, global bo
 			n := pl.calls(k.Name)
 			cost.byKind[k.Name] = n
 			cost.calls += n
+			if k.Parent != "" {
+				cost.ofChildren += n
+			}
 			budgeted := n
 			if k.Shared {
 				shared[k.Service] += n
@@ -318,7 +322,7 @@ func (pl *planner) listingCost(a *runner.Account, kinds []runner.Kind, global bo
 			cost.seconds = max(cost.seconds, budgetWait(k, budgeted))
 		}
 	}
-	cost.seconds = max(cost.seconds, callSeconds(cost.calls, runner.RunConcurrency(pl.CallsInFlight, 1)))
+	cost.seconds = max(cost.seconds, pl.listingSeconds(cost.calls, cost.ofChildren, 1))
 	return cost
 }
 
@@ -360,6 +364,14 @@ func budgetWait(k runner.Kind, calls int) float64 {
 	return float64(max(0, calls-atOnce)) / perSecond
 }
 
+// listingSeconds is how long calls take in a number of regions, some of kinds with a parent: those are listed for
+// several parents at once.
+func (pl *planner) listingSeconds(calls, ofChildren, regions int) float64 {
+	width := runner.RunConcurrency(pl.CallsInFlight, 1)
+	return max(callSeconds(calls-ofChildren, runner.RunConcurrency(pl.CallsInFlight, regions)),
+		callSeconds(calls, runner.RunConcurrency(pl.CallsInFlight, regions*width)))
+}
+
 // callSeconds is how long calls take with a number of them in flight.
 func callSeconds(calls, concurrency int) float64 {
 	return math.Ceil(float64(calls)/float64(concurrency)) * CallDuration.Seconds()
@@ -369,7 +381,7 @@ func round(f float64) float64 { return math.Round(f*100) / 100 }
 
 func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []Region) Account {
 	sum := Account{Account: a.Name, Schedule: t.Spec, RunsPerDay: round(pl.runsADay(t))}
-	discovery := 0
+	discovery, ofChildren := 0, 0
 	for _, r := range rows {
 		discovery += r.discoveryCalls
 		if r.OptIn {
@@ -381,9 +393,10 @@ func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []Region) Ac
 			sum.Regions++
 		}
 		sum.Calls += r.Calls
+		ofChildren += r.cost.ofChildren
 		sum.Seconds = max(sum.Seconds, r.cost.seconds)
 	}
-	listing := callSeconds(sum.Calls-discovery, runner.RunConcurrency(pl.CallsInFlight, sum.Regions))
+	listing := pl.listingSeconds(sum.Calls-discovery, ofChildren, sum.Regions)
 	sum.Seconds = round(max(sum.Seconds, listing) + callSeconds(discovery, 1))
 	sum.CallsPerDay = round(float64(sum.Calls) * pl.runsADay(t))
 	sum.OptInCallsPerDay = round(float64(sum.OptInCalls) * pl.runsADay(t))
@@ -434,8 +447,8 @@ func (pl *planner) assumptions() []string {
 		"All numbers are lower bounds: each listing has one page, AWS refuses and throttles nothing, " +
 			"and no call is repeated.",
 		fmt.Sprintf("A call takes %s. In each account and region, an API gets at most half of the refill and burst that "+
-			"its service documents (see docs/kinds.md). At most %d calls are in flight for an account in a region, "+
-			"%d for an account, and %d in total.",
+			"its service documents (see docs/kinds.md). At most %d calls are in flight for an account in a region "+
+			"(as many for each of several parents), %d for an account, and %d in total.",
 			CallDuration, perRegion, perAccount, pl.CallsInFlight),
 		"Globs match the regions that this version knows. Regions that need an opt-in are shown as opt-in, " +
 			"and no sum includes them.",
