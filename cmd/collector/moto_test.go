@@ -354,6 +354,12 @@ func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 	return all
 }
 
+// motoFaults are kinds whose responses of moto are not those of AWS, and what is wrong with them.
+var motoFaults = map[string]string{
+	"rds_blue_green_deployment":     "status 500 for a request with MaxRecords",
+	"rds_instance_automated_backup": "no DbiResourceId",
+}
+
 // For a resource of every kind that moto supports, data equals the output of the AWS CLI, member by member. If the CLI
 // cannot list a kind, our target is not ok.
 func TestMotoKindsMatchCLI(t *testing.T) {
@@ -403,6 +409,10 @@ outputs: [{type: stdout, ends: true}]
 		switch {
 		case !ok:
 			t.Errorf("%s: the CLI was not asked", k.Name)
+		case motoFaults[k.Name] != "":
+			if state[k.Name] == "ok" {
+				t.Errorf("%s: moto works now; remove it from motoFaults", k.Name)
+			}
 		case l.Error != "":
 			if state[k.Name] == "ok" && len(got[k.Name]) > 0 {
 				t.Errorf("%s: %d records, but the CLI prints %s", k.Name, len(got[k.Name]), l.Error)
@@ -435,7 +445,8 @@ outputs: [{type: stdout, ends: true}]
 	}
 	t.Logf("%d kinds with %d records were compared; moto has nothing of %s", kinds, records, strings.Join(empty, " "))
 	for name, least := range map[string]int{
-		"autoscaling_group": 2, "autoscaling_instance": 2, "autoscaling_lifecycle_hook": 1, "elasticache_cluster": 1,
+		"autoscaling_group": 2, "autoscaling_instance": 2, "autoscaling_lifecycle_hook": 1,
+		"cloudformation_export": 1, "cloudformation_stack": 1, "cloudformation_stack_resource": 2, "elasticache_cluster": 1,
 		"elb_load_balancer": 1, "elb_instance_health": 1, "elbv2_load_balancer": 1, "elbv2_listener": 1, "elbv2_rule": 1,
 		"elbv2_target_group": 1, "elbv2_target_health": 1,
 		"iam_access_key": 1, "iam_account_summary": 1, "iam_group": 1, "iam_instance_profile": 1, "iam_policy": 1,

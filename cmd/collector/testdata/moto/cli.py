@@ -24,7 +24,8 @@ elbv2 = boto3.client("elbv2", endpoint_url=endpoint, region_name=region)
 autoscaling = boto3.client("autoscaling", endpoint_url=endpoint, region_name=region)
 elb = boto3.client("elb", endpoint_url=endpoint, region_name=region)
 rds, elasticache, redshift = (boto3.client(s, endpoint_url=endpoint, region_name=region) for s in ("rds", "elasticache", "redshift"))
-clients = {"autoscaling": autoscaling, "ec2": ec2, "elasticache": elasticache, "elb": elb, "elbv2": elbv2, "iam": iam, "rds": rds,
+cloudformation = boto3.client("cloudformation", endpoint_url=endpoint, region_name=region)
+clients = {"autoscaling": autoscaling, "cloudformation": cloudformation, "ec2": ec2, "elasticache": elasticache, "elb": elb, "elbv2": elbv2, "iam": iam, "rds": rds,
            "redshift": redshift}
 ZONE = region + "a"
 TAGS = [{"Key": "Name", "Value": "<&> ü \u00e9"}, {"Key": "team", "Value": ""}]
@@ -129,6 +130,18 @@ def fill():
     targets = trying("balancers", balance, vpc, subnets, group) or []
     scale(image, subnets, template, targets)
     databases(subnets, group)
+    stack()
+
+
+def stack():
+    """A stack with a parameter that CloudFormation hides, two resources and an export."""
+    template = {
+        "Parameters": {"Password": {"Type": "String", "NoEcho": True}, "Team": {"Type": "String"}},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}, "Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"Topic": {"Description": "a & b", "Value": {"Ref": "Topic"}, "Export": {"Name": "topic"}}},
+    }
+    trying("stack", cloudformation.create_stack, StackName="app", TemplateBody=json.dumps(template), Tags=TAGS[:1],
+           Parameters=[{"ParameterKey": "Password", "ParameterValue": "example-pass"}, {"ParameterKey": "Team", "ParameterValue": "a"}])
 
 
 def databases(subnets, group):
