@@ -121,6 +121,9 @@ func (f *regionResources) addGroup(name string) {
 	for action := range scalingLists { // each has something of each group, or may have
 		f.revisions[action]++
 	}
+	for action := range cloudformationLists {
+		f.revisions[action]++
+	}
 	for action := range elbLists {
 		f.revisions[action]++
 	}

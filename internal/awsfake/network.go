@@ -69,6 +69,9 @@ func (f *regionResources) buildNetwork() {
 	f.addPublicImage()
 	f.addTemplate()
 	f.addVPN()
+	for action := range cloudformationLists { // it has a stack
+		f.revisions[action]++
+	}
 }
 
 func (f *regionResources) addVPC() {
