@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -74,6 +75,13 @@ var services = []service{
 				in.IncludeManagedResources = aws.Bool(true)
 			}
 			_, err := autoscaling.NewFromConfig(cfg).DescribeAutoScalingGroups(context.Background(), in)
+			return err
+		}},
+	{kind: "cloudformation_stack", setting: "CLOUDFORMATION",
+		scope: "/cloudformation/aws4_request: Action=DescribeStacks&",
+		list: func(cfg aws.Config) error {
+			in := &cloudformation.DescribeStacksInput{}
+			_, err := cloudformation.NewFromConfig(cfg).DescribeStacks(context.Background(), in)
 			return err
 		}},
 	{kind: "elb_load_balancer", setting: "ELASTIC_LOAD_BALANCING",
