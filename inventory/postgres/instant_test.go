@@ -137,6 +137,7 @@ func TestCommitFreezes(t *testing.T) {
 	if err := list(second, "before"); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(150 * time.Millisecond) // the frozen commit is of a later unit
 	ended := make(chan error)
 	go func() { ended <- list(first, "frozen") }()
 	pid := 0
