@@ -35,9 +35,14 @@ func TestLongStatementIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	const sample = 100_000
-	began := time.Now()
-	err = r.Query(t.Context(), numbers(sample)+"SELECT count(*) FROM n", func([]string, []any) error { return nil })
-	took := time.Since(began)
+	took := time.Hour
+	for range 10 { // the shortest counts: on a busy machine one may take many times as long
+		began := time.Now()
+		err = r.Query(t.Context(), numbers(sample)+"SELECT count(*) FROM n", func([]string, []any) error { return nil })
+		if took = min(took, time.Since(began)); err != nil {
+			break
+		}
+	}
 	if err := errors.Join(err, r.Close()); err != nil {
 		t.Fatal(err)
 	}
