@@ -8,28 +8,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
-	"github.com/aws/smithy-go/middleware"
 
 	"github.com/aws-collector/collector/collectors"
-	"github.com/aws-collector/collector/collectors/internal/awsxml"
-	"github.com/aws-collector/collector/collectors/internal/awsxml/equaltest"
 	"github.com/aws-collector/collector/record"
 )
-
-// Random responses of every operation: our decoder and the SDK's have the same result.
-func TestIAMEqualsTheSDK(t *testing.T) {
-	format := awsxml.AWSQuery("iam")
-	format.Token = "Marker" // and IsTruncated is a member as others: it is compared, too
-	equaltest.Service{
-		Format: format,
-		Client: func(http aws.HTTPClient) any {
-			return iam.New(iam.Options{
-				Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: http,
-				APIOptions: []func(*middleware.Stack) error{equaltest.WithoutValidation},
-			})
-		},
-	}.EveryOperation(t, 20)
-}
 
 // In every partition, with every variant of the endpoints, IAM is called where the SDK's client calls it.
 func TestIAMIsCalledInItsHome(t *testing.T) {

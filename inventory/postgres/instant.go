@@ -31,7 +31,7 @@ import (
 // Two schemes were left. A row that every commit locks (until version 5 of the tables) makes commits wait for the flush
 // of the one before. The same row with asynchronous commits and one flush after them would show what a crash takes
 // back, and a client that freezes would still hold all commits. Transaction ids below pg_snapshot_xmin wait for every
-// transaction of the database cluster, also of other programs, and are no instants.
+// transaction of the database cluster, also of other programs, and are not instants.
 
 // publishDelay is how long after a commit the horizon is published for readers of other processes. A feed looks for
 // changes a second after a target's end.

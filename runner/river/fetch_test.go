@@ -180,7 +180,7 @@ func TestRiverAndALateAttempt(t *testing.T) {
 				return func(context.Context) error { return river.JobSnooze(time.Hour) }
 			}, "scheduled",
 		},
-		"JobCompleteTx is no fence": {
+		"JobCompleteTx is not a fence": {
 			func(q *queue, job *river.Job[lateArgs]) func(context.Context) error {
 				return func(ctx context.Context) error {
 					err := q.in(func(tx pgx.Tx) error {
