@@ -2,7 +2,8 @@
 
 package awsxml
 
-// autoscalingTables holds the operations and structures of autoscaling. parseTables documents the format.
+// autoscalingTables holds the operations and structures of autoscaling.
+// parseTables documents the format.
 const autoscalingTables = `%awsquery
 @DescribeAccountLimits
 MaxNumberOfAutoScalingGroups i

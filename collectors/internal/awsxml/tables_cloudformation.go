@@ -2,7 +2,8 @@
 
 package awsxml
 
-// cloudformationTables holds the operations and structures of cloudformation. parseTables documents the format.
+// cloudformationTables holds the operations and structures of cloudformation.
+// parseTables documents the format.
 const cloudformationTables = `%awsquery
 @DescribeAccountLimits paginated
 ?NextToken s

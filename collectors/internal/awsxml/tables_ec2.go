@@ -2,7 +2,8 @@
 
 package awsxml
 
-// ec2Tables holds the operations and structures of ec2. parseTables documents the format.
+// ec2Tables holds the operations and structures of ec2.
+// parseTables documents the format.
 const ec2Tables = `@DescribeAccountAttributes
 ?AttributeNames/AttributeName []AccountAttributeName
 ?DryRun b

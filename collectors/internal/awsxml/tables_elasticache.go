@@ -2,7 +2,8 @@
 
 package awsxml
 
-// elasticacheTables holds the operations and structures of elasticache. parseTables documents the format.
+// elasticacheTables holds the operations and structures of elasticache.
+// parseTables documents the format.
 const elasticacheTables = `%awsquery
 @DescribeCacheClusters paginated
 ?CacheClusterId s

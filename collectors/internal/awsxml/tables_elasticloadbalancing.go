@@ -2,7 +2,8 @@
 
 package awsxml
 
-// elasticloadbalancingTables holds the operations and structures of elasticloadbalancing. parseTables documents the format.
+// elasticloadbalancingTables holds the operations and structures of elasticloadbalancing.
+// parseTables documents the format.
 const elasticloadbalancingTables = `%awsquery
 @DescribeAccountLimits
 ?Marker s

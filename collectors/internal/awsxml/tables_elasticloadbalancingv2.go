@@ -2,7 +2,8 @@
 
 package awsxml
 
-// elasticloadbalancingv2Tables holds the operations and structures of elasticloadbalancingv2. parseTables documents the format.
+// elasticloadbalancingv2Tables holds the operations and structures of elasticloadbalancingv2.
+// parseTables documents the format.
 const elasticloadbalancingv2Tables = `%awsquery
 @DescribeAccountLimits paginated
 ?Marker s

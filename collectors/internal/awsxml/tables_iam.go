@@ -2,7 +2,8 @@
 
 package awsxml
 
-// iamTables holds the operations and structures of iam. parseTables documents the format.
+// iamTables holds the operations and structures of iam.
+// parseTables documents the format.
 const iamTables = `%awsquery
 @GetAccessKeyLastUsed
 ?AccessKeyId s!

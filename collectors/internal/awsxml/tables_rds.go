@@ -2,7 +2,8 @@
 
 package awsxml
 
-// rdsTables holds the operations and structures of rds. parseTables documents the format.
+// rdsTables holds the operations and structures of rds.
+// parseTables documents the format.
 const rdsTables = `%awsquery
 @DescribeAccountAttributes
 AccountQuotas [AccountQuota]AccountQuota

@@ -2,7 +2,8 @@
 
 package awsxml
 
-// redshiftTables holds the operations and structures of redshift. parseTables documents the format.
+// redshiftTables holds the operations and structures of redshift.
+// parseTables documents the format.
 const redshiftTables = `%awsquery
 @DescribeAccountAttributes
 ?AttributeNames []s
